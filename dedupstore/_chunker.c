@@ -1,0 +1,113 @@
+/* Python's door to the content-defined chunker; the algorithm itself is in _chunker_core.h.
+ *
+ * Invariant: nothing here outlives a call (no state, no allocation of its own), so any number of threads may
+ * cut at once, and the same buffer too.  The GIL is released while bytes are read.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "_chunker_core.h"
+
+/* Cuts found per release of the GIL: 32 KiB of stack, and room for 64 MiB of 16 KiB chunks. */
+enum { BATCH = 4096 };
+
+typedef size_t (*chunk_length_t)(const chunker_t *, const uint8_t *, size_t);
+
+static int append_offset(PyObject *list, size_t offset)
+{
+    PyObject *number = PyLong_FromSize_t(offset);
+    if (number == NULL)
+        return -1;
+    int failed = PyList_Append(list, number);
+    Py_DECREF(number);
+    return failed;
+}
+
+static PyObject *find_cuts(const chunker_t *chunker, chunk_length_t chunk_length, const uint8_t *data,
+                           size_t size, int final)
+{
+    PyObject *list = PyList_New(0);
+    size_t ends[BATCH];
+    size_t position = 0;
+    size_t found = BATCH;
+
+    while (list != NULL && found == BATCH) {
+        Py_BEGIN_ALLOW_THREADS
+        for (found = 0; found < BATCH; found++) {
+            size_t length = chunk_length(chunker, data + position, size - position);
+            if (length == 0)
+                break;
+            position += length;
+            ends[found] = position;
+        }
+        Py_END_ALLOW_THREADS
+        for (size_t i = 0; list != NULL && i < found; i++)
+            if (append_offset(list, ends[i]) < 0)
+                Py_CLEAR(list);
+    }
+    if (list != NULL && final && position < size && append_offset(list, size) < 0)
+        Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *cuts_by(chunk_length_t chunk_length, PyObject *args)
+{
+    Py_buffer data, gear;
+    Py_ssize_t minimum, average, maximum;
+    int final;
+    PyObject *list = NULL;
+    chunker_t chunker;
+
+    if (!PyArg_ParseTuple(args, "y*y*nnnp", &data, &gear, &minimum, &average, &maximum, &final)) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError))
+            PyErr_SetString(PyExc_ValueError, "a chunk size is far too large");
+        return NULL;
+    }
+    if (gear.len != GEAR_BYTES)
+        PyErr_Format(PyExc_ValueError, "the gear table has %zd bytes; it needs %d", gear.len, GEAR_BYTES);
+    else if (!chunker_init(&chunker, gear.buf, minimum, average, maximum))
+        PyErr_Format(PyExc_ValueError,
+                     "chunk sizes %zd, %zd, %zd are refused; they need %d <= minimum < average < maximum <= %d, "
+                     "and an average that is a power of two, %d or more",
+                     minimum, average, maximum, MINIMUM_FLOOR, MAXIMUM_CEILING, AVERAGE_FLOOR);
+    else
+        list = find_cuts(&chunker, chunk_length, data.buf, (size_t)data.len, final);
+    PyBuffer_Release(&gear);
+    PyBuffer_Release(&data);
+    return list;
+}
+
+static PyObject *cuts(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    return cuts_by(chunk_length_vector, args);
+}
+
+static PyObject *cuts_scalar(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    return cuts_by(chunk_length_scalar, args);
+}
+
+static PyMethodDef methods[] = {
+    {"cuts", cuts, METH_VARARGS,
+     "cuts(data, gear, minimum, average, maximum, final, /)\n--\n\n"
+     "End offsets of the chunks in data, ascending; the bytes after the last one wait for more, unless final."},
+    {"cuts_scalar", cuts_scalar, METH_VARARGS,
+     "cuts_scalar(data, gear, minimum, average, maximum, final, /)\n--\n\n"
+     "The same cuts as cuts, found one byte at a time: what tests compare it with."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef module = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "dedupstore._chunker",
+    .m_doc = "Content-defined chunking in C; dedupstore.chunker is its public face.",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__chunker(void)
+{
+    return PyModuleDef_Init(&module);
+}

@@ -1,0 +1,20 @@
+"""Types of the C extension; dedupstore.chunker is its public face."""
+
+def cuts(
+    data: bytes | bytearray | memoryview,
+    gear: bytes,
+    minimum: int,
+    average: int,
+    maximum: int,
+    final: bool,
+    /,
+) -> list[int]: ...
+def cuts_scalar(
+    data: bytes | bytearray | memoryview,
+    gear: bytes,
+    minimum: int,
+    average: int,
+    maximum: int,
+    final: bool,
+    /,
+) -> list[int]: ...

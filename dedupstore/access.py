@@ -1,0 +1,46 @@
+"""What the store must be given to work on a repository: plain keys, signers and settings.
+
+Invariant: these values never reach a log or an exception; `repr` shows none of the secrets.  The store does not
+know where they come from (package `keys` takes them from GPG slots and the roster).
+"""
+
+from dataclasses import dataclass, field
+
+from dedupstore.chunker import ChunkSizes
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A member, present or former, whose signature the store believes.
+
+    `last_sequence` is None for a present member; for a former one, the highest snapshot sequence number
+    that still counts.
+    """
+
+    name: str
+    domain: str
+    last_sequence: int | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """One member's access to one repository.
+
+    `epoch` is the newest, the one to write with.  `sealing_public` is its public key (1216 bytes).
+    `sealing_private` maps epochs to private keys (96 bytes) and is empty for all but admins.  `signing_key`
+    is an Ed25519 seed (32 bytes).  `signers` maps Ed25519 public keys to members.
+    """
+
+    repository: bytes
+    epoch: int
+    domain: str
+    signers: dict[bytes, Signer]
+    content_sizes: ChunkSizes
+    skeleton_sizes: ChunkSizes
+    layout_sizes: ChunkSizes
+    sealing_public: bytes = field(repr=False)
+    id_key: bytes = field(repr=False)
+    chunker_key: bytes = field(repr=False)
+    catalogue_keys: dict[int, bytes] = field(repr=False)
+    signing_key: bytes = field(repr=False)
+    sealing_private: dict[int, bytes] = field(repr=False, default_factory=dict)

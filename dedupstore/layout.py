@@ -1,0 +1,159 @@
+"""What the repository's files are called, how they begin, how large they may be (docs/format.md 1, 2, 3, 13).
+
+Invariant: a name or a header made here is one that every reader of format 1 accepts, and nothing that breaks a
+bound gets past `parse_header` or `check_stream_name`.
+"""
+
+import re
+import struct
+from enum import Enum
+from typing import NamedTuple
+
+from dedupstore.errors import DamageError, DedupError, NewerFormatError
+
+FORMAT = 1
+MAGIC_PREFIX = b"dedup"
+MAGIC_SIZE = 8
+
+MAX_FILE = 64 << 20
+MAX_BLOCK = 4 << 20
+MAX_CHUNK = 2 << 20
+MAX_UNPACKED = 64 << 20
+MAX_NODE_ENTRIES = 256
+MAX_DEPTH = 8
+MAX_PACK_KEYS = 1024
+MAX_ROSTER = 1 << 20
+MAX_STREAM_NAME = 255
+
+_HEADER = struct.Struct("<8s16sI32s")
+HEADER_SIZE = _HEADER.size  # 60
+
+
+class Kind(Enum):
+    """The kinds of file, by the byte in their magic; `folder` is where they lie."""
+
+    ROSTER = b"R"
+    SLOT = b"K"
+    DATA = b"D"
+    TREE = b"T"
+    INDEX = b"I"
+    SNAPSHOT = b"S"
+    CHECKPOINT = b"C"
+    RUN = b"U"
+    DONE = b"E"
+    CONDEMNED = b"X"
+    FENCE = b"F"
+    TOMBSTONE = b"Z"
+
+    @property
+    def folder(self) -> str:
+        """The folder in the repository, without a slash at its end."""
+        return _FOLDERS[self]
+
+
+_FOLDERS = {
+    Kind.ROSTER: "roster",
+    Kind.SLOT: "slots",
+    Kind.DATA: "data",
+    Kind.TREE: "tree",
+    Kind.INDEX: "index",
+    Kind.SNAPSHOT: "snapshots",
+    Kind.CHECKPOINT: "checkpoints",
+    Kind.RUN: "runs",
+    Kind.DONE: "runs",
+    Kind.CONDEMNED: "condemned",
+    Kind.FENCE: "fences",
+    Kind.TOMBSTONE: "tombstones",
+}
+
+
+class Header(NamedTuple):
+    """The clear beginning of a file."""
+
+    kind: Kind
+    repository: bytes
+    epoch: int
+    salt: bytes
+
+    def pack(self) -> bytes:
+        """Return the 60 bytes that a file begins with."""
+        return _HEADER.pack(magic(self.kind), self.repository, self.epoch, self.salt)
+
+
+def magic(kind: Kind) -> bytes:
+    """Return the first eight bytes of a file of this kind."""
+    return MAGIC_PREFIX + bytes([FORMAT]) + kind.value + b"\0"
+
+
+def check_magic(data: bytes | memoryview, kind: Kind, name: str) -> None:
+    """Refuse a file that does not begin as one of this kind and format.
+
+    Raises `NewerFormatError` for another format version, `DamageError` for everything else.
+    """
+    first = bytes(data[:MAGIC_SIZE])
+    if len(first) == MAGIC_SIZE and first.startswith(MAGIC_PREFIX) and first[5] != FORMAT:
+        raise NewerFormatError(
+            f"{name} is of repository format {first[5]}, this program knows format {FORMAT}",
+            "install a newer version of dedup",
+        )
+    if first != magic(kind):
+        raise DamageError(f"{name} does not begin as a {kind.name.lower()} file")
+
+
+def parse_header(data: bytes | memoryview, kind: Kind, repository: bytes, name: str) -> Header:
+    """Read and check the header of a file of this repository; `name` is for the error."""
+    check_magic(data, kind, name)
+    if len(data) < HEADER_SIZE:
+        raise DamageError(f"{name} is cut short: {len(data)} bytes")
+    _, found, epoch, salt = _HEADER.unpack(bytes(data[:HEADER_SIZE]))
+    if found != repository:
+        raise DamageError(f"{name} belongs to another repository ({found.hex()})")
+    return Header(kind, found, epoch, salt)
+
+
+def padding(size: int) -> int:
+    """Return how many zero bytes bring a file of `size` bytes to its step (docs/format.md 3)."""
+    step = 4 << 10 if size <= 1 << 20 else 64 << 10
+    return -size % step
+
+
+def roster_file(serial: int) -> str:
+    """Return the name of the roster with this serial number."""
+    return f"roster/{serial:08d}"
+
+
+def content_file(kind: Kind, digest: bytes) -> str:
+    """Return the name of a file that is called by the SHA-256 of its bytes."""
+    name = digest.hex()
+    if kind in (Kind.DATA, Kind.TREE):
+        return f"{kind.folder}/{name[:2]}/{name}"
+    return f"{kind.folder}/{name}"
+
+
+def run_file(kind: Kind, run: bytes) -> str:
+    """Return the name of a run's record: `Kind.RUN` or `Kind.DONE`."""
+    return f"runs/{run.hex()}.{'run' if kind is Kind.RUN else 'done'}"
+
+
+def digest_of(name: str) -> bytes | None:
+    """Return the SHA-256 that a file is called by, or None if its name is not of that form."""
+    last = name.rsplit("/", 1)[-1]
+    return bytes.fromhex(last) if re.fullmatch("[0-9a-f]{64}", last) else None
+
+
+def check_stream_name(name: str) -> None:
+    """Refuse a stream name that could not be shown, typed or made a file of everywhere.
+
+    Raises `DedupError` that says which rule is broken.
+    """
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise DedupError(f"the name {name!a} is not valid UTF-8", "choose a name in UTF-8") from None
+    shown = ascii(name if len(name) <= 60 else name[:57] + "...")
+    if not 1 <= size <= MAX_STREAM_NAME:
+        raise DedupError(f"the name {shown} has {size} bytes", f"use 1 to {MAX_STREAM_NAME} bytes")
+    if name in (".", "..") or "/" in name:
+        raise DedupError(f"the name {shown} is a path", "use a plain name, without slashes")
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in name):
+        raise DedupError(f"the name {shown} has control characters", "use printable characters")

@@ -1,0 +1,91 @@
+"""A private folder of this host's own state: small files that appear whole, and locks.
+
+Invariant: the folder belongs to this uid and no one else may enter it; a file in it is always one that was
+written completely, even if power fails while it is replaced.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dedupstore.errors import StateError
+
+
+class StateFolder:
+    """The state of one repository on this host, at `path` (made, mode 0700, if it is not there).
+
+    Raises `StateError` if it cannot be made, belongs to another user, or lets others in.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = path.stat()
+        except OSError as error:
+            raise _unusable(path, error) from None
+        if status.st_uid != os.geteuid():
+            raise StateError(
+                f"the state folder {path} belongs to uid {status.st_uid}, not to you",
+                "run as that user, or set DEDUP_STATE_DIR",
+            )
+        if status.st_mode & 0o077:
+            raise StateError(f"others can enter the state folder {path}", f"chmod 700 {path}")
+
+    def folder(self, name: str) -> "StateFolder":
+        """Return a folder within this one."""
+        return StateFolder(self.path / name)
+
+    def read(self, name: str) -> bytes | None:
+        """Return the file's content, or None if there is no such file."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unusable(self.path, error) from None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put the file there, whole and durable, in place of what was there before."""
+        temporary = self.path / f".{name}.{secrets.token_hex(8)}"
+        try:
+            with open(temporary, "xb", opener=_private) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path / name)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _unusable(self.path, error) from None
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the named lock; waits for another process, which the kernel frees when it ends."""
+        try:
+            descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unusable(self.path, error) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _unusable(path: Path, error: OSError) -> StateError:
+    return StateError(
+        f"the state folder {path} cannot be used: {error.strerror or error}",
+        "make it writable, or set DEDUP_STATE_DIR to another folder",
+    )

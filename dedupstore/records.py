@@ -1,0 +1,165 @@
+"""The structured records of format 1, as MessagePack maps (docs/format.md 7, 8, 10, 11).
+
+Invariant: what these types accept is well-formed: every byte string has its length, every number its range.
+Whether it is *true* is for the callers, who hold keys and other files against it.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from dedupstore import layout
+from dedupstore.errors import DamageError
+
+Bin16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Bin32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Bin64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Count = Annotated[int, Meta(ge=0, lt=2**63)]
+StoredName = Annotated[str, Meta(max_length=layout.MAX_STREAM_NAME)]
+
+PackKey = tuple[Bin16, Count, bytes]  # key id, epoch, sealed
+BlockEntry = tuple[Count, Count, Count, Count]  # key, number, stored bytes, chunks
+
+T = TypeVar("T")
+
+
+class Signed(msgspec.Struct, array_like=True, frozen=True):
+    """The body of a catalogue file."""
+
+    signer: Bin32
+    signature: Bin64
+    payload: bytes
+
+
+class PackTable(msgspec.Struct, frozen=True):
+    """The chunks of a pack, block by block, in file order; `ids` and `lengths` are columns."""
+
+    blocks: list[BlockEntry]
+    ids: bytes
+    lengths: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse columns that do not agree with each other."""
+        chunks = sum(block[3] for block in self.blocks)
+        if len(self.ids) != 32 * chunks or len(self.lengths) != 4 * chunks:
+            raise ValueError("the table's columns differ in length")
+
+
+class IndexedPack(msgspec.Struct, frozen=True):
+    """One pack as an index file names it."""
+
+    name: Bin32
+    kind: str
+    size: Annotated[int, Meta(ge=0, le=layout.MAX_FILE)]
+    keys: Annotated[list[PackKey], Meta(max_length=layout.MAX_PACK_KEYS)]
+    blocks: list[BlockEntry]
+    ids: bytes
+    lengths: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse a table that does not agree with itself or with the pack's size."""
+        chunks = sum(block[3] for block in self.blocks)
+        if len(self.ids) != 32 * chunks or len(self.lengths) != 4 * chunks:
+            raise ValueError("the table's columns differ in length")
+        if self.kind not in ("D", "T"):
+            raise ValueError("neither a data nor a tree pack")
+        if any(block[0] >= len(self.keys) for block in self.blocks):
+            raise ValueError("a block's key is not listed")
+        if layout.HEADER_SIZE + sum(block[2] for block in self.blocks) > self.size:
+            raise ValueError("the blocks are longer than the pack")
+
+
+class Index(msgspec.Struct, frozen=True):
+    """An index file's payload."""
+
+    run: Bin16
+    domain: str
+    time: Count
+    packs: list[IndexedPack]
+
+
+class Root(msgspec.Struct, array_like=True, frozen=True):
+    """A sequence of chunks: the depth of its tree, the id at its top, its size in bytes."""
+
+    depth: Annotated[int, Meta(ge=0, le=layout.MAX_DEPTH)] = 0
+    id: Annotated[bytes, Meta(max_length=32)] = b""
+    size: Count = 0
+
+    def __post_init__(self) -> None:
+        """Refuse an empty id for bytes, or an id for none."""
+        if (self.size == 0) != (self.id == b"") or len(self.id) not in (0, 32) or (not self.id and self.depth):
+            raise ValueError("the root of a sequence contradicts itself")
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """One stored stream; sizes in bytes, times in Unix seconds."""
+
+    name: StoredName
+    kind: str
+    size: Count
+    time: Count
+    stored: Count
+    new: Count
+    content: Root
+    skeleton: Root = Root()
+    layout: Root = Root()
+    facts: Mapping[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not add up."""
+        if self.size != self.content.size + self.skeleton.size:
+            raise ValueError("the stream's size is not that of its parts")
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The payload of a snapshot, and of a checkpoint (sequence 0)."""
+
+    run: Bin16
+    domain: str
+    sequence: Count
+    heads: dict[Bin32, tuple[Count, Bin32]]
+    time: Count
+    utc_offset: Annotated[int, Meta(ge=-86400, le=86400)]
+    started: Count
+    finished: Count
+    host: str
+    program: str
+    streams: list[Stream]
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A run has begun: the snapshots that it builds on."""
+
+    run: Bin16
+    started: Count
+    host: str
+    parents: list[Bin32]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A run's snapshot counts; an empty name means that the run was withdrawn."""
+
+    run: Bin16
+    snapshot: Annotated[bytes, Meta(max_length=32)]
+    finished: Count
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """Return the record as MessagePack."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes | memoryview, kind: type[T], name: str) -> T:
+    """Read a record; `name` is the file it came from, for the error.
+
+    Raises `DamageError` if it is not MessagePack of that shape.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise DamageError(f"{name} is not well-formed: {error}") from None
