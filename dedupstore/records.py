@@ -16,7 +16,7 @@ from dedupstore.errors import DamageError
 Bin16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bin32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Bin64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
-Count = Annotated[int, Meta(ge=0, lt=2**63)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 StoredName = Annotated[str, Meta(max_length=layout.MAX_STREAM_NAME)]
 
 PackKey = tuple[Bin16, Count, bytes]  # key id, epoch, sealed
@@ -89,7 +89,11 @@ class Root(msgspec.Struct, array_like=True, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse an empty id for bytes, or an id for none."""
-        if (self.size == 0) != (self.id == b"") or len(self.id) not in (0, 32) or (not self.id and self.depth):
+        if (
+            (self.size == 0) != (self.id == b"")
+            or len(self.id) not in (0, 32)
+            or (not self.id and self.depth)
+        ):
             raise ValueError("the root of a sequence contradicts itself")
 
 
@@ -152,6 +156,11 @@ _encoder = msgspec.msgpack.Encoder()
 def encode(record: msgspec.Struct) -> bytes:
     """Return the record as MessagePack."""
     return _encoder.encode(record)
+
+
+def encode_any(value: object) -> bytes:
+    """Return plain lists and byte strings as MessagePack."""
+    return _encoder.encode(value)
 
 
 def decode(data: bytes | memoryview, kind: type[T], name: str) -> T:

@@ -1,0 +1,210 @@
+"""Looking at everything: is all there, is it what it says, would every backup come back?
+
+Invariant: nothing is changed in the repository, and the local cache is not believed about it: every record
+is read again, every pack is listed, every recipe is walked.  With `read_data` every byte of every pack is read.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from dedupstore import blocks, catalogue, layout, packs, recipes, records
+from dedupstore.errors import DamageError, NotFoundError
+from dedupstore.layout import Kind
+from dedupstore.reader import StreamReader
+from dedupstore.records import IndexedPack, Root
+
+if TYPE_CHECKING:
+    from dedupstore.repository import Repository
+
+BATCH = 32
+
+_RECORDS: dict[str, tuple[tuple[Kind, str, Any], ...]] = {
+    "index": ((Kind.INDEX, "", records.Index),),
+    "snapshots": ((Kind.SNAPSHOT, "", records.Snapshot),),
+    "checkpoints": ((Kind.CHECKPOINT, "", records.Snapshot),),
+    "runs": ((Kind.RUN, ".run", records.Run), (Kind.DONE, ".done", records.Done)),
+}
+
+
+@dataclass
+class CheckResult:
+    """What was looked at, and what is wrong: `damaged` holds one line for each finding."""
+
+    damaged: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    files: int = 0
+    bytes: int = 0
+    snapshots: int = 0
+    streams: int = 0
+    chunks: int = 0
+
+
+class Checker:
+    """One check of one repository.  `report(what, done, of)` is called as it goes on."""
+
+    def __init__(self, repository: "Repository", report: Callable[[str, int, int], None]) -> None:
+        self._repository = repository
+        self._report = report
+        self._result = CheckResult()
+
+    def run(self, *, read_data: bool) -> CheckResult:
+        """Check, and return what was found."""
+        repository, result = self._repository, self._result
+        repository.refresh_snapshots()
+        repository.refresh_index()
+        result.damaged += repository.alarms
+        for folder in _RECORDS:
+            self._records(folder)
+        self._packs(read_data=read_data)
+        self._recipes()
+        if not repository.backend.durable:
+            result.warnings.append(
+                "the server cannot say that files are safely on its disk (it lacks fsync@openssh.com): "
+                "a crash of the server may lose the newest backup, which the next run would notice"
+            )
+        result.damaged = list(dict.fromkeys(result.damaged))
+        return result
+
+    def _records(self, folder: str) -> None:
+        backend, access = self._repository.backend, self._repository.access
+        names = {entry.name: entry.size for entry in backend.list(folder)}
+        for number, (name, size) in enumerate(sorted(names.items())):
+            self._report(folder, number, len(names))
+            for kind, ending, record in _RECORDS[folder]:
+                if not name.endswith(ending):
+                    continue
+                try:
+                    catalogue.open_record(access, kind, name, backend.read(name), record)
+                except (DamageError, NotFoundError) as error:
+                    self._result.damaged.append(str(error))
+                self._result.files += 1
+                self._result.bytes += size
+        for name in names:
+            if name.endswith(".done") and name.removesuffix("done") + "run" not in names:
+                self._result.damaged.append(
+                    f"{name} has no record of its beginning: {name[:-4]}run is missing"
+                )
+
+    def _packs(self, *, read_data: bool) -> None:
+        repository, result = self._repository, self._result
+        cache = repository.cache
+        folders = [f"{kind.folder}/{n:02x}" for kind in (Kind.DATA, Kind.TREE) for n in range(256)]
+        sizes = repository.pack_sizes(folders)
+        lost: list[int] = []
+        indexed: set[str] = set()
+        may_read = bool(repository.access.sealing_private)
+        if read_data and not may_read:
+            result.warnings.append(
+                "without an admin's key, data packs were checked against their SHA-256 only, not opened"
+            )
+        for number, pack in cache.packs_of(cache.index_files()):
+            kind = Kind(pack.kind.encode())
+            name = layout.content_file(kind, pack.name)
+            if name in indexed:
+                continue
+            indexed.add(name)
+            self._report("packs", len(indexed), len(sizes))
+            if sizes.get(name) != pack.size:
+                size = sizes.get(name)
+                result.damaged.append(
+                    f"{name} is missing"
+                    if size is None
+                    else f"{name} has {size} bytes where {pack.size} are expected"
+                )
+                lost.append(number)
+                continue
+            result.files += 1
+            result.bytes += pack.size
+            if read_data:
+                try:
+                    self._read_pack(kind, pack.name, open_blocks=may_read or kind is Kind.TREE)
+                except (DamageError, NotFoundError) as error:
+                    result.damaged.append(str(error))
+        if lost:
+            cache.mark_lost(lost)
+        if spare := len(sizes.keys() - indexed):
+            result.warnings.append(
+                f"{spare} packs are in no index file: a run was stopped before it indexed them"
+            )
+
+    def _read_pack(self, kind: Kind, digest: bytes, *, open_blocks: bool) -> None:
+        access = self._repository.access
+        name = layout.content_file(kind, digest)
+        data = memoryview(self._repository.backend.read(name))
+        if layout.sha256(data) != digest:
+            raise DamageError(f"{name} is not what its name says: its bytes have another SHA-256")
+        entry = packs.read_table(
+            access, kind, digest, len(data), lambda at, length: bytes(data[at : at + length])
+        )
+        if open_blocks:
+            key = recipes.node_key(access.id_key) if kind is Kind.TREE else access.id_key
+            for id_, chunk in self._chunks(kind, entry, data, name):
+                self._result.chunks += 1
+                if blake3(chunk, key=key).digest() != id_:
+                    raise DamageError(f"{name} holds a chunk that is not {id_.hex()}, as its table says")
+
+    def _chunks(
+        self, kind: Kind, entry: IndexedPack, data: memoryview, name: str
+    ) -> Iterator[tuple[bytes, memoryview]]:
+        keys = [packs.open_key(self._repository.access, kind, key) for key in entry.keys]
+        lengths = memoryview(entry.lengths).cast("I")
+        at, chunk = layout.HEADER_SIZE, 0
+        for key, number, stored, count in entry.blocks:
+            size = sum(lengths[chunk : chunk + count])
+            block = memoryview(blocks.open_block(keys[key], number, data[at : at + stored], size, name))
+            at += stored
+            start = 0
+            for position in range(chunk, chunk + count):
+                yield entry.ids[32 * position : 32 * position + 32], block[start : start + lengths[position]]
+                start += lengths[position]
+            chunk += count
+
+    def _recipes(self) -> None:
+        repository, result = self._repository, self._result
+        snapshots = repository.snapshots()
+        with repository.cache.seen_scope() as seen:
+            for number, snapshot in enumerate(snapshots):
+                self._report("backups", number, len(snapshots))
+                reader = StreamReader(repository, snapshot.domain)
+                fresh = partial(_first_visit, seen.add, snapshot.domain)
+                result.snapshots += 1
+                for stream in repository.streams(snapshot):
+                    result.streams += 1
+                    try:
+                        for root in (stream.layout, stream.skeleton, stream.content):
+                            self._walk(reader, root, fresh)
+                    except (DamageError, NotFoundError) as error:
+                        result.damaged.append(
+                            f"the backup of {stream.name} in snapshots/{snapshot.name.hex()[:16]}… "
+                            f"cannot be restored whole: {error.message}"
+                        )
+
+    def _walk(self, reader: StreamReader, root: Root, fresh: Callable[[bytes], bool]) -> None:
+        if root.size:
+            self._below(reader, root.depth, [(root.id, root.size if root.depth == 0 else 0)], fresh)
+
+    def _below(
+        self,
+        reader: StreamReader,
+        depth: int,
+        entries: list[tuple[bytes, int]],
+        fresh: Callable[[bytes], bool],
+    ) -> None:
+        """Visit what was not visited before: equal parts of many backups cost one visit."""
+        if depth == 0:
+            reader.require([entry for entry in entries if fresh(entry[0])])
+            return
+        unseen = [entry for entry in entries if fresh(entry[0])]
+        for start in range(0, len(unseen), BATCH):
+            part = unseen[start : start + BATCH]
+            for node in reader.nodes([id_ for id_, _ in part], [n * recipes.ENTRY_SIZE for _, n in part]):
+                self._below(reader, depth - 1, recipes.parse_node(node), fresh)
+
+
+def _first_visit(add: Callable[[bytes], bool], domain: str, id_: bytes) -> bool:
+    """Tell whether this chunk or node was not visited before in this domain."""
+    return add(id_ + domain.encode())

@@ -1,0 +1,54 @@
+"""Zstandard with the sizes checked before anything is allocated (RFC 8878).
+
+Invariant: `unpack` never allocates more than its caller allows, whatever the frame claims.
+"""
+
+import threading
+
+import zstandard
+
+from dedupstore.errors import DamageError
+
+_MAX_WINDOW = 8 << 20
+_local = threading.local()  # (de)compressors are not thread-safe, and costly to make
+
+
+def pack(data: bytes | bytearray | memoryview, level: int = 3) -> bytes:
+    """Return one frame that states its content size."""
+    compressors: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
+    if level not in compressors:
+        compressors[level] = zstandard.ZstdCompressor(level=level, write_content_size=True)
+    return compressors[level].compress(data)
+
+
+def stated_size(frame: bytes | memoryview, name: str) -> int:
+    """Return the content size that the frame states; raises `DamageError` if it states none."""
+    try:
+        parameters = zstandard.get_frame_parameters(frame)
+    except zstandard.ZstdError:
+        raise DamageError(f"{name} holds no Zstandard frame where one must be") from None
+    unknown = (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR)
+    if parameters.content_size in unknown or parameters.window_size > _MAX_WINDOW:
+        raise DamageError(f"{name} holds a Zstandard frame of a size that is not stated or too large")
+    return parameters.content_size
+
+
+def unpack(frame: bytes | memoryview, size: int, name: str) -> bytes:
+    """Return the frame's content, which must be exactly `size` bytes.
+
+    Raises `DamageError` if the frame says or gives anything else.
+    """
+    stated = stated_size(frame, name)
+    if stated != size:
+        raise DamageError(f"{name} claims {stated} bytes where {size} are expected")
+    if size == 0:
+        return b""
+    if not hasattr(_local, "decompressor"):
+        _local.decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    try:
+        data: bytes = _local.decompressor.decompress(frame, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise DamageError(f"{name} does not unpack: {error}") from None
+    if len(data) != size:
+        raise DamageError(f"{name} unpacks to {len(data)} bytes where {size} are expected")
+    return data

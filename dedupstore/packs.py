@@ -1,0 +1,169 @@
+"""Packs: the files that hold blocks (docs/format.md 7).
+
+Invariant: a pack's name is the SHA-256 of its bytes, its blocks are numbered from 0 under one fresh key, and its
+table says which chunks they hold, so that an index can be rebuilt from packs alone.
+"""
+
+import hashlib
+import secrets
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from dedupstore import blocks, catalogue, layout, records, sealing
+from dedupstore.access import Access
+from dedupstore.blocks import BlockKey
+from dedupstore.errors import DamageError, KeyAccessError
+from dedupstore.layout import Header, Kind
+from dedupstore.records import BlockEntry, IndexedPack, PackKey
+
+_TRAILER = struct.Struct("<IIQ")
+
+
+class SealedPack(NamedTuple):
+    """A finished pack: its bytes, and what an index file says of it."""
+
+    data: bytearray
+    entry: IndexedPack
+
+    @property
+    def file(self) -> str:
+        """The pack's name in the repository."""
+        return pack_file(self.entry)
+
+
+def pack_file(entry: IndexedPack) -> str:
+    """Return the name in the repository of the pack that an index names."""
+    return layout.content_file(Kind(entry.kind.encode()), entry.name)
+
+
+class PackBuilder:
+    """A pack in the making, in memory.  Not for use by several threads at once."""
+
+    def __init__(self, access: Access, kind: Kind) -> None:
+        self._access = access
+        key_id = secrets.token_bytes(16)
+        if kind is Kind.DATA:
+            data_key = secrets.token_bytes(32)
+            sealed = sealing.seal_data_key(
+                data_key, access.sealing_public, access.repository, access.epoch, key_id
+            )
+        else:
+            sealed = secrets.token_bytes(sealing.SEALED_TREE_KEY_SIZE)
+            data_key = sealing.tree_key(
+                access.catalogue_keys[access.epoch], sealed, access.repository, key_id
+            )
+        self._key = BlockKey(kind, access.repository, access.epoch, key_id, AESGCM(data_key))
+        self._sealed: PackKey = (key_id, access.epoch, sealed)
+        self._header = Header(kind, access.repository, access.epoch, secrets.token_bytes(32))
+        self._data = bytearray(self._header.pack())
+        self._hash = hashlib.sha256(self._data)
+        self._blocks: list[BlockEntry] = []
+        self._ids = bytearray()
+        self._lengths = bytearray()
+
+    @property
+    def size(self) -> int:
+        """Bytes so far, without the footer."""
+        return len(self._data)
+
+    @property
+    def chunks(self) -> int:
+        """Chunks so far."""
+        return len(self._ids) // 32
+
+    def add(self, plaintext: bytes, ids: bytes, lengths: bytes) -> int:
+        """Encrypt and append a block; `ids` and `lengths` are its chunks' columns.  Return its stored size."""
+        number = len(self._blocks)
+        sealed = blocks.seal_block(self._key, number, plaintext)
+        self._append(sealed)
+        self._blocks.append((0, number, len(sealed), len(ids) // 32))
+        self._ids += ids
+        self._lengths += lengths
+        return len(sealed)
+
+    def finish(self) -> SealedPack:
+        """Append the footer; the builder is of no use afterwards."""
+        keys = records.encode_any([self._sealed])
+        table = records.encode(
+            records.PackTable(blocks=self._blocks, ids=bytes(self._ids), lengths=bytes(self._lengths))
+        )
+        before = len(self._data) + len(keys) + _TRAILER.size
+        plain = 4 + len(table)
+        sealed_size = plain + layout.padding(before + plain + sealing.TAG_SIZE) + sealing.TAG_SIZE
+        trailer = _TRAILER.pack(len(keys), sealed_size, len(self._data) - layout.HEADER_SIZE)
+        associated = self._header.pack() + keys + trailer
+        sealed = catalogue.seal_padded(self._access, self._header, table, associated, before)
+        for part in (keys, sealed, trailer):
+            self._append(part)
+        entry = IndexedPack(
+            name=self._hash.digest(),
+            kind=self._header.kind.value.decode(),
+            size=len(self._data),
+            keys=[self._sealed],
+            blocks=self._blocks,
+            ids=bytes(self._ids),
+            lengths=bytes(self._lengths),
+        )
+        return SealedPack(self._data, entry)
+
+    def _append(self, part: bytes) -> None:
+        self._data += part
+        self._hash.update(part)
+
+
+def open_key(access: Access, kind: Kind, key: PackKey) -> BlockKey:
+    """Return the key that a pack lists, ready to open blocks.
+
+    Raises `KeyAccessError` if this member may not read data packs, `DamageError` if the key does not open.
+    """
+    key_id, epoch, sealed = key
+    if kind is Kind.DATA:
+        private = access.sealing_private.get(epoch)
+        if private is None:
+            raise KeyAccessError(
+                "your key may write backups and list them, but not read their contents",
+                "use an admin's key, on a machine that has it",
+            )
+        data_key = sealing.open_data_key(sealed, private, access.repository, epoch, key_id)
+    else:
+        catalogue_key = access.catalogue_keys.get(epoch)
+        if catalogue_key is None or len(sealed) != sealing.SEALED_TREE_KEY_SIZE:
+            raise DamageError(f"the tree key {key_id.hex()} of epoch {epoch} cannot be derived")
+        data_key = sealing.tree_key(catalogue_key, sealed, access.repository, key_id)
+    return BlockKey(kind, access.repository, epoch, key_id, AESGCM(data_key))
+
+
+def read_table(
+    access: Access, kind: Kind, digest: bytes, size: int, read: Callable[[int, int], bytes]
+) -> IndexedPack:
+    """Rebuild from the pack itself what an index file says of it; `read(offset, length)` gives its bytes."""
+    name = layout.content_file(kind, digest)
+    if not layout.HEADER_SIZE + _TRAILER.size <= size <= layout.MAX_FILE:
+        raise DamageError(f"{name} has {size} bytes, which no pack has")
+    header = layout.parse_header(read(0, layout.HEADER_SIZE), kind, access.repository, name)
+    trailer = read(size - _TRAILER.size, _TRAILER.size)
+    keys_size, table_size, blocks_size = _TRAILER.unpack(trailer)
+    keys_at = layout.HEADER_SIZE + blocks_size
+    if keys_at + keys_size + table_size + _TRAILER.size != size:
+        raise DamageError(f"{name} has a trailer that contradicts its size")
+    footer = read(keys_at, keys_size + table_size)
+    keys, sealed = footer[:keys_size], memoryview(footer)[keys_size:]
+    plain = catalogue.open_padded(access, header, sealed, header.pack() + keys + trailer, name)
+    table = records.decode(plain, records.PackTable, name)
+    if sum(block[2] for block in table.blocks) != blocks_size:
+        raise DamageError(f"{name} has a table that contradicts its size")
+    try:
+        return IndexedPack(
+            name=digest,
+            kind=kind.value.decode(),
+            size=size,
+            keys=records.decode(keys, list[PackKey], name),
+            blocks=table.blocks,
+            ids=table.ids,
+            lengths=table.lengths,
+        )
+    except ValueError as error:
+        raise DamageError(f"{name} is not well-formed: {error}") from None

@@ -1,0 +1,307 @@
+"""Streams come back: recipes are walked, blocks fetched and opened in parallel, every chunk verified.
+
+Invariant: no byte is yielded whose chunk does not hash to the id in the recipe.  A chunk whose first copy is
+missing or wrong is taken from the next.  Memory is bounded: a few steps of a few blocks each.
+"""
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from threading import Lock
+from typing import NamedTuple, TypeVar
+
+from blake3 import blake3
+from dedupstore.cache import CachedPack, IndexCache, Location
+
+from dedupstore import blocks, layout, packs, recipes, splitting
+from dedupstore.access import Access
+from dedupstore.backends.contract import Backend
+from dedupstore.blocks import BlockKey
+from dedupstore.errors import DamageError, KeyAccessError, NotFoundError
+from dedupstore.layout import Kind
+from dedupstore.records import Root, Stream
+from dedupstore.repository import Repository
+
+STEP_BYTES = 4 << 20
+STEP_BLOCKS = 8
+CACHE_BLOCKS = 24
+LOOKUP_BATCH = 512
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Wanted(NamedTuple):
+    """A chunk of a stream and the places where it lies, the first to try first."""
+
+    id: bytes
+    length: int
+    places: list[Location]
+
+
+class ChunkReader:
+    """Fetches and verifies chunks of one kind of pack.  `read` may be called from several threads."""
+
+    def __init__(self, backend: Backend, access: Access, cache: IndexCache, kind: Kind, key: bytes) -> None:
+        self._backend = backend
+        self._access = access
+        self._cache = cache
+        self._kind = kind
+        self._key = key  # of the chunks' ids
+        self._lock = Lock()
+        self._packs: OrderedDict[int, CachedPack] = OrderedDict()
+        self._keys: OrderedDict[bytes, BlockKey] = OrderedDict()
+        self._blocks: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+
+    def pack(self, number: int) -> CachedPack:
+        """Return what the cache says of a pack."""
+        with self._lock:
+            if number not in self._packs:
+                _remember(self._packs, number, self._cache.pack(number), 1024)
+            return self._packs[number]
+
+    def read(self, wanted: Sequence[Wanted]) -> list[memoryview]:
+        """Return the chunks' bytes, in order; raises `DamageError` for one that cannot be had."""
+        held = self._prefetch(wanted)
+        return [self._chunk(chunk, held) for chunk in wanted]
+
+    def _prefetch(self, wanted: Sequence[Wanted]) -> dict[tuple[int, int], bytes]:
+        """Open all blocks that the first places name; neighbours in a pack are fetched in one read.
+
+        A block that fails is left out: its chunks are then tried one by one.
+        """
+        held: dict[tuple[int, int], bytes] = {}
+        needed: set[tuple[int, int]] = set()
+        with self._lock:
+            for chunk in wanted:
+                place = (chunk.places[0].pack, chunk.places[0].block)
+                if place in self._blocks:
+                    self._blocks.move_to_end(place)
+                    held[place] = self._blocks[place]
+                else:
+                    needed.add(place)
+        run: list[tuple[int, int]] = []
+        for place in sorted(needed):
+            if run and place != (run[-1][0], run[-1][1] + 1):
+                self._fetch(run, held)
+                run = []
+            run.append(place)
+        if run:
+            self._fetch(run, held)
+        return held
+
+    def _fetch(self, run: list[tuple[int, int]], held: dict[tuple[int, int], bytes]) -> None:
+        pack = self.pack(run[0][0])
+        first, last = pack.blocks[run[0][1]], pack.blocks[run[-1][1]]
+        try:
+            data = self._backend.read(_file(pack), first.at, last.at + last.stored - first.at)
+        except (NotFoundError, DamageError):
+            return
+        view = memoryview(data)
+        for place in run:
+            block = pack.blocks[place[1]]
+            start = block.at - first.at
+            try:
+                held[place] = self._open(pack, place[1], view[start : start + block.stored])
+            except DamageError:
+                continue
+        with self._lock:
+            for place in run:
+                if place in held:
+                    _remember(self._blocks, place, held[place], CACHE_BLOCKS)
+
+    def _open(self, pack: CachedPack, number: int, data: memoryview) -> bytes:
+        block = pack.blocks[number]
+        sealed = pack.keys[block.key]
+        with self._lock:
+            key = self._keys.get(sealed[0])
+        if key is None:
+            key = packs.open_key(self._access, self._kind, sealed)
+            with self._lock:
+                _remember(self._keys, sealed[0], key, 256)
+        return blocks.open_block(key, block.number, data, block.size, _file(pack))
+
+    def _chunk(self, chunk: Wanted, held: dict[tuple[int, int], bytes]) -> memoryview:
+        problem = "it is in no index"
+        for place in chunk.places:
+            at = (place.pack, place.block)
+            if at not in held:
+                self._fetch([at], held)
+            if at not in held:
+                problem = f"{_file(self.pack(place.pack))} is missing or damaged"
+                continue
+            data = memoryview(held[at])[place.offset : place.offset + place.length]
+            if blake3(data, key=self._key).digest() == chunk.id:
+                return data
+            problem = f"{_file(self.pack(place.pack))} holds something else in its place"
+        raise DamageError(
+            f"the chunk {chunk.id.hex()} cannot be read: {problem}", "run `dedup check --read-data`"
+        )
+
+
+class StreamReader:
+    """Reads streams of snapshots of one domain."""
+
+    def __init__(self, repository: Repository, domain: str) -> None:
+        access = repository.access
+        self._repository = repository
+        self._cache = repository.cache
+        self._domain = domain
+        self._threads = max(2, os.cpu_count() or 1)
+        node_key = recipes.node_key(access.id_key)
+        self._nodes = ChunkReader(repository.backend, access, self._cache, Kind.TREE, node_key)
+        self._data = ChunkReader(repository.backend, access, self._cache, Kind.DATA, access.id_key)
+
+    def preflight(self, stream: Stream) -> None:
+        """Check, without reading contents, that this member may read and that every pack needed is there."""
+        if not self._repository.access.sealing_private:
+            raise KeyAccessError(
+                "your key may write backups and list them, but not read their contents",
+                "use an admin's key, on a machine that has it",
+            )
+        needed: set[int] = set()
+        for root in (stream.layout, stream.skeleton, stream.content):
+            for wanted in self.wanted(root):
+                needed.update(place.pack for chunk in wanted for place in chunk.places[:1])
+        files = {_file(self._data.pack(number)): self._data.pack(number).size for number in needed}
+        sizes = self._repository.pack_sizes({name.rsplit("/", 1)[0] for name in files})
+        lost = [
+            number
+            for number in needed
+            if sizes.get(_file(self._data.pack(number))) != self._data.pack(number).size
+        ]
+        if lost:  # look for other copies of their chunks
+            self._cache.mark_lost(lost)
+            for root in (stream.layout, stream.skeleton, stream.content):
+                for _ in self.wanted(root):
+                    pass
+
+    def read(self, stream: Stream) -> Iterator[bytes | memoryview]:
+        """Yield the stream's bytes, in order."""
+        with ThreadPoolExecutor(self._threads, "read") as pool:
+            content = self._sequence(stream.content, pool)
+            if stream.layout.size == 0:
+                if stream.skeleton.size:
+                    raise DamageError(f"the stream {stream.name} has a skeleton but no layout")
+                yield from content
+                return
+            yield from _merge(
+                splitting.lengths(self._sequence(stream.layout, pool)),
+                _Taker(self._sequence(stream.skeleton, pool)),
+                _Taker(content),
+            )
+
+    def wanted(self, root: Root) -> Iterator[list[Wanted]]:
+        """Yield the chunks of a sequence with their places; raises `DamageError` for one that has none."""
+        pending: list[tuple[bytes, int]] = []
+        for leaves in recipes.chunks(root, self.nodes):
+            pending += leaves
+            if len(pending) >= LOOKUP_BATCH:
+                yield self._locate(pending, self._data)
+                pending = []
+        if pending:
+            yield self._locate(pending, self._data)
+
+    def nodes(self, ids: Sequence[bytes], sizes: Sequence[int]) -> Iterator[bytes]:
+        """Yield list nodes, verified, in order; a size of 0 is one that is not known beforehand."""
+        wanted = self._locate(list(zip(ids, sizes, strict=True)), self._nodes)
+        for start in range(0, len(wanted), 32):
+            for node in self._nodes.read(wanted[start : start + 32]):
+                yield bytes(node)
+
+    def require(self, chunks: list[tuple[bytes, int]]) -> None:
+        """Raise `DamageError` unless each chunk (id, length) has a place."""
+        self._locate(chunks, self._data)
+
+    def _locate(self, chunks: list[tuple[bytes, int]], reader: ChunkReader) -> list[Wanted]:
+        """Find the places of chunks; a length of 0 is one that is not known beforehand."""
+        kind = "T" if reader is self._nodes else "D"
+        found = []
+        places = self._cache.locate(self._domain, [id_ for id_, _ in chunks])
+        for (id_, length), all_places in zip(chunks, places, strict=True):
+            right = [
+                place
+                for place in all_places
+                if (place.length == length or not length) and reader.pack(place.pack).kind == kind
+            ]
+            if not right:
+                raise DamageError(
+                    f"the chunk {id_.hex()} is in no index file of the domain {self._domain}",
+                    "an index file or pack is missing: run `dedup check`",
+                )
+            found.append(Wanted(id_, right[0].length, right))
+        return found
+
+    def _sequence(self, root: Root, pool: ThreadPoolExecutor) -> Iterator[memoryview]:
+        futures: deque[Future[list[memoryview]]] = deque()
+        try:
+            for step in _steps(chain.from_iterable(self.wanted(root))):
+                futures.append(pool.submit(self._data.read, step))
+                if len(futures) > self._threads:
+                    yield from futures.popleft().result()
+            while futures:
+                yield from futures.popleft().result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _steps(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+    """Group chunks into steps of work with bounds on their bytes and on the blocks that they touch."""
+    step: list[Wanted] = []
+    size = 0
+    touched: set[tuple[int, int]] = set()
+    for chunk in wanted:
+        place = (chunk.places[0].pack, chunk.places[0].block)
+        if step and (
+            size + chunk.length > STEP_BYTES or (place not in touched and len(touched) >= STEP_BLOCKS)
+        ):
+            yield step
+            step, size, touched = [], 0, set()
+        step.append(chunk)
+        size += chunk.length
+        touched.add(place)
+    if step:
+        yield step
+
+
+class _Taker:
+    """Takes exact numbers of bytes from an iterator of pieces."""
+
+    def __init__(self, pieces: Iterator[memoryview]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    def take(self, count: int) -> Iterator[memoryview]:
+        while count:
+            if not self._rest:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    raise DamageError("a stream's layout asks for more bytes than its sequences have")
+                self._rest = piece
+            part = self._rest[:count]
+            self._rest = self._rest[len(part) :]
+            count -= len(part)
+            yield part
+
+    def at_end(self) -> bool:
+        return not self._rest and next(self._pieces, None) is None
+
+
+def _merge(lengths: Iterator[int], skeleton: _Taker, content: _Taker) -> Iterator[memoryview]:
+    for number, length in enumerate(lengths):
+        yield from (content if number % 2 else skeleton).take(length)
+    if not (skeleton.at_end() and content.at_end()):
+        raise DamageError("a stream's layout does not use all bytes of its sequences")
+
+
+def _file(pack: CachedPack) -> str:
+    return layout.content_file(Kind(pack.kind.encode()), pack.name)
+
+
+def _remember(memory: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
+    memory[key] = value
+    while len(memory) > limit:
+        memory.popitem(last=False)

@@ -1,0 +1,401 @@
+"""The store's one public face: what is listed, runs that write, streams that come back.
+
+Layers, each calling only those below it:
+
+    repository          this module; check (looks at everything), session (one run), reader (one stream)
+    sequences, recipes  cut, hash, look up; lists of chunks
+    packing, packs      the cold path; files of blocks
+    catalogue, cache    signed record files; the local, disposable index of them
+    blocks, sealing, compression, records, layout    bytes of format 1
+    backends            where the files lie
+
+Invariant: a snapshot is shown only when it is signed by a member, its run is done, and it still counts; what
+this host saw before and is gone, or forked, is told (`alarms`) and stops runs that write.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from dedupstore.cache import IndexCache
+
+from dedupstore import heads, layout, records
+from dedupstore.access import Access
+from dedupstore.backends.contract import Backend
+from dedupstore.errors import DamageError, NotFoundError, TrustError
+from dedupstore.layout import Kind
+from dedupstore.localstate import StateFolder
+from dedupstore.records import Done, Index, Snapshot, Stream
+
+if TYPE_CHECKING:
+    from dedupstore.check import CheckResult
+    from dedupstore.session import RunDetails, Session
+
+FETCH_THREADS = 8
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class SnapshotInfo(msgspec.Struct, frozen=True):
+    """A snapshot without its streams; sizes in bytes, times in Unix seconds, `streams` is their number."""
+
+    name: bytes
+    signer: bytes
+    run: bytes
+    domain: str
+    sequence: int
+    time: int
+    utc_offset: int
+    started: int
+    finished: int
+    host: str
+    program: str
+    streams: int
+    size: int
+    stored: int
+    new: int
+    heads: list[bytes]
+    done: bool
+
+
+class Repository:
+    """A repository that is open.
+
+    `unlock` gives the keys when they are first needed: what the local cache can answer needs none.
+    `alarms` and `damage` collect what refreshing found; callers show them.
+    """
+
+    def __init__(
+        self, backend: Backend, repository: bytes, unlock: Callable[[], Access], state: StateFolder
+    ) -> None:
+        self.backend = backend
+        self.state = state
+        self.cache = IndexCache(state.path / "cache", repository)
+        self.alarms: list[str] = []
+        self.damage: list[str] = []
+        self._unlock = unlock
+        self._infos: dict[bytes, SnapshotInfo] | None = None
+
+    @cached_property
+    def access(self) -> Access:
+        """This member's keys."""
+        return self._unlock()
+
+    def __enter__(self) -> "Repository":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the cache and the back end."""
+        self.cache.close()
+        self.backend.close()
+
+    # -- what is listed
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """Return the snapshots that count, the oldest date first."""
+        counting = (info for info in self._all().values() if info.done)
+        return sorted(counting, key=lambda info: (info.time, info.finished, info.sequence, info.name))
+
+    def streams(self, snapshot: SnapshotInfo) -> list[Stream]:
+        """Return a snapshot's streams, in the order in which they were stored."""
+        payload = self.cache.snapshot_payload(snapshot.name)
+        return records.decode(payload, Snapshot, _snapshot_file(snapshot.name)).streams
+
+    def heads(self) -> dict[bytes, SnapshotInfo]:
+        """Return each signer's newest snapshot that counts."""
+        newest: dict[bytes, SnapshotInfo] = {}
+        for info in self.snapshots():
+            if info.signer not in newest or info.sequence > newest[info.signer].sequence:
+                newest[info.signer] = info
+        return newest
+
+    def last_sequences(self) -> dict[bytes, int]:
+        """Return each signer's highest sequence number that counts."""
+        return {signer: info.sequence for signer, info in self.heads().items()}
+
+    def _all(self) -> dict[bytes, SnapshotInfo]:
+        """Return all snapshots, also those that do not count."""
+        if self._infos is None:
+            self.refresh_snapshots()
+        return self._infos or {}
+
+    # -- keeping the cache true
+
+    def refresh_snapshots(self) -> None:
+        """Read the snapshots that are new, drop those that are gone, and compare with what was seen before."""
+        # `runs` is listed first: a run that ends in between is merely not seen yet
+        done = {entry.name for entry in self.backend.list("runs") if entry.name.endswith(".done")}
+        present = _named(entry.name for entry in self.backend.list("snapshots"))
+        if gone := self.cache.snapshot_names() - present:
+            self.cache.drop_snapshots(gone)
+        rows = [msgspec.msgpack.decode(row, type=SnapshotInfo) for _, row in self.cache.snapshot_headers()]
+        infos = {info.name: info for info in rows}
+        for batch in self._fetch(
+            sorted(present - infos.keys()), lambda name: self._read_snapshot(name, done)
+        ):
+            self._keep(batch)
+            infos.update((info.name, info) for info, _ in batch)
+        waiting = [info for info in infos.values() if not info.done and _done_file(info) in done]
+        for confirmed in self._fetch(waiting, self._confirm):
+            self._keep([(info, self.cache.snapshot_payload(info.name)) for info in confirmed])
+            infos.update((info.name, info) for info in confirmed)
+        # a done record that vanished makes its snapshot uncounted for everyone, so for us too
+        self._infos = {
+            name: info if _done_file(info) in done else msgspec.structs.replace(info, done=False)
+            for name, info in infos.items()
+        }
+        self._compare_heads()
+
+    def refresh_index(self) -> None:
+        """Read the index files that are new, and drop the rows of those that are gone."""
+        present = _named(entry.name for entry in self.backend.list("index"))
+        cached = self.cache.index_files()
+        if gone := cached - present:
+            self.cache.drop_index(gone)
+        for batch in self._fetch(sorted(present - cached), self._read_index, at_once=FETCH_THREADS):
+            for name, index in batch:
+                self.cache.add_index(name, index)
+
+    def verify_recent_packs(self) -> None:
+        """List and size the packs of index files not verified yet: a server may lose what it acknowledged."""
+        names = self.cache.unverified()
+        if not names:
+            return
+        packs = [
+            (number, layout.content_file(Kind(pack.kind.encode()), pack.name), pack.size)
+            for number, pack in self.cache.packs_of(names)
+        ]
+        sizes = self.pack_sizes({name.rsplit("/", 1)[0] for _, name, _ in packs})
+        lost = [(number, name) for number, name, size in packs if sizes.get(name) != size]
+        if lost:
+            self.cache.mark_lost([number for number, _ in lost])
+            self.damage += [
+                f"{name} is missing or has a wrong size; its chunks are stored anew" for _, name in lost
+            ]
+        self.cache.mark_verified(names)
+
+    def pack_sizes(self, folders: Iterable[str]) -> dict[str, int]:
+        """Return the files in these folders of packs, with their sizes."""
+        with ThreadPoolExecutor(FETCH_THREADS) as pool:
+            listings = pool.map(lambda folder: list(self.backend.list(folder)), sorted(folders))
+            return {entry.name: entry.size for listing in listings for entry in listing}
+
+    # -- writing and reading
+
+    def session(self, details: "RunDetails", *, level: int = 3) -> "Session":
+        """Begin a run.  `level` is Zstandard's."""
+        from dedupstore.session import Session
+
+        return Session(self, details, level)
+
+    def read(self, snapshot: SnapshotInfo, stream: Stream) -> Iterator[bytes | memoryview]:
+        """Yield the stream's bytes, each verified.
+
+        Before the first, everything that can be checked without reading contents is checked.
+        Raises `DamageError`; `KeyAccessError` if this member may not read.
+        """
+        from dedupstore.reader import StreamReader
+
+        self.refresh_index()
+        reader = StreamReader(self, snapshot.domain)
+        reader.preflight(stream)
+        return reader.read(stream)
+
+    def check(self, *, read_data: bool, report: Callable[[str, int, int], None]) -> "CheckResult":
+        """Look at everything; with `read_data`, at every byte.  `report(what, done, of)` is called as it goes on."""
+        from dedupstore.check import Checker
+
+        return Checker(self, report).run(read_data=read_data)
+
+    # -- publishing
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Hold this host's turn to publish a snapshot; sees what others have published meanwhile."""
+        with self.state.lock("publish.lock"):
+            self.refresh_snapshots()
+            yield
+
+    def next_sequence(self) -> int:
+        """Return the sequence number for this member's next snapshot: above all that it ever used."""
+        mine = self.signer
+        used = [info.sequence for info in self._all().values() if info.signer == mine]
+        used.append(heads.load(self.state).get(mine, (0, b""))[0])
+        return max(used) + 1
+
+    @cached_property
+    def signer(self) -> bytes:
+        """This member's signing public key."""
+        from dedupstore import sealing
+
+        return sealing.public_of(self.access.signing_key)
+
+    def published(self, name: bytes, snapshot: Snapshot) -> SnapshotInfo:
+        """Take note of a snapshot that this member has just published."""
+        info = _info(name, self.signer, snapshot, done=True)
+        payload = records.encode(snapshot)
+        self._keep([(info, payload)])
+        self._all()[name] = info
+        heads.advance(self.state, {info.signer: (info.sequence, info.name)})
+        return info
+
+    def refuse_if_rolled_back(self) -> None:
+        """Raise `TrustError` if the repository lost, or forked, what this host has seen."""
+        if self.alarms:
+            raise TrustError(
+                self.alarms[0],
+                "nothing was written. Look with `dedup list` and `dedup check`; if an admin knows why, "
+                "`dedup trust accept` takes the repository as it is now",
+            )
+
+    # -- details
+
+    def _fetch(
+        self, items: Iterable[S], work: Callable[[S], T | None], at_once: int = 8 * FETCH_THREADS
+    ) -> Iterator[list[T]]:
+        """Yield the results of `work` on the items, batch by batch, without those that are None."""
+        items = list(items)
+        if not items:
+            return
+        _ = self.access  # unlock once, before threads need it
+        with ThreadPoolExecutor(FETCH_THREADS) as pool:
+            for start in range(0, len(items), at_once):
+                results = pool.map(work, items[start : start + at_once])
+                yield [result for result in results if result is not None]
+
+    def _keep(self, rows: list[tuple[SnapshotInfo, bytes]]) -> None:
+        self.cache.add_snapshots((info.name, msgspec.msgpack.encode(info), payload) for info, payload in rows)
+
+    def _read_snapshot(self, name: bytes, done: set[str]) -> tuple[SnapshotInfo, bytes] | None:
+        from dedupstore import catalogue
+
+        file = _snapshot_file(name)
+        try:
+            signer, snapshot = catalogue.open_record(
+                self.access, Kind.SNAPSHOT, file, self.backend.read(file), Snapshot
+            )
+            if snapshot.domain != self.access.signers[signer].domain:
+                raise DamageError(f"{file} names a domain that is not its signer's")
+        except (DamageError, NotFoundError) as error:
+            self.damage.append(str(error))
+            return None
+        info = _info(name, signer, snapshot, done=False)
+        if _done_file(info) in done:
+            info = self._confirm(info) or info
+        return info, records.encode(snapshot)
+
+    def _confirm(self, info: SnapshotInfo) -> SnapshotInfo | None:
+        """Return the snapshot as one that counts, if its run's done record says so."""
+        from dedupstore import catalogue
+
+        file = _done_file(info)
+        try:
+            signer, done = catalogue.open_record(self.access, Kind.DONE, file, self.backend.read(file), Done)
+        except (DamageError, NotFoundError) as error:
+            self.damage.append(str(error))
+            return None
+        if signer != info.signer or done.run != info.run or done.snapshot != info.name:
+            return None
+        last = self.access.signers[signer].last_sequence
+        if last is not None and info.sequence > last:
+            return None
+        return msgspec.structs.replace(info, done=True)
+
+    def _read_index(self, name: bytes) -> tuple[bytes, Index] | None:
+        from dedupstore import catalogue
+
+        file = layout.content_file(Kind.INDEX, name)
+        try:
+            signer, index = catalogue.open_record(
+                self.access, Kind.INDEX, file, self.backend.read(file), Index
+            )
+            if index.domain != self.access.signers[signer].domain:
+                raise DamageError(f"{file} names a domain that is not its signer's")
+        except (DamageError, NotFoundError) as error:
+            self.damage.append(str(error))
+            return None
+        return name, index
+
+    def _compare_heads(self) -> None:
+        """Note what was seen before and is gone, and two snapshots where one may be; then keep the newest heads."""
+        self.alarms = []
+        counting = self.snapshots()
+        expected = {head: "this host" for _, head in heads.load(self.state).values()}
+        for info in counting:
+            expected.update(
+                (head, f"the backup of {info.host} numbered {info.sequence}") for head in info.heads
+            )
+        present = {info.name for info in counting}
+        for name, witness in expected.items():
+            if name not in present and not self._appeared(name):
+                self.alarms.append(
+                    f"the repository went back: snapshots/{name.hex()} is gone, damaged or undone, "
+                    f"but {witness} has seen it"
+                )
+        taken: dict[tuple[bytes, int], SnapshotInfo] = {}
+        for info in counting:
+            if taken.setdefault((info.signer, info.sequence), info) is not info:
+                self.alarms.append(
+                    f"the repository forked: {info.host} published two backups numbered {info.sequence}"
+                )
+        if not self.alarms:
+            heads.advance(self.state, {s: (info.sequence, info.name) for s, info in self.heads().items()})
+
+    def _appeared(self, name: bytes) -> bool:
+        """Tell whether a snapshot that a listing lacked is there after all: listings of a busy folder may miss one."""
+        if name in self._all():
+            return False
+        try:
+            self.backend.size(_snapshot_file(name))
+        except NotFoundError:
+            return False
+        return _snapshot_file(name) not in "\n".join(self.damage)
+
+
+def _done_file(info: SnapshotInfo) -> str:
+    return layout.run_file(Kind.DONE, info.run)
+
+
+def _snapshot_file(name: bytes) -> str:
+    return layout.content_file(Kind.SNAPSHOT, name)
+
+
+def _named(files: Iterable[str]) -> set[bytes]:
+    return {digest for file in files if (digest := layout.digest_of(file)) is not None}
+
+
+def _info(name: bytes, signer: bytes, snapshot: Snapshot, *, done: bool) -> SnapshotInfo:
+    return SnapshotInfo(
+        name=name,
+        signer=signer,
+        run=snapshot.run,
+        domain=snapshot.domain,
+        sequence=snapshot.sequence,
+        time=snapshot.time,
+        utc_offset=snapshot.utc_offset,
+        started=snapshot.started,
+        finished=snapshot.finished,
+        host=snapshot.host,
+        program=snapshot.program,
+        streams=len(snapshot.streams),
+        size=sum(stream.size for stream in snapshot.streams),
+        stored=sum(stream.stored for stream in snapshot.streams),
+        new=sum(stream.new for stream in snapshot.streams),
+        heads=[head for _, head in snapshot.heads.values()],
+        done=done,
+    )
+
+
+def now_offset(when: float | None = None) -> int:
+    """Return this machine's offset from UTC at that time, in seconds east."""
+    return time.localtime(when).tm_gmtoff

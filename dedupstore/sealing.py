@@ -1,0 +1,135 @@
+"""All cryptography of the store: key derivation, sealing of data keys, AEAD, signatures (docs/format.md 3).
+
+Invariant: every key is used for one purpose, bound by a typed `info` or associated data, and no key ever
+encrypts twice under one nonce: file keys come from a fresh random salt and encrypt once, data keys are fresh
+for each pack and count their blocks.
+"""
+
+import struct
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from dedupstore.errors import DamageError
+from dedupstore.layout import Header, Kind
+
+_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_MLKEM_PUBLIC = 1184
+_MLKEM_SEED = 64
+_ONCE = bytes(12)  # the nonce of a key that encrypts exactly once
+
+TAG_SIZE = 16
+SEALED_TREE_KEY_SIZE = 32
+
+
+def _derive(key: bytes, salt: bytes, info: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(key)
+
+
+def file_cipher(catalogue_key: bytes, header: Header) -> AESGCM:
+    """Return the cipher of one file's catalogue part; for one encryption only."""
+    info = b"dedup1 file" + header.kind.value + header.repository
+    return AESGCM(_derive(catalogue_key, header.salt, info))
+
+
+def encrypt_once(cipher: AESGCM, plaintext: bytes, associated: bytes) -> bytes:
+    """Encrypt with a key that is never used again."""
+    return cipher.encrypt(_ONCE, plaintext, associated)
+
+
+def decrypt_once(cipher: AESGCM, data: bytes | memoryview, associated: bytes, name: str) -> bytes:
+    """Decrypt what `encrypt_once` made; raises `DamageError` naming the file."""
+    try:
+        return cipher.decrypt(_ONCE, data, associated)
+    except InvalidTag:
+        raise DamageError(f"{name} was altered or is damaged (wrong authentication tag)") from None
+
+
+def seal_data_key(key: bytes, sealing_public: bytes, repository: bytes, epoch: int, key_id: bytes) -> bytes:
+    """Encrypt a data pack's key so that only the epoch's sealing private key opens it (HPKE, RFC 9180)."""
+    public = MLKEM768X25519PublicKey(
+        MLKEM768PublicKey.from_public_bytes(sealing_public[:_MLKEM_PUBLIC]),
+        X25519PublicKey.from_public_bytes(sealing_public[_MLKEM_PUBLIC:]),
+    )
+    return _SUITE.encrypt(key, public, _key_info(repository, epoch, key_id))
+
+
+def open_data_key(sealed: bytes, private: bytes, repository: bytes, epoch: int, key_id: bytes) -> bytes:
+    """Return a data pack's key; raises `DamageError` if it was not sealed so."""
+    secret = MLKEM768X25519PrivateKey(
+        MLKEM768PrivateKey.from_seed_bytes(private[:_MLKEM_SEED]),
+        X25519PrivateKey.from_private_bytes(private[_MLKEM_SEED:]),
+    )
+    try:
+        key = _SUITE.decrypt(sealed, secret, _key_info(repository, epoch, key_id))
+    except (InvalidTag, ValueError):
+        raise DamageError(f"the sealed data key {key_id.hex()} does not open") from None
+    if len(key) != 32:
+        raise DamageError(f"the sealed data key {key_id.hex()} has a wrong length")
+    return key
+
+
+def _key_info(repository: bytes, epoch: int, key_id: bytes) -> bytes:
+    return b"dedup1 data key" + repository + struct.pack("<I", epoch) + key_id
+
+
+def tree_key(catalogue_key: bytes, sealed: bytes, repository: bytes, key_id: bytes) -> bytes:
+    """Return a tree pack's key, which everyone with the catalogue key can derive."""
+    return _derive(catalogue_key, sealed, b"dedup1 tree key" + repository + key_id)
+
+
+def block_associated(kind: Kind, repository: bytes, epoch: int, key_id: bytes, number: int) -> bytes:
+    """Return the associated data that ties a block to its repository, key and number."""
+    return (
+        b"dedup1 block"
+        + kind.value
+        + repository
+        + struct.pack("<I", epoch)
+        + key_id
+        + struct.pack("<Q", number)
+    )
+
+
+def block_nonce(number: int) -> bytes:
+    """Return the nonce of the block with this number: twelve bytes, little-endian."""
+    return number.to_bytes(12, "little")
+
+
+def public_of(signing_key: bytes) -> bytes:
+    """Return the Ed25519 public key of a signing key (both 32 bytes)."""
+    return Ed25519PrivateKey.from_private_bytes(signing_key).public_key().public_bytes_raw()
+
+
+def sign(signing_key: bytes, kind: Kind, repository: bytes, epoch: int, payload: bytes) -> bytes:
+    """Sign a record's payload (Ed25519, RFC 8032)."""
+    return Ed25519PrivateKey.from_private_bytes(signing_key).sign(_signed(kind, repository, epoch, payload))
+
+
+def verify(
+    signer: bytes, signature: bytes, kind: Kind, repository: bytes, epoch: int, payload: bytes
+) -> bool:
+    """Tell whether this signer signed this payload as a record of this kind."""
+    try:
+        Ed25519PublicKey.from_public_bytes(signer).verify(
+            signature, _signed(kind, repository, epoch, payload)
+        )
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _signed(kind: Kind, repository: bytes, epoch: int, payload: bytes) -> bytes:
+    return b"dedup1 signed" + kind.value + repository + struct.pack("<I", epoch) + payload

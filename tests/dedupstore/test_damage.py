@@ -1,0 +1,121 @@
+"""Every kind of file, truncated, bit-flipped, missing or swapped: never wrong bytes, never a quiet check."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from dedupstore.check import CheckResult
+from dedupstore.errors import DamageError
+from tests.store import World, flip_bit, noise, truncate
+
+DATA = noise(3 << 20)
+
+
+def check(world: World, *, read_data: bool = True) -> CheckResult:
+    """Check as the admin, on a host that has seen everything."""
+    with world.open(world.admin) as repository:
+        return repository.check(read_data=read_data, report=lambda what, done, of: None)
+
+
+@pytest.fixture
+def stored(world: World) -> World:
+    """Return a repository with two backups, which both hosts have seen and found sound."""
+    world.put(DATA, "one", time=1_700_000_000)
+    world.put(noise(100_000, 7), "two", time=1_700_086_400)
+    assert world.get("one") == DATA
+    assert check(world).damaged == []
+    return world
+
+
+def remove(path: Path) -> None:
+    """Delete a file."""
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    """Cut a file to nothing."""
+    path.write_bytes(b"")
+
+
+KINDS = ["data", "tree", "index", "snapshots", "runs"]
+
+
+@pytest.mark.parametrize("folder", KINDS)
+@pytest.mark.parametrize("break_it", [flip_bit, truncate, remove, empty])
+def test_a_damaged_file_of_any_kind_is_found_and_never_believed(
+    stored: World, folder: str, break_it: Callable[[Path], None]
+) -> None:
+    """A check names it; a restore on a new host gives the right bytes or none."""
+    victim = max(stored.files(folder), key=lambda path: path.stat().st_size)
+    break_it(victim)
+    found = check(stored).damaged
+    if break_it is remove and folder in ("index", "runs"):  # named by what misses it, not by its own name
+        assert found
+    else:
+        assert any(victim.name[:16] in line for line in found), found
+    with suppress(DamageError, LookupError):  # told, not guessed
+        assert stored.get("one", host="new") == DATA
+
+
+@pytest.mark.parametrize("folder", KINDS)
+def test_a_bit_flipped_anywhere_is_found(stored: World, folder: str) -> None:
+    """First byte, last byte, header, footer: no byte of a file is free."""
+    victim = max(stored.files(folder), key=lambda path: path.stat().st_size)
+    whole = victim.read_bytes()
+    for at in (0, 5, 6, 10, 26, 40, 61, len(whole) - 1, len(whole) - 9, len(whole) - 17, len(whole) - 300):
+        flip_bit(victim, at)
+        assert any(victim.name[:16] in line for line in check(stored).damaged), at
+        victim.write_bytes(whole)
+    assert check(stored).damaged == []
+
+
+@pytest.mark.parametrize("folder", ["data", "tree", "index", "snapshots"])
+def test_two_files_swapped_are_found(stored: World, folder: str) -> None:
+    """A file in the place of another of its kind is not what its name says."""
+    one, two = stored.files(folder)[:2]
+    keep = one.with_suffix(".keep")
+    one.rename(keep)
+    two.rename(one)
+    keep.rename(two)
+    found = check(stored).damaged
+    assert any(one.name[:16] in line for line in found)
+    assert any(two.name[:16] in line for line in found)
+
+
+def test_a_file_of_another_repository_is_refused(stored: World, tmp_path: Path) -> None:
+    """Files bear the id of their repository."""
+    other = World(tmp_path / "other")
+    other.put(b"other")
+    shutil.copy(other.files("snapshots")[0], stored.path / "snapshots")
+    assert any("another repository" in line for line in check(stored).damaged)
+
+
+def test_a_file_of_another_kind_is_refused(stored: World) -> None:
+    """An index file is no snapshot."""
+    shutil.copy(stored.files("index")[0], stored.path / "snapshots")
+    assert any("does not begin as a snapshot" in line for line in check(stored).damaged)
+
+
+def test_a_file_of_another_format_is_damage_not_a_reason_to_stop(stored: World) -> None:
+    """Only the roster says which format the repository has."""
+    data = bytearray(stored.files("snapshots")[0].read_bytes())
+    data[5] = 2
+    (stored.path / "snapshots" / hashlib.sha256(data).hexdigest()).write_bytes(data)
+    assert any("file of format 1" in line for line in check(stored).damaged)
+    assert stored.get("one") == DATA
+
+
+def test_a_second_copy_is_used_when_the_first_is_gone(world: World) -> None:
+    """A pack that the server lost is stored anew by the next run, and restores use the new copy."""
+    world.put(DATA, "one")
+    pack = max(world.files("data"), key=lambda path: path.stat().st_size)
+    pack.unlink()
+    with world.open(world.writer) as repository:
+        repository.cache.close()
+    again = world.put(DATA, "one", host="another host of the writer")
+    assert again.new > 0
+    assert world.get("one") == DATA

@@ -1,0 +1,183 @@
+"""What goes in comes out, whatever it is, and what is there already is not stored again."""
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dedupstore.errors import DedupError, KeyAccessError, StreamError
+from dedupstore.sequences import BLOCK_SIZE
+from dedupstore.session import READ_SIZE
+from dedupstore.splitting import Range
+from tests.store import World, begin, noise, text
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"x",
+        bytes(3 * MIB),
+        noise(5 * MIB),
+        text(6 * MIB),
+        noise(READ_SIZE),
+        noise(BLOCK_SIZE + 1),
+        noise(100) * 30000,
+    ],
+    ids=["empty", "one", "zeros", "noise", "text", "one-buffer", "block-and-one", "periodic"],
+)
+def test_a_stream_comes_back_exactly(world: World, data: bytes) -> None:
+    """Every kind of stream is restored byte for byte by an admin."""
+    world.put(data)
+    assert world.get() == data
+
+
+def test_a_source_that_gives_little_at_a_time_is_stored_whole(world: World) -> None:
+    """A pipe may give a few bytes at each read."""
+    data = noise(300_000)
+
+    class Dribble(io.BytesIO):
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            return super().readinto(buffer[:777])
+
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("s", Dribble(data))
+        session.finish()
+    assert world.get() == data
+
+
+def test_the_same_stream_again_adds_next_to_nothing(world: World) -> None:
+    """A second copy under another name adds under 0.5 % of its size."""
+    data = noise(8 * MIB)
+    world.put(data, "one")
+    before = world.stored()
+    again = world.put(data, "two")
+    assert again.new == 0
+    assert world.stored() - before < 0.005 * len(data)
+    assert world.get("two") == data
+
+
+def test_an_insertion_at_the_front_adds_little(world: World) -> None:
+    """1 KiB more at the front adds under 1 % of the stream and 1 MiB."""
+    data = text(8 * MIB)
+    world.put(data, "one")
+    before = world.stored()
+    world.put(noise(1024) + data, "two")
+    assert world.stored() - before < 0.01 * len(data) + MIB
+    assert world.get("two") == noise(1024) + data
+
+
+def test_two_streams_in_one_run_share_chunks(world: World) -> None:
+    """What the run itself stored a moment ago is known to it."""
+    data = noise(3 * MIB)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        first = session.put("a", io.BytesIO(data))
+        second = session.put("b", io.BytesIO(data))
+        session.finish()
+    assert first.new > len(data)  # and the nodes of its recipe
+    assert second.new == 0
+    assert world.get("a") == world.get("b") == data
+
+
+def test_a_writer_cannot_read_back(world: World) -> None:
+    """The writer's keys list a stream, and are refused its contents."""
+    world.put(noise(1000))
+    with pytest.raises(KeyAccessError, match="not read their contents"):
+        world.get(access=world.writer)
+
+
+def test_an_empty_stream_is_refused_unless_allowed(world: World) -> None:
+    """An empty stream is mostly a source that failed."""
+    with world.open(world.writer) as repository, begin(repository) as session:
+        with pytest.raises(StreamError, match="is empty"):
+            session.put("s", io.BytesIO(b""))
+        assert session.put("t", io.BytesIO(b""), allow_empty=True).size == 0
+
+
+def test_a_name_is_stored_once_in_a_run(world: World) -> None:
+    """Two streams of one name in one snapshot could not be told apart."""
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("s", io.BytesIO(b"1"))
+        with pytest.raises(StreamError, match="stored already"):
+            session.put("s", io.BytesIO(b"2"))
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\nb", "\x7f", "x" * 10_000, "é" * 128, "a\u2028b", "a\udc80b"]
+)
+def test_names_that_cannot_be_shown_or_typed_are_refused(world: World, name: str) -> None:
+    """The message is one printable line."""
+    with (
+        world.open(world.writer) as repository,
+        begin(repository) as session,
+        pytest.raises(DedupError) as caught,
+    ):
+        session.put(name, io.BytesIO(b"x"))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
+class EveryThird:
+    """A toy splitter: runs of bytes alternate between skeleton and content."""
+
+    def __init__(self, skeleton: int, content: int) -> None:
+        self.lengths = (skeleton, content)
+        self.inside, self.left = 0, skeleton
+
+    def split(self, data: memoryview) -> list[Range]:
+        """Mark ranges by their lengths alone."""
+        ranges, at = [], 0
+        while at < len(data):
+            part = min(self.left, len(data) - at)
+            self.left -= part
+            at += part
+            ranges.append(Range(bool(self.inside), part, ends=self.left == 0))
+            if not self.left:
+                self.inside ^= 1
+                self.left = self.lengths[self.inside]
+        return ranges
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    skeleton=st.integers(1, 3000),
+    content=st.integers(1, 90_000),
+    size=st.integers(0, 400_000),
+    seed=st.integers(0, 9),
+)
+def test_a_split_stream_comes_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, skeleton: int, content: int, size: int, seed: int
+) -> None:
+    """Skeleton, content and layout together give the stream, wherever the splitter cut."""
+    world = World(tmp_path_factory.mktemp("split"))
+    data = noise(size, seed)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        stream = session.put("s", io.BytesIO(data), splitter=EveryThird(skeleton, content), allow_empty=True)
+        session.finish()
+    assert stream.content.size + stream.skeleton.size == size
+    assert world.get() == data
+
+
+def test_a_recipe_of_several_levels_comes_back(world: World) -> None:
+    """Enough chunks for a tree of lists at least three levels deep."""
+    data = noise(40 * MIB)
+    with world.open(world.writer) as repository, begin(repository, pack_size=8 * MIB) as session:
+        stream = session.put("s", io.BytesIO(data))
+        session.finish()
+    assert stream.content.depth >= 2
+    assert world.get() == data
+
+
+def test_a_checkpoint_never_counts(world: World) -> None:
+    """A run that stops after a checkpoint lists nothing, and what it stored is used by the next."""
+    data = noise(2 * MIB)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("s", io.BytesIO(data))
+        session.checkpoint()
+    assert len(world.files("checkpoints")) == 1
+    with world.open(world.writer) as repository:
+        assert repository.snapshots() == []
+    assert world.put(data).new == 0

@@ -1,0 +1,131 @@
+"""A repository for tests of the store: plain keys, no GPG, small packs."""
+
+import hashlib
+import io
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from dedupstore import sealing
+from dedupstore.access import Access, Signer
+from dedupstore.backends.contract import Backend
+from dedupstore.backends.local import LocalBackend
+from dedupstore.chunker import ChunkSizes
+from dedupstore.localstate import StateFolder
+from dedupstore.repository import Repository, SnapshotInfo
+from dedupstore.session import RunDetails, Session
+
+
+class World:
+    """One repository's secrets, and its members: an admin and any number of writers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "repository"
+        mlkem, x25519 = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
+        self.signers: dict[bytes, Signer] = {}
+        self.base = Access(
+            repository=secrets.token_bytes(16),
+            epoch=1,
+            domain="",
+            signers=self.signers,
+            content_sizes=ChunkSizes(4096, 16384, 65536),
+            skeleton_sizes=ChunkSizes(1024, 4096, 16384),
+            layout_sizes=ChunkSizes(256, 1024, 4096),
+            sealing_public=mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw(),
+            id_key=secrets.token_bytes(32),
+            chunker_key=secrets.token_bytes(32),
+            catalogue_keys={1: secrets.token_bytes(32)},
+            signing_key=b"",
+            sealing_private={1: mlkem.private_bytes_raw() + x25519.private_bytes_raw()},
+        )
+        self.admin = self.member("admin", sealing_private=self.base.sealing_private)
+        self.writer = self.member("writer")
+
+    def member(self, name: str, domain: str = "", sealing_private: dict[int, bytes] | None = None) -> Access:
+        """Return the access of a new member."""
+        key = secrets.token_bytes(32)
+        self.signers[sealing.public_of(key)] = Signer(name, domain or name)
+        return replace(
+            self.base, domain=domain or name, signing_key=key, sealing_private=sealing_private or {}
+        )
+
+    def backend(self) -> Backend:
+        """Return the plain back end."""
+        return LocalBackend(self.path)
+
+    def open(self, access: Access, *, host: str = "", backend: Backend | None = None) -> Repository:
+        """Open the repository as that member, on a host of that name (by default one for each member)."""
+        state = StateFolder(self.folder / "state" / (host or access.domain))
+        return Repository(backend or self.backend(), access.repository, lambda: access, state)
+
+    def put(
+        self,
+        data: bytes,
+        name: str = "s",
+        access: Access | None = None,
+        *,
+        time: int = 1_700_000_000,
+        host: str = "",
+    ) -> SnapshotInfo:
+        """Store one stream in a run of its own."""
+        with self.open(access or self.writer, host=host) as repository, begin(repository, time) as session:
+            session.put(name, io.BytesIO(data), allow_empty=True)
+            return session.finish()
+
+    def get(self, name: str = "s", access: Access | None = None, *, host: str = "") -> bytes:
+        """Return the newest stream of that name, as the admin unless told otherwise."""
+        with self.open(access or self.admin, host=host) as repository:
+            for snapshot in reversed(repository.snapshots()):
+                for stream in repository.streams(snapshot):
+                    if stream.name == name:
+                        return b"".join(repository.read(snapshot, stream))
+        raise LookupError(f"no stream {name} is listed")
+
+    def stored(self) -> int:
+        """Return the bytes of all files."""
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+
+    def files(self, folder: str) -> list[Path]:
+        """Return the files below a folder of the repository."""
+        return sorted(path for path in (self.path / folder).rglob("*") if path.is_file())
+
+
+def begin(repository: Repository, time: int = 1_700_000_000, pack_size: int = 1 << 20) -> Session:
+    """Begin a run with packs of 1 MiB."""
+    return Session(repository, RunDetails("host", "test", time, 0), 3, pack_size)
+
+
+def noise(size: int, seed: object = 0) -> bytes:
+    """Return bytes that do not compress, the same for the same seed."""
+    return hashlib.shake_128(repr(seed).encode()).digest(size)
+
+
+def text(size: int, seed: int = 0) -> bytes:
+    """Return bytes that compress well and repeat little."""
+    words = [
+        hashlib.sha1(b"%d %d" % (seed, n)).hexdigest()[: 3 + n % 8].encode() for n in range(size // 6 + 1)
+    ]
+    return b" ".join(words)[:size].ljust(size, b".")
+
+
+Flip = Callable[[Path], None]
+
+
+def flip_bit(path: Path, at: int | None = None) -> None:
+    """Change one bit of a file, by default one in its middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if at is None else at] ^= 4
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    """Cut a file to half."""
+    data = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(data[: len(data) // 2])
