@@ -11,7 +11,7 @@
 /* Cuts found per release of the GIL: 32 KiB of stack, and room for 64 MiB of 16 KiB chunks. */
 enum { BATCH = 4096 };
 
-typedef size_t (*chunk_length_t)(const chunker_t *, const uint8_t *, size_t);
+typedef size_t (*chunk_length_function)(const chunker_t *, const uint8_t *, size_t);
 
 static int append_offset(PyObject *list, size_t offset)
 {
@@ -23,7 +23,7 @@ static int append_offset(PyObject *list, size_t offset)
     return failed;
 }
 
-static PyObject *find_cuts(const chunker_t *chunker, chunk_length_t chunk_length, const uint8_t *data,
+static PyObject *find_cuts(const chunker_t *chunker, chunk_length_function length_of, const uint8_t *data,
                            size_t size, int final)
 {
     PyObject *list = PyList_New(0);
@@ -34,7 +34,7 @@ static PyObject *find_cuts(const chunker_t *chunker, chunk_length_t chunk_length
     while (list != NULL && found == BATCH) {
         Py_BEGIN_ALLOW_THREADS
         for (found = 0; found < BATCH; found++) {
-            size_t length = chunk_length(chunker, data + position, size - position);
+            size_t length = length_of(chunker, data + position, size - position);
             if (length == 0)
                 break;
             position += length;
@@ -50,7 +50,7 @@ static PyObject *find_cuts(const chunker_t *chunker, chunk_length_t chunk_length
     return list;
 }
 
-static PyObject *cuts_by(chunk_length_t chunk_length, PyObject *args)
+static PyObject *cuts_by(chunk_length_function length_of, PyObject *args)
 {
     Py_buffer data, gear;
     Py_ssize_t minimum, average, maximum;
@@ -69,9 +69,9 @@ static PyObject *cuts_by(chunk_length_t chunk_length, PyObject *args)
         PyErr_Format(PyExc_ValueError,
                      "chunk sizes %zd, %zd, %zd are refused; they need %d <= minimum < average < maximum <= %d, "
                      "and an average that is a power of two, %d or more",
-                     minimum, average, maximum, MINIMUM_FLOOR, MAXIMUM_CEILING, AVERAGE_FLOOR);
+                     minimum, average, maximum, SMALLEST_MINIMUM, LARGEST_MAXIMUM, SMALLEST_AVERAGE);
     else
-        list = find_cuts(&chunker, chunk_length, data.buf, (size_t)data.len, final);
+        list = find_cuts(&chunker, length_of, data.buf, (size_t)data.len, final);
     PyBuffer_Release(&gear);
     PyBuffer_Release(&data);
     return list;
@@ -79,7 +79,7 @@ static PyObject *cuts_by(chunk_length_t chunk_length, PyObject *args)
 
 static PyObject *cuts(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    return cuts_by(chunk_length_vector, args);
+    return cuts_by(chunk_length, args);
 }
 
 static PyObject *cuts_scalar(PyObject *Py_UNUSED(module), PyObject *args)

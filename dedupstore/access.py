@@ -11,15 +11,26 @@ from dedupstore.chunker import ChunkSizes
 
 @dataclass(frozen=True)
 class Signer:
-    """A member, present or former, whose signature the store believes.
+    """A member, present or former, whose signature the store believes; `role` is admin, writer or pruner.
 
-    `last_sequence` is None for a present member; for a former one, the highest snapshot sequence number
-    that still counts.
+    `last_snapshot` is None for a present member.  Of a former one only that snapshot and its predecessors
+    count (none, if it is empty).
     """
 
     name: str
+    role: str
     domain: str
-    last_sequence: int | None = None
+    last_snapshot: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What the newest believed roster says, which needs no secret: its serial and SHA-256, and who may sign."""
+
+    repository: bytes
+    serial: int
+    digest: bytes
+    signers: dict[bytes, Signer]
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,7 @@ class Access:
 
     `epoch` is the newest, the one to write with.  `sealing_public` is its public key (1216 bytes).
     `sealing_private` maps epochs to private keys (96 bytes) and is empty for all but admins.  `signing_key`
-    is an Ed25519 seed (32 bytes).  `signers` maps Ed25519 public keys to members.
+    is an Ed25519 seed (32 bytes).  `signers` maps Ed25519 public keys to members, present and former.
     """
 
     repository: bytes

@@ -18,17 +18,26 @@ from dedupstore.layout import Header, Kind
 T = TypeVar("T")
 
 
+_SIGNATURE = struct.Struct("<32s64s")  # signer, signature; the payload follows
+
+_MAY_SIGN = {
+    Kind.INDEX: ("writer", "admin", "pruner"),
+    Kind.SNAPSHOT: ("writer", "admin"),
+    Kind.CHECKPOINT: ("writer", "admin"),
+    Kind.RUN: ("writer", "admin"),
+    Kind.DONE: ("writer", "admin"),
+}
+
+
 def seal_record(access: Access, kind: Kind, record: msgspec.Struct) -> bytes:
     """Return the whole file that holds this record, signed by this member."""
-    payload = records.encode(record)
-    signed = records.Signed(
-        signer=sealing.public_of(access.signing_key),
-        signature=sealing.sign(access.signing_key, kind, access.repository, access.epoch, payload),
-        payload=payload,
-    )
-    packed = compression.pack(records.encode(signed))
     header = Header(kind, access.repository, access.epoch, secrets.token_bytes(32))
-    return header.pack() + seal_padded(access, header, packed, header.pack(), layout.HEADER_SIZE)
+    payload = records.encode(record)
+    signature = sealing.sign(access.signing_key, header, payload)
+    body = _SIGNATURE.pack(sealing.public_of(access.signing_key), signature) + payload
+    return header.pack() + seal_padded(
+        access, header, compression.pack(body), header.pack(), layout.HEADER_SIZE
+    )
 
 
 def seal_padded(access: Access, header: Header, body: bytes, associated: bytes, before: int) -> bytes:
@@ -69,13 +78,16 @@ def open_record(access: Access, kind: Kind, name: str, data: bytes, record: type
     size = compression.stated_size(packed, name)
     if size > layout.MAX_UNPACKED:
         raise DamageError(f"{name} claims {size} bytes unpacked, more than any record has")
-    signed = records.decode(compression.unpack(packed, size, name), records.Signed, name)
-    if signed.signer not in access.signers:
-        raise DamageError(
-            f"{name} is signed by {signed.signer.hex()[:16]}…, who is no member of this repository"
-        )
-    if not sealing.verify(
-        signed.signer, signed.signature, kind, access.repository, header.epoch, signed.payload
-    ):
+    body = compression.unpack(packed, size, name)
+    if size < _SIGNATURE.size:
+        raise DamageError(f"{name} has no room for a signature")
+    signer, signature = _SIGNATURE.unpack_from(body)
+    payload = body[_SIGNATURE.size :]
+    member = access.signers.get(signer)
+    if member is None:
+        raise DamageError(f"{name} is signed by {signer.hex()[:16]}…, who is no member of this repository")
+    if not sealing.verify(signer, signature, header, payload):
         raise DamageError(f"{name} does not bear the signature of its signer")
-    return signed.signer, records.decode(signed.payload, record, name)
+    if member.role not in _MAY_SIGN[kind]:
+        raise DamageError(f"{name} is signed by {member.name}, a {member.role}, who may not make such a file")
+    return signer, records.decode(payload, record, name)

@@ -84,10 +84,9 @@ class Checker:
                 self._result.files += 1
                 self._result.bytes += size
         for name in names:
-            if name.endswith(".done") and name.removesuffix("done") + "run" not in names:
-                self._result.damaged.append(
-                    f"{name} has no record of its beginning: {name[:-4]}run is missing"
-                )
+            run = layout.run_done(name)
+            if run is not None and layout.run_file(run) not in names:
+                self._result.damaged.append(f"{layout.run_file(run)} is missing, but {name} is there")
 
     def _packs(self, *, read_data: bool) -> None:
         repository, result = self._repository, self._result
@@ -166,6 +165,10 @@ class Checker:
     def _recipes(self) -> None:
         repository, result = self._repository, self._result
         snapshots = repository.snapshots()
+        if unfinished := repository.unfinished():
+            result.warnings.append(
+                f"{unfinished} snapshots do not count: their runs were stopped, or their done records are gone"
+            )
         with repository.cache.seen_scope() as seen:
             for number, snapshot in enumerate(snapshots):
                 self._report("backups", number, len(snapshots))

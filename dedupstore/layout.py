@@ -26,6 +26,8 @@ MAX_PACK_KEYS = 1024
 MAX_ROSTER = 1 << 20
 MAX_STREAM_NAME = 255
 
+_DIGEST = re.compile("(?:/|-)([0-9a-f]{64})(?:[.]done)?$")
+_DONE = re.compile("runs/([0-9a-f]{32})-[0-9a-f]{64}[.]done")
 _HEADER = struct.Struct("<8s16sI32s")
 HEADER_SIZE = _HEADER.size  # 60
 
@@ -133,15 +135,29 @@ def content_file(kind: Kind, digest: bytes) -> str:
     return f"{kind.folder}/{name}"
 
 
-def run_file(kind: Kind, run: bytes) -> str:
-    """Return the name of a run's record: `Kind.RUN` or `Kind.DONE`."""
-    return f"runs/{run.hex()}.{'run' if kind is Kind.RUN else 'done'}"
+def run_file(run: bytes) -> str:
+    """Return the name of the record that a run has begun."""
+    return f"runs/{run.hex()}.run"
+
+
+def done_file(run: bytes, digest: bytes) -> str:
+    """Return the name of a run's done record, which has the SHA-256 of the record in it.
+
+    So nobody can take the name before the run does.
+    """
+    return f"runs/{run.hex()}-{digest.hex()}.done"
 
 
 def digest_of(name: str) -> bytes | None:
     """Return the SHA-256 that a file is called by, or None if its name is not of that form."""
-    last = name.rsplit("/", 1)[-1]
-    return bytes.fromhex(last) if re.fullmatch("[0-9a-f]{64}", last) else None
+    found = _DIGEST.search(name)
+    return bytes.fromhex(found[1]) if found else None
+
+
+def run_done(name: str) -> bytes | None:
+    """Return the run whose done record this name is, or None if it is none."""
+    found = _DONE.fullmatch(name)
+    return bytes.fromhex(found[1]) if found else None
 
 
 def check_stream_name(name: str) -> None:

@@ -21,7 +21,7 @@ from dedupstore.backends.contract import Backend
 from dedupstore.blocks import BlockKey
 from dedupstore.errors import DamageError, KeyAccessError, NotFoundError
 from dedupstore.layout import Kind
-from dedupstore.records import Root, Stream
+from dedupstore.records import PackKey, Root, Stream
 from dedupstore.repository import Repository
 
 STEP_BYTES = 4 << 20
@@ -52,7 +52,7 @@ class ChunkReader:
         self._key = key  # of the chunks' ids
         self._lock = Lock()
         self._packs: OrderedDict[int, CachedPack] = OrderedDict()
-        self._keys: OrderedDict[bytes, BlockKey] = OrderedDict()
+        self._keys: OrderedDict[PackKey, BlockKey] = OrderedDict()  # whole: a key id alone could be another writer's
         self._blocks: OrderedDict[tuple[int, int], bytes] = OrderedDict()
 
     def pack(self, number: int) -> CachedPack:
@@ -116,11 +116,11 @@ class ChunkReader:
         block = pack.blocks[number]
         sealed = pack.keys[block.key]
         with self._lock:
-            key = self._keys.get(sealed[0])
+            key = self._keys.get(sealed)
         if key is None:
             key = packs.open_key(self._access, self._kind, sealed)
             with self._lock:
-                _remember(self._keys, sealed[0], key, 256)
+                _remember(self._keys, sealed, key, 256)
         return blocks.open_block(key, block.number, data, block.size, _file(pack))
 
     def _chunk(self, chunk: Wanted, held: dict[tuple[int, int], bytes]) -> memoryview:

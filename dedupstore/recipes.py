@@ -20,7 +20,7 @@ _CUT_BELOW = 256 // 32  # of the id's fourth byte, the highest of its first u32:
 
 def node_key(id_key: bytes) -> bytes:
     """Return the key that names list nodes, so that no content can pass for one."""
-    return blake3(b"dedup1 list node", key=id_key).digest()
+    return blake3(id_key, derive_key_context="dedup1 list node").digest()
 
 
 class ListWriter:

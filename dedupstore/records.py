@@ -15,7 +15,6 @@ from dedupstore.errors import DamageError
 
 Bin16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bin32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Bin64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 StoredName = Annotated[str, Meta(max_length=layout.MAX_STREAM_NAME)]
 
@@ -25,17 +24,10 @@ BlockEntry = tuple[Count, Count, Count, Count]  # key, number, stored bytes, chu
 T = TypeVar("T")
 
 
-class Signed(msgspec.Struct, array_like=True, frozen=True):
-    """The body of a catalogue file."""
-
-    signer: Bin32
-    signature: Bin64
-    payload: bytes
-
-
 class PackTable(msgspec.Struct, frozen=True):
     """The chunks of a pack, block by block, in file order; `ids` and `lengths` are columns."""
 
+    domain: str
     blocks: list[BlockEntry]
     ids: bytes
     lengths: bytes
@@ -130,6 +122,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     finished: Count
     host: str
     program: str
+    roster: tuple[Count, Bin32]
     streams: list[Stream]
 
 

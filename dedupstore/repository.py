@@ -25,7 +25,7 @@ import msgspec
 from dedupstore.cache import IndexCache
 
 from dedupstore import heads, layout, records
-from dedupstore.access import Access
+from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
 from dedupstore.errors import DamageError, NotFoundError, TrustError
 from dedupstore.layout import Kind
@@ -59,24 +59,32 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     size: int
     stored: int
     new: int
-    heads: list[bytes]
+    heads: dict[bytes, tuple[int, bytes]]
+    roster: tuple[int, bytes]
     done: bool
 
 
 class Repository:
     """A repository that is open.
 
-    `unlock` gives the keys when they are first needed: what the local cache can answer needs none.
+    `members` is what the believed roster says.  `unlock` gives the keys when they are first needed: what the local cache can answer needs none.
     `alarms` and `damage` collect what refreshing found; callers show them.
     """
 
     def __init__(
-        self, backend: Backend, repository: bytes, unlock: Callable[[], Access], state: StateFolder
+        self,
+        backend: Backend,
+        members: Membership,
+        unlock: Callable[[], Access],
+        state: StateFolder,
     ) -> None:
         self.backend = backend
+        self.members = members
         self.state = state
-        self.cache = IndexCache(state.path / "cache", repository)
+        self.cache = IndexCache(state.path / "cache", members.repository)
         self.alarms: list[str] = []
+        self._rolled_back: list[str] = []
+        self._disowned: set[bytes] = set()
         self.damage: list[str] = []
         self._unlock = unlock
         self._infos: dict[bytes, SnapshotInfo] | None = None
@@ -103,7 +111,7 @@ class Repository:
 
     def snapshots(self) -> list[SnapshotInfo]:
         """Return the snapshots that count, the oldest date first."""
-        counting = (info for info in self._all().values() if info.done)
+        counting = (info for info in self._all().values() if info.done and info.name not in self._disowned)
         return sorted(counting, key=lambda info: (info.time, info.finished, info.sequence, info.name))
 
     def streams(self, snapshot: SnapshotInfo) -> list[Stream]:
@@ -119,9 +127,9 @@ class Repository:
                 newest[info.signer] = info
         return newest
 
-    def last_sequences(self) -> dict[bytes, int]:
-        """Return each signer's highest sequence number that counts."""
-        return {signer: info.sequence for signer, info in self.heads().items()}
+    def unfinished(self) -> int:
+        """Return how many snapshots are there that do not count."""
+        return len(self._all()) - len(self.snapshots())
 
     def _all(self) -> dict[bytes, SnapshotInfo]:
         """Return all snapshots, also those that do not count."""
@@ -134,7 +142,10 @@ class Repository:
     def refresh_snapshots(self) -> None:
         """Read the snapshots that are new, drop those that are gone, and compare with what was seen before."""
         # `runs` is listed first: a run that ends in between is merely not seen yet
-        done = {entry.name for entry in self.backend.list("runs") if entry.name.endswith(".done")}
+        done: dict[bytes, list[str]] = {}
+        for entry in self.backend.list("runs"):
+            if (run := layout.run_done(entry.name)) is not None:
+                done.setdefault(run, []).append(entry.name)
         present = _named(entry.name for entry in self.backend.list("snapshots"))
         if gone := self.cache.snapshot_names() - present:
             self.cache.drop_snapshots(gone)
@@ -145,13 +156,13 @@ class Repository:
         ):
             self._keep(batch)
             infos.update((info.name, info) for info, _ in batch)
-        waiting = [info for info in infos.values() if not info.done and _done_file(info) in done]
-        for confirmed in self._fetch(waiting, self._confirm):
+        waiting = [info for info in infos.values() if not info.done and info.run in done]
+        for confirmed in self._fetch(waiting, lambda info: self._confirm(info, done[info.run])):
             self._keep([(info, self.cache.snapshot_payload(info.name)) for info in confirmed])
             infos.update((info.name, info) for info in confirmed)
         # a done record that vanished makes its snapshot uncounted for everyone, so for us too
         self._infos = {
-            name: info if _done_file(info) in done else msgspec.structs.replace(info, done=False)
+            name: info if info.run in done else msgspec.structs.replace(info, done=False)
             for name, info in infos.items()
         }
         self._compare_heads()
@@ -250,10 +261,10 @@ class Repository:
         return info
 
     def refuse_if_rolled_back(self) -> None:
-        """Raise `TrustError` if the repository lost, or forked, what this host has seen."""
-        if self.alarms:
+        """Raise `TrustError` if the repository lost what this host itself has seen."""
+        if self._rolled_back:
             raise TrustError(
-                self.alarms[0],
+                self._rolled_back[0],
                 "nothing was written. Look with `dedup list` and `dedup check`; if an admin knows why, "
                 "`dedup trust accept` takes the repository as it is now",
             )
@@ -276,7 +287,7 @@ class Repository:
     def _keep(self, rows: list[tuple[SnapshotInfo, bytes]]) -> None:
         self.cache.add_snapshots((info.name, msgspec.msgpack.encode(info), payload) for info, payload in rows)
 
-    def _read_snapshot(self, name: bytes, done: set[str]) -> tuple[SnapshotInfo, bytes] | None:
+    def _read_snapshot(self, name: bytes, done: dict[bytes, list[str]]) -> tuple[SnapshotInfo, bytes] | None:
         from dedupstore import catalogue
 
         file = _snapshot_file(name)
@@ -290,26 +301,25 @@ class Repository:
             self.damage.append(str(error))
             return None
         info = _info(name, signer, snapshot, done=False)
-        if _done_file(info) in done:
-            info = self._confirm(info) or info
+        if info.run in done:
+            info = self._confirm(info, done[info.run]) or info
         return info, records.encode(snapshot)
 
-    def _confirm(self, info: SnapshotInfo) -> SnapshotInfo | None:
-        """Return the snapshot as one that counts, if its run's done record says so."""
+    def _confirm(self, info: SnapshotInfo, files: list[str]) -> SnapshotInfo | None:
+        """Return the snapshot as one that counts, if one of these done records of its run says so."""
         from dedupstore import catalogue
 
-        file = _done_file(info)
-        try:
-            signer, done = catalogue.open_record(self.access, Kind.DONE, file, self.backend.read(file), Done)
-        except (DamageError, NotFoundError) as error:
-            self.damage.append(str(error))
-            return None
-        if signer != info.signer or done.run != info.run or done.snapshot != info.name:
-            return None
-        last = self.access.signers[signer].last_sequence
-        if last is not None and info.sequence > last:
-            return None
-        return msgspec.structs.replace(info, done=True)
+        for file in files:
+            try:
+                signer, done = catalogue.open_record(
+                    self.access, Kind.DONE, file, self.backend.read(file), Done
+                )
+            except (DamageError, NotFoundError) as error:
+                self.damage.append(str(error))
+                continue
+            if (signer, done.run, done.snapshot) == (info.signer, info.run, info.name):
+                return msgspec.structs.replace(info, done=True)
+        return None
 
     def _read_index(self, name: bytes) -> tuple[bytes, Index] | None:
         from dedupstore import catalogue
@@ -319,7 +329,8 @@ class Repository:
             signer, index = catalogue.open_record(
                 self.access, Kind.INDEX, file, self.backend.read(file), Index
             )
-            if index.domain != self.access.signers[signer].domain:
+            member = self.access.signers[signer]
+            if index.domain != member.domain and member.role == "writer":
                 raise DamageError(f"{file} names a domain that is not its signer's")
         except (DamageError, NotFoundError) as error:
             self.damage.append(str(error))
@@ -329,27 +340,47 @@ class Repository:
     def _compare_heads(self) -> None:
         """Note what was seen before and is gone, and two snapshots where one may be; then keep the newest heads."""
         self.alarms = []
+        self._rolled_back = []
+        self._disown()
         counting = self.snapshots()
-        expected = {head: "this host" for _, head in heads.load(self.state).values()}
-        for info in counting:
-            expected.update(
-                (head, f"the backup of {info.host} numbered {info.sequence}") for head in info.heads
-            )
         present = {info.name for info in counting}
-        for name, witness in expected.items():
+        for _, name in heads.load(self.state).values():
             if name not in present and not self._appeared(name):
-                self.alarms.append(
-                    f"the repository went back: snapshots/{name.hex()} is gone, damaged or undone, "
-                    f"but {witness} has seen it"
-                )
+                self._rolled_back.append(_went_back(name, "this host"))
+        self.alarms += self._rolled_back
+        # what follows rests on what writers say, so one of them must not be able to stop the others with it
         taken: dict[tuple[bytes, int], SnapshotInfo] = {}
         for info in counting:
+            witness = f"the backup of {info.host} numbered {info.sequence}"
+            for _, name in info.heads.values():
+                if name not in present and not self._appeared(name):
+                    self.alarms.append(_went_back(name, witness))
+            if info.roster > (self.members.serial, self.members.digest):
+                self.alarms.append(
+                    f"{witness} was made under roster {info.roster[0]} ({info.roster[1].hex()[:16]}…), "
+                    f"but the newest to be had is {self.members.serial} ({self.members.digest.hex()[:16]}…)"
+                )
             if taken.setdefault((info.signer, info.sequence), info) is not info:
                 self.alarms.append(
                     f"the repository forked: {info.host} published two backups numbered {info.sequence}"
                 )
-        if not self.alarms:
+        self.alarms = list(dict.fromkeys(self.alarms))
+        if not self._rolled_back:
             heads.advance(self.state, {s: (info.sequence, info.name) for s, info in self.heads().items()})
+
+    def _disown(self) -> None:
+        """Of a former member, only the last snapshot that the roster names and its predecessors count."""
+        infos = self._all()
+        self._disowned = set()
+        for signer, member in self.members.signers.items():
+            if member.last_snapshot is None:
+                continue
+            kept: set[bytes] = set()
+            name = member.last_snapshot
+            while (info := infos.get(name)) is not None and name not in kept:
+                kept.add(name)
+                name = info.heads.get(signer, (0, b""))[1]
+            self._disowned |= {info.name for info in infos.values() if info.signer == signer} - kept
 
     def _appeared(self, name: bytes) -> bool:
         """Tell whether a snapshot that a listing lacked is there after all: listings of a busy folder may miss one."""
@@ -362,8 +393,10 @@ class Repository:
         return _snapshot_file(name) not in "\n".join(self.damage)
 
 
-def _done_file(info: SnapshotInfo) -> str:
-    return layout.run_file(Kind.DONE, info.run)
+def _went_back(name: bytes, witness: str) -> str:
+    return (
+        f"the repository went back: snapshots/{name.hex()} is gone, damaged or undone, but {witness} has seen it"
+    )
 
 
 def _snapshot_file(name: bytes) -> str:
@@ -391,7 +424,8 @@ def _info(name: bytes, signer: bytes, snapshot: Snapshot, *, done: bool) -> Snap
         size=sum(stream.size for stream in snapshot.streams),
         stored=sum(stream.stored for stream in snapshot.streams),
         new=sum(stream.new for stream in snapshot.streams),
-        heads=[head for _, head in snapshot.heads.values()],
+        heads=snapshot.heads,
+        roster=snapshot.roster,
         done=done,
     )
 

@@ -29,6 +29,7 @@ from dedupstore.layout import Header, Kind
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _MLKEM_PUBLIC = 1184
 _MLKEM_SEED = 64
+_SIGNED = b"dedup1 signed"
 _ONCE = bytes(12)  # the nonce of a key that encrypts exactly once
 
 TAG_SIZE = 16
@@ -113,23 +114,15 @@ def public_of(signing_key: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(signing_key).public_key().public_bytes_raw()
 
 
-def sign(signing_key: bytes, kind: Kind, repository: bytes, epoch: int, payload: bytes) -> bytes:
-    """Sign a record's payload (Ed25519, RFC 8032)."""
-    return Ed25519PrivateKey.from_private_bytes(signing_key).sign(_signed(kind, repository, epoch, payload))
+def sign(signing_key: bytes, header: Header, payload: bytes) -> bytes:
+    """Sign a record's payload (Ed25519, RFC 8032), as that of the file with this header and no other."""
+    return Ed25519PrivateKey.from_private_bytes(signing_key).sign(_SIGNED + header.pack() + payload)
 
 
-def verify(
-    signer: bytes, signature: bytes, kind: Kind, repository: bytes, epoch: int, payload: bytes
-) -> bool:
-    """Tell whether this signer signed this payload as a record of this kind."""
+def verify(signer: bytes, signature: bytes, header: Header, payload: bytes) -> bool:
+    """Tell whether this signer signed this payload for the file with this header."""
     try:
-        Ed25519PublicKey.from_public_bytes(signer).verify(
-            signature, _signed(kind, repository, epoch, payload)
-        )
+        Ed25519PublicKey.from_public_bytes(signer).verify(signature, _SIGNED + header.pack() + payload)
     except InvalidSignature:
         return False
     return True
-
-
-def _signed(kind: Kind, repository: bytes, epoch: int, payload: bytes) -> bytes:
-    return b"dedup1 signed" + kind.value + repository + struct.pack("<I", epoch) + payload

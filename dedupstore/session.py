@@ -76,7 +76,9 @@ class Session:
             host=details.host,
             parents=[info.name for info in repository.heads().values()],
         )
-        self._create(layout.run_file(Kind.RUN, self._run), Kind.RUN, record)
+        repository.backend.create(
+            layout.run_file(self._run), catalogue.seal_record(access, Kind.RUN, record)
+        )
         repository.refresh_index()
         repository.verify_recent_packs()
         self._packs = PackWriter(repository.backend, access, self._run, level, self._indexed, pack_size)
@@ -156,12 +158,15 @@ class Session:
             data = catalogue.seal_record(self._access, Kind.SNAPSHOT, snapshot)
             name = layout.sha256(data)
             repository.backend.create(layout.content_file(Kind.SNAPSHOT, name), data)
-            done = Done(run=self._run, snapshot=name, finished=snapshot.finished)
-            self._create(layout.run_file(Kind.DONE, self._run), Kind.DONE, done)
+            done = catalogue.seal_record(
+                self._access, Kind.DONE, Done(run=self._run, snapshot=name, finished=snapshot.finished)
+            )
+            repository.backend.create(layout.done_file(self._run, layout.sha256(done)), done)
             return repository.published(name, snapshot)
 
     def _snapshot(self, sequence: int, heads: dict[bytes, tuple[int, bytes]]) -> Snapshot:
         details = self._details
+        members = self._repository.members
         return Snapshot(
             run=self._run,
             domain=self._access.domain,
@@ -173,11 +178,9 @@ class Session:
             finished=int(time.time()),
             host=details.host,
             program=details.program,
+            roster=(members.serial, members.digest),
             streams=self._streams,
         )
-
-    def _create(self, name: str, kind: Kind, record: Run | Done) -> None:
-        self._repository.backend.create(name, catalogue.seal_record(self._access, kind, record))
 
     def _indexed(self, name: bytes, index: Index) -> None:
         self._repository.cache.add_index(name, index)

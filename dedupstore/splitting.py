@@ -59,16 +59,25 @@ def _varint(value: int) -> bytes:
 
 
 def lengths(layout: Iterable[bytes | memoryview]) -> Iterator[int]:
-    """Yield the lengths that a layout, given in pieces, lists; raises `DamageError` if it ends within one."""
+    """Yield the lengths that a layout, given in pieces, lists.
+
+    Raises `DamageError` for a number that is cut short, too long, or 0 where that would be pointless: so a
+    layout cannot be endless.
+    """
     value = shift = 0
+    first = True
     for piece in layout:
         for byte in bytes(piece):
             value |= (byte & 127) << shift
             shift += 7
-            if byte < 128:
-                yield value
-                value = shift = 0
-            elif shift > 63:
-                raise DamageError("a stream's layout has a length beyond 64 bits")
+            if byte > 127:
+                if shift == 63:
+                    raise DamageError("a stream's layout has a number beyond 63 bits")
+                continue
+            if byte == 0 and not (first and shift == 7):
+                raise DamageError("a stream's layout has a length of 0, or one written too long")
+            yield value
+            value = shift = 0
+            first = False
     if shift:
         raise DamageError("a stream's layout ends within a number")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from dedupstore import sealing
-from dedupstore.access import Access, Signer
+from dedupstore.access import Access, Membership, Signer
 from dedupstore.backends.contract import Backend
 from dedupstore.backends.local import LocalBackend
 from dedupstore.chunker import ChunkSizes
@@ -43,16 +43,15 @@ class World:
             signing_key=b"",
             sealing_private={1: mlkem.private_bytes_raw() + x25519.private_bytes_raw()},
         )
-        self.admin = self.member("admin", sealing_private=self.base.sealing_private)
+        self.admin = self.member("admin", role="admin")
         self.writer = self.member("writer")
 
-    def member(self, name: str, domain: str = "", sealing_private: dict[int, bytes] | None = None) -> Access:
+    def member(self, name: str, domain: str = "", role: str = "writer") -> Access:
         """Return the access of a new member."""
         key = secrets.token_bytes(32)
-        self.signers[sealing.public_of(key)] = Signer(name, domain or name)
-        return replace(
-            self.base, domain=domain or name, signing_key=key, sealing_private=sealing_private or {}
-        )
+        self.signers[sealing.public_of(key)] = Signer(name, role, domain or name)
+        private = self.base.sealing_private if role == "admin" else {}
+        return replace(self.base, domain=domain or name, signing_key=key, sealing_private=private)
 
     def backend(self) -> Backend:
         """Return the plain back end."""
@@ -61,7 +60,8 @@ class World:
     def open(self, access: Access, *, host: str = "", backend: Backend | None = None) -> Repository:
         """Open the repository as that member, on a host of that name (by default one for each member)."""
         state = StateFolder(self.folder / "state" / (host or access.domain))
-        return Repository(backend or self.backend(), access.repository, lambda: access, state)
+        members = Membership(access.repository, 1, bytes(32), self.signers)
+        return Repository(backend or self.backend(), members, lambda: access, state)
 
     def put(
         self,

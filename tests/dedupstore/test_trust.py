@@ -2,6 +2,8 @@
 
 import io
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,12 @@ def alarms(world: World, host: str = "") -> list[str]:
         return repository.alarms
 
 
+def done_record(world: World, run: bytes) -> Path:
+    """Return the file of a run's done record."""
+    (found,) = (world.path / "runs").glob(f"{run.hex()}-*.done")
+    return found
+
+
 @pytest.mark.parametrize("gone", ["snapshot", "done", "both"])
 def test_a_backup_that_was_seen_and_is_gone_is_an_alarm(world: World, gone: str) -> None:
     """The newest backup disappears, or is undone: told at the next look, and nothing is written."""
@@ -30,7 +38,7 @@ def test_a_backup_that_was_seen_and_is_gone_is_an_alarm(world: World, gone: str)
     if gone in ("snapshot", "both"):
         (world.path / layout.content_file(Kind.SNAPSHOT, info.name)).unlink()
     if gone in ("done", "both"):
-        (world.path / layout.run_file(Kind.DONE, info.run)).unlink()
+        done_record(world, info.run).unlink()
     assert any("went back" in line for line in alarms(world))
     before = world.files("runs")
     with pytest.raises(TrustError, match="went back"):
@@ -72,13 +80,61 @@ def test_a_fork_is_an_alarm(world: World) -> None:
 
 
 def test_a_removed_member_cannot_add_backups(world: World) -> None:
-    """What a former member signed before counts; what it signs afterwards does not."""
-    world.put(DATA, "before")
-    late = world.put(DATA, "after")
-    signer = late.signer
-    world.signers[signer] = world.signers[signer].__class__("writer", "writer", last_sequence=1)
+    """Of a former member, the last snapshot that the roster names and its predecessors count, and no other."""
+    world.put(DATA, "first")
+    last = world.put(DATA, "last")
+    world.put(DATA, "late")
+    member = world.signers[last.signer]
+    world.signers[last.signer] = replace(member, last_snapshot=last.name)
     with world.open(world.admin, host="new") as repository:
-        assert [repository.streams(info)[0].name for info in repository.snapshots()] == ["before"]
+        assert [repository.streams(info)[0].name for info in repository.snapshots()] == ["first", "last"]
+
+
+def test_junk_in_the_place_of_a_done_record_changes_nothing(world: World) -> None:
+    """Nobody can take a name that a run will need: it depends on what will be in it."""
+    info = world.put(DATA)
+    world.backend().create(layout.done_file(info.run, bytes(32)), b"junk")
+    with world.open(world.admin, host="new") as repository:
+        assert [found.name for found in repository.snapshots()] == [info.name]
+
+
+def test_a_pruner_cannot_publish_backups(world: World) -> None:
+    """Each role may sign its own kinds of file only."""
+    pruner = world.member("pruner", role="pruner")
+    world.put(b"lie", "lie", access=pruner)
+    with world.open(world.admin, host="new") as repository:
+        assert repository.snapshots() == []
+        assert any("a pruner, who may not" in line for line in repository.damage)
+
+
+def test_an_admin_may_index_what_others_stored(world: World) -> None:
+    """After an index file is lost, an admin can write one anew for the writer's domain."""
+    world.put(DATA)
+    (lost,) = world.files("index")
+    _, index = catalogue.open_record(world.writer, Kind.INDEX, f"index/{lost.name}", lost.read_bytes(), Index)
+    lost.unlink()
+    data = catalogue.seal_record(world.admin, Kind.INDEX, index)
+    world.backend().create(layout.content_file(Kind.INDEX, layout.sha256(data)), data)
+    assert world.get(host="new") == DATA
+
+
+def test_a_backup_made_under_a_newer_roster_shows_that_one_is_withheld(world: World) -> None:
+    """A new host that is given an old roster sees that others knew a newer one."""
+    world.put(DATA)
+    with world.open(world.admin, host="new") as repository:
+        repository.members = replace(repository.members, serial=0)
+        repository.snapshots()
+        assert any("roster 1" in line for line in repository.alarms)
+
+
+def test_one_writer_cannot_stop_the_others_by_what_it_claims(world: World) -> None:
+    """A writer that claims to have seen what is not there is told, and others still back up."""
+    evil = world.member("evil")
+    first = world.put(b"1", access=evil)
+    world.put(b"2", access=evil)
+    (world.path / layout.content_file(Kind.SNAPSHOT, first.name)).unlink()
+    assert any("went back" in line for line in alarms(world))
+    assert world.put(DATA).streams == 1
 
 
 def test_a_stranger_with_the_catalogue_key_cannot_add_backups(world: World) -> None:

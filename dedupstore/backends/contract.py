@@ -1,0 +1,161 @@
+"""What every back end promises: the `Backend` protocol, the names of files, and how big they may be.
+
+Invariant: whatever keeps this contract can hold a repository.  A file is there whole or not at all, never
+changes once it is there, and a name is never given to a second file.
+
+A back end MUST:
+
+- show a file under its name only when every byte of it is there.  What is still being written lies under a
+  random name in the folder `tmp`, which the listing of any other folder never shows;
+- refuse, as one atomic step, to create a name that exists: of any number of writers exactly one wins;
+- return from `create` only when the file would survive a power failure, as far as `durable` says;
+- return from `read` exactly the bytes that were asked for, or raise: never fewer;
+- come back from every call in bounded time: with a result or with one of the errors below;
+- let every method be called from several threads at once;
+- raise only these for what can go wrong outside the program:
+
+    | error              | means                                           | asking again                   |
+    |--------------------|-------------------------------------------------|--------------------------------|
+    | NotFoundError      | no such file                                    | same answer                    |
+    | AlreadyExistsError | the name is taken, durably; nothing was changed | same answer                    |
+    | NoSpaceError       | disk or quota full; nothing was created         | after someone made room        |
+    | DamageError        | the file is shorter or larger than it may be    | same answer                    |
+    | TransientError     | connection lost, time-out; outcome unknown      | worth it                       |
+    | BackendError       | anything else (rights, a broken disk): permanent| only after someone repaired it |
+
+Which calls may be repeated: `list`, `read` and `size` always.  `create` too, but after a TransientError the
+first try may have succeeded unseen, so that the second finds the name taken: compare the bytes (the wrapper
+`retry.Retry` does so).  A name or size that this module refuses is a bug in the caller, and a ValueError.
+
+There is no way to delete, on purpose: an account that only writes must not need one.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, TypeAlias
+
+from dedupstore.errors import DamageError
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+MAX_FILE_SIZE = 64 << 20
+"""Bytes in the largest file.  Files are handled in memory, so a reader must know what it may have to hold."""
+
+TEMPORARY_FOLDER = "tmp"
+"""Where unfinished files lie.  One flat folder, so that what crashed writers left is found by one listing."""
+
+_MAX_NAME = 255
+_SEGMENT = re.compile(r"[a-z0-9.-]+")
+
+
+class Entry(NamedTuple):
+    """One file of a listing: its full name, as `read` takes it, and its size in bytes."""
+
+    name: str
+    size: int
+
+
+class Backend(Protocol):
+    """Holds the files of one repository.  The module's docstring says what every method must keep to."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether a created file is known to survive a power failure on the machine that stores it.
+
+        May have to ask the server, and then raises what any call raises.
+        """
+        ...
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        """The files that lie directly in `folder` ("" is the top), in any order.
+
+        A folder that does not exist is empty.  Folders, links, and files that `check_name` would refuse are
+        somebody else's and are not shown.
+        """
+        ...
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Exactly `length` bytes from `offset`, or, without a length, all from there to the end.
+
+        Raises NotFoundError, or DamageError if the file ends too early or is larger than MAX_FILE_SIZE.
+        """
+        ...
+
+    def create(self, name: str, data: Buffer) -> None:
+        """Store a new file, whole and durable, making the folders above it.
+
+        Raises AlreadyExistsError if the name exists, NoSpaceError if it does not fit.
+        """
+        ...
+
+    def size(self, name: str) -> int:
+        """The file's size in bytes.  Raises NotFoundError."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections and processes.  The back end cannot be used afterwards."""
+        ...
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it is one that every back end can hold; else raise ValueError.
+
+    The rules, and why:
+
+    - lower case letters, digits, dot and hyphen: a disk that folds case must not make one file of two, and
+      nothing has to be quoted in a shell, a URL or an SFTP message;
+    - segments divided by single slashes, none of them empty, "." or "..", and no slash in front: a name from
+      a damaged or hostile index must never lead out of the repository;
+    - at most 255 characters: file systems and old servers take no more.
+    """
+    if len(name) > _MAX_NAME:
+        raise ValueError(f"file name too long: {name[:40]!r}...")
+    for segment in name.split("/"):
+        if not _SEGMENT.fullmatch(segment) or segment in (".", ".."):
+            raise ValueError(f"not a file name of a repository: {name!r}")
+    return name
+
+
+def is_name(name: str) -> bool:
+    """Whether `check_name` takes it: a listing leaves the others out."""
+    try:
+        check_name(name)
+    except ValueError:
+        return False
+    return True
+
+
+def check_folder(folder: str) -> str:
+    """Return `folder` if it is the top ("") or a good name; else raise ValueError."""
+    return folder and check_name(folder)
+
+
+def check_range(offset: int, length: int | None) -> None:
+    """Raise ValueError for a range that no file can have."""
+    if not 0 <= offset <= MAX_FILE_SIZE or not 0 <= (length or 0) <= MAX_FILE_SIZE:
+        raise ValueError(f"no file has a range of {length} bytes from {offset}")
+
+
+def file_bytes(data: Buffer) -> memoryview:
+    """`data` as plain bytes, not copied; ValueError if it is larger than a file may be."""
+    view = memoryview(data).cast("B")
+    if len(view) > MAX_FILE_SIZE:
+        raise ValueError(f"a file of {len(view)} bytes is larger than {MAX_FILE_SIZE}")
+    return view
+
+
+def length_to_end(where: str, size: int, offset: int) -> int:
+    """How many bytes a file of `size` bytes has from `offset` on, once both are known to be sane.
+
+    Raises DamageError, naming `where`, before anything is allocated.
+    """
+    if size > MAX_FILE_SIZE:
+        raise DamageError(f"{where} has {size} bytes, more than any file of a repository")
+    if offset > size:
+        raise too_short(where, size, offset)
+    return size - offset
+
+
+def too_short(where: str, size: int, needed: int) -> DamageError:
+    """The error for a file that ends after `size` bytes and should go on to `needed`."""
+    return DamageError(f"{where} is too short: it ends after {size} of {needed} bytes")

@@ -1,0 +1,164 @@
+"""The back end that keeps a repository in a folder of this machine.
+
+Invariant: a name appears by one `link(2)`, which refuses an existing target, and only after the file's bytes
+are on the disk; `create` returns only when the name is on the disk too.
+
+Power may fail between any two steps of `create`: up to the link there is only a file in `tmp`; between the
+link and the sync of its folder the file is there whole or not there, and the caller has not been told that
+it is.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from dedupstore.backends.contract import (
+    TEMPORARY_FOLDER,
+    Buffer,
+    Entry,
+    check_folder,
+    check_name,
+    check_range,
+    file_bytes,
+    is_name,
+    length_to_end,
+    too_short,
+)
+from dedupstore.backends.explain import explained
+from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
+
+
+class LocalBackend:
+    """A repository in the folder `root`.
+
+    The first `create` makes `root` itself, but nothing above it: a path that was mistyped, or whose disk is
+    not mounted, must not come to life as a new folder.  Files get mode 0600, folders 0700.
+    """
+
+    durable = True
+
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root).absolute()
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        """See `contract.Backend`."""
+        path = self._root / check_folder(folder)
+        entries = []
+        with explained("list", str(path)), suppress(FileNotFoundError), os.scandir(path) as found:
+            for item in found:
+                name = f"{folder}/{item.name}" if folder else item.name
+                # Another process may remove its own temporary file between the listing and the stat.
+                with suppress(FileNotFoundError):
+                    if is_name(name) and item.is_file(follow_symlinks=False):
+                        entries.append(Entry(name, item.stat(follow_symlinks=False).st_size))
+        return iter(entries)
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `contract.Backend`."""
+        check_range(offset, length)
+        path = self._root / check_name(name)
+        with explained("read", str(path)), path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if length is None:
+                length = length_to_end(str(path), size, offset)
+            if offset + length > size:
+                raise too_short(str(path), size, offset + length)
+            data = bytearray(length)
+            view = memoryview(data)
+            while view:
+                count = os.preadv(file.fileno(), [view], offset)
+                if count == 0:
+                    raise too_short(str(path), offset, offset + len(view))
+                view, offset = view[count:], offset + count
+        return bytes(data)
+
+    def create(self, name: str, data: Buffer) -> None:
+        """See `contract.Backend`."""
+        target = self._root / check_name(name)
+        view = file_bytes(data)
+        temporary = self._root / TEMPORARY_FOLDER / secrets.token_hex(16)
+        with explained("write", str(target)):
+            try:
+                self._write(temporary, view)
+                self._publish(temporary, target)
+            except FileNotFoundError as error:
+                raise TransientError(
+                    f"cannot write {target}: {error.filename} went away meanwhile"
+                ) from error
+            finally:
+                # What is left after a failure here is in nobody's way; the first error is the one to tell.
+                with suppress(OSError):
+                    temporary.unlink()
+
+    def size(self, name: str) -> int:
+        """See `contract.Backend`."""
+        path = self._root / check_name(name)
+        with explained("look at", str(path)):
+            status = path.stat(follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise BackendError(f"{path} is not a file; move it away")
+        return status.st_size
+
+    def close(self) -> None:
+        """See `contract.Backend`."""
+
+    def _write(self, temporary: Path, view: memoryview) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            file = os.open(temporary, flags, 0o600)
+        except FileNotFoundError:
+            self._make_folders(temporary.parent)
+            file = os.open(temporary, flags, 0o600)
+        try:
+            while view:
+                view = view[os.write(file, view) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def _publish(self, temporary: Path, target: Path) -> None:
+        try:
+            try:
+                os.link(temporary, target)
+            except FileNotFoundError:
+                self._make_folders(target.parent)
+                os.link(temporary, target)
+        except FileExistsError as error:
+            # The caller may now rely on the other file, whose writer may not have come to its sync yet.
+            _sync_folder(target.parent)
+            raise AlreadyExistsError(f"{target} exists already") from error
+        except OSError as error:
+            if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EXDEV):
+                raise BackendError(
+                    f"cannot write {target}: its file system makes no hard links",
+                    "keep the repository on one that does (ext4, XFS, btrfs, ZFS)",
+                ) from error
+            raise
+        _sync_folder(target.parent)
+
+    def _make_folders(self, folder: Path) -> None:
+        """Make `folder` and what is missing between it and the root, each one durable."""
+        steps = [self._root / step for step in reversed(folder.relative_to(self._root).parents)]
+        for step in [*steps, folder]:
+            try:
+                step.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            except FileNotFoundError as error:
+                raise BackendError(
+                    f"cannot make {step}: {step.parent} does not exist",
+                    "mount the disk or make that folder first",
+                ) from error
+            _sync_folder(step.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,185 @@
+"""The system's own `ssh` as a child process: two streams of bytes to the sftp subsystem of a server.
+
+There is no second transport, so ~/.ssh/config, agents, jump hosts and known_hosts work as in a shell.
+
+Invariant: the child never prompts, never waits without bound, is out of reach of the terminal's Ctrl-C, and
+is reaped by `close`.
+"""
+
+import os
+import re
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from contextlib import suppress
+
+from dedupstore.errors import BackendError, TransientError
+
+_HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
+
+_PERMANENT = (
+    "Permission denied",
+    "Too many authentication failures",
+    "Host key verification failed",
+    "Name or service not known",
+    "Unable to negotiate",
+    "subsystem request failed",
+    "Bad configuration option",
+    "terminating, ",
+    "Can't open user config file",
+)
+"""What ssh says (ssh(1), OpenSSH's sshconnect.c and readconf.c) when trying again gives the same answer."""
+
+
+class SshChannel:
+    """An `ssh` child speaking to a server's sftp subsystem.
+
+    `send` may be called from many threads, `readable` and `recv` from one at a time.  Once the channel is
+    closed, all of them end soon with an OSError or, for `recv`, EOFError.
+
+    `timeout` (seconds) bounds the login, how long a dead connection stays unnoticed by ssh itself, and each
+    `send` and `recv`.  A port or user of None is left to the user's ssh configuration.
+
+    Raises BackendError if host or user cannot be a name, or ssh cannot be started.
+    """
+
+    def __init__(self, host: str, user: str | None, port: int | None, timeout: float) -> None:
+        command = ssh_command(host, user, port, timeout)
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(timeout)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._sending = threading.Lock()
+        # A file, not a pipe: nobody has to empty it, and a connection that ssh shares with later ones
+        # (ControlPersist) may keep it open for hours without anybody waiting for its end.
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        self._last_words = ""
+        self._closed = False
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=self._stderr,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._socket.close()
+            self._stderr.close()
+            raise BackendError(
+                f"cannot start {command[0]!r}: {error.strerror}", "install the OpenSSH client"
+            ) from error
+        finally:
+            theirs.close()
+
+    def send(self, data: bytes) -> int:
+        """Send all of `data`, not mixed with what other threads send.
+
+        Raises OSError; the stream is then cut in the middle of a message, and only `close` is left.
+        """
+        with self._sending:
+            self._socket.sendall(data)
+        return len(data)
+
+    def readable(self, seconds: float) -> bool:
+        """Wait up to `seconds` for something to receive: bytes, or the end of the stream."""
+        return bool(self._poll.poll(seconds * 1000))
+
+    def recv(self, size: int) -> bytearray:
+        """Exactly `size` bytes.
+
+        Raises EOFError when the stream ends first, TimeoutError when it falls silent.
+        """
+        data = bytearray(size)
+        view = memoryview(data)
+        while view:
+            count = self._socket.recv_into(view)
+            if count == 0:
+                raise EOFError
+            view = view[count:]
+        return data
+
+    def close(self, patience: float = 0.0) -> str:
+        """End the child, by force after `patience` seconds, and return the last line that it wrote to stderr.
+
+        Whoever waits in another method is woken first.
+        """
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with self._sending:
+            if self._closed:
+                return self._last_words
+            self._closed = True
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+            if self._process.poll() is None:
+                # The session is the child's own, so this ends its jump hosts' ssh too.
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            self._socket.close()
+            self._last_words = _last_line(self._stderr.fileno())
+            self._stderr.close()
+        return self._last_words
+
+
+def ssh_command(host: str, user: str | None, port: int | None, timeout: float) -> list[str]:
+    """The command that connects standard input and output to the sftp subsystem of `host`.
+
+    The environment variable DEDUP_SSH may give the program and options to put before all others, quoted as
+    in a shell.  ssh takes the first value that it finds for an option (ssh_config(5)): DEDUP_SSH wins over
+    what is set here, and this over the user's configuration, which decides everything else.
+
+    Raises BackendError if host or user could be taken for an option or more than a name.
+    """
+    if not _HOST.fullmatch(host):
+        raise BackendError(f"{host!r} is not the name of a host")
+    if user is not None and not _USER.fullmatch(user):
+        raise BackendError(f"{user!r} is not the name of a user")
+    try:
+        program = shlex.split(os.environ.get("DEDUP_SSH", "")) or ["ssh"]
+    except ValueError as error:
+        raise BackendError(f"DEDUP_SSH is not a command: {error}", "check its quotes") from error
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": str(max(1, round(timeout))),
+        # ssh gives up after three probes without an answer, about `timeout` after the last sign of life.
+        "ServerAliveInterval": str(max(1, round(timeout / 4))),
+        "ServerAliveCountMax": "3",
+        # What the configuration may want for an interactive login would be harmful or in the way here.
+        "ClearAllForwardings": "yes",
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+        "PermitLocalCommand": "no",
+        "RemoteCommand": "none",
+        "RequestTTY": "no",
+    }
+    command = [*program, *(f"-o{key}={value}" for key, value in options.items())]
+    if user is not None:
+        command.append(f"-l{user}")
+    if port is not None:
+        command.append(f"-p{port}")
+    return [*command, "-s", "--", host, "sftp"]
+
+
+def connection_error(host: str, words: str) -> BackendError:
+    """The error for a login to `host` that failed with ssh's `words`: a TransientError if it may pass."""
+    said = f"cannot connect to {host}: {words}"
+    if any(phrase in words for phrase in _PERMANENT):
+        return BackendError(said, f"try `sftp {host}` by hand, as the same user")
+    return TransientError(said, "check that the server and the network are up")
+
+
+def _last_line(file: int) -> str:
+    """The last line in `file` that tells something.
+
+    Lines in stars are OpenSSH's general advice; they would hide the reason.
+    """
+    size = os.fstat(file).st_size
+    text = os.pread(file, 4096, max(0, size - 4096)).decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
+    return next((line for line in reversed(lines) if line and not line.startswith("**")), "")
