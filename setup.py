@@ -12,6 +12,7 @@ setup(
             sources=["dedupstore/_chunker.c"],
             extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            depends=["dedupstore/_chunker_core.h"],
             py_limited_api=True,
         )
     ],

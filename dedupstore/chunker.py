@@ -41,8 +41,9 @@ class Chunker:
     def cuts(self, data: bytes | bytearray | memoryview, *, final: bool) -> list[int]:
         """Return the ascending end offsets of the chunks in `data`, whose first byte begins a chunk.
 
-        Only cuts that later bytes cannot move are returned: put `data[last cut:]` in front of the next
-        buffer.  With `final`, whatever remains is the last chunk.
+        Only cuts that later bytes cannot move are returned: put `data[last cut:]`, always shorter than
+        the maximum, in front of the next buffer.  With `final`, whatever remains is the last chunk.  What
+        is put in front is scanned again, so let buffers be several times the maximum.  The GIL is released.
 
         Raises BufferError or TypeError if `data` is not one contiguous buffer of bytes.
         """

@@ -121,7 +121,7 @@ class ChunkReader:
             key = packs.open_key(self._access, self._kind, sealed)
             with self._lock:
                 _remember(self._keys, sealed, key, 256)
-        return blocks.open_block(key, block.number, data, block.size, _file(pack))
+        return blocks.open_block(key, block.number, data, block.unpacked, _file(pack))
 
     def _chunk(self, chunk: Wanted, held: dict[tuple[int, int], bytes]) -> memoryview:
         problem = "it is in no index"

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from dedupstore.errors import BackendError, NoSpaceError, NotFoundError
 
-_HINTS = {
+_HINTS: dict[int | None, str] = {
     errno.EACCES: "check the owner and the rights of the folders above it",
     errno.EPERM: "check what this account may do there",
     errno.EROFS: "the file system is mounted read-only",
     errno.EIO: "look at the disk and at the system log",
+    None: "SFTP does not say why; the quota may be full, or the server's log may tell",
 }
 
 
@@ -31,4 +32,4 @@ def explained(doing: str, where: str) -> Iterator[None]:
         said = f"cannot {doing} {where}: {error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpaceError(said, "free some space or raise the quota, then run it again") from error
-        raise BackendError(said, _HINTS.get(error.errno or 0, "")) from error
+        raise BackendError(said, _HINTS.get(error.errno, "")) from error

@@ -65,8 +65,9 @@ class SftpBackend:
         """See `contract.Backend`."""
         path = self._path(check_folder(folder))
         entries = []
+        session = self._connected()
         with explained("list", self._where(path)), suppress(FileNotFoundError):
-            for item, attributes in self._connected().list(path):
+            for item, attributes in session.list(path):
                 name = f"{folder}/{item}" if folder else item
                 if not is_name(name):
                     continue
@@ -81,8 +82,8 @@ class SftpBackend:
         check_range(offset, length)
         path = self._path(check_name(name))
         where = self._where(path)
+        session = self._connected()
         with explained("read", where):
-            session = self._connected()
             handle = session.open(path)
             try:
                 if length is None:
@@ -101,8 +102,8 @@ class SftpBackend:
         temporary = self._path(f"{TEMPORARY_FOLDER}/{secrets.token_hex(16)}")
         view = file_bytes(data)
         where = self._where(target)
+        session = self._connected()
         with explained("write", where):
-            session = self._connected()
             # Not what decides, but it saves an upload that is repeated after its answer was lost; and where
             # the account may not remove, such an upload would stay for good.
             if _exists(session, target):
@@ -126,8 +127,9 @@ class SftpBackend:
         """See `contract.Backend`."""
         path = self._path(check_name(name))
         where = self._where(path)
+        session = self._connected()
         with explained("look at", where):
-            size, mode = self._connected().stat(path)
+            size, mode = session.stat(path)
         if mode is not None and not stat.S_ISREG(mode):
             raise BackendError(f"{where} is not a file; move it away")
         return _known(size, where)
@@ -148,16 +150,20 @@ class SftpBackend:
             return self._session
 
     def _connect(self) -> "Session":
-        channel = SshChannel(self._host, self._user, self._port, self._timeout)
         try:
-            # ssh is connecting while this imports paramiko.
-            from dedupstore.backends.sftp_requests import Requests
-            from dedupstore.backends.sftp_session import Session
+            channel = SshChannel(self._host, self._user, self._port, self._timeout)
+            try:
+                # ssh is connecting while this imports paramiko.
+                from dedupstore.backends.sftp_requests import Requests
+                from dedupstore.backends.sftp_session import Session
 
-            return Session(Requests(channel, self._host, self._timeout))
-        except BaseException:
-            channel.close()
-            raise
+                return Session(Requests(channel, self._host, self._timeout))
+            except BaseException:
+                channel.close()
+                raise
+        except OSError as error:
+            # Never for a caller to see: a temporary folder that is missing here is not a file missing there.
+            raise BackendError(f"cannot connect to {self._host}: {error}") from error
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._root, name) if name else self._root

@@ -57,6 +57,9 @@ class Requests:
         self._ended: str | None = None
         try:
             self.extensions = self._greet()
+        except TimeoutError as error:
+            channel.close()
+            raise connection_error(host, f"no answer for {timeout:.0f} s") from error
         except (OSError, EOFError, wire.SFTPError) as error:
             words = channel.close(_GOODBYE) or f"no greeting from its sftp server: {error}"
             raise connection_error(host, words) from error
@@ -93,7 +96,7 @@ class Requests:
         try:
             self._packets._send_packet(kind, message)
         except OSError as error:
-            self._end(f"sending failed: {error}")
+            self._fail(error)
         except BaseException:
             self._end("a request was interrupted")  # half a packet may be out
             raise
@@ -138,16 +141,20 @@ class Requests:
                 if reply is None:
                     raise BackendError("it sent an answer that nobody asked for")
                 reply.set_result(Reply(kind, memoryview(body)[4:]))
-        except EOFError:
-            self._end(None, _GOODBYE)
         except Exception as error:
-            self._end(str(error))
+            self._fail(error)
 
     def _check_silence(self) -> None:
         with self._lock:
             silent = time.monotonic() - self._heard
             if self._ended is not None or (self._waiting and silent > self._timeout):
                 raise TimeoutError(f"no answer for {silent:.0f} s")
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, (EOFError, ConnectionError)):
+            self._end(None, _GOODBYE)  # ssh is about to end, and knows more
+        else:
+            self._end(str(error))
 
     def _end(self, reason: str | None, patience: float = 0.0) -> None:
         """End it, once; without a reason, ssh's last words are the reason."""

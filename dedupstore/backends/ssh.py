@@ -33,7 +33,10 @@ _PERMANENT = (
     "terminating, ",
     "Can't open user config file",
 )
-"""What ssh says (ssh(1), OpenSSH's sshconnect.c and readconf.c) when trying again gives the same answer."""
+"""What ssh says (OpenSSH's sshconnect.c and readconf.c) when trying again gives the same answer."""
+
+_EMPTY_WORDS = ("**", "kex_exchange_identification:", "Connection closed by UNKNOWN")
+"""How lines begin that hide the reason: general advice, and what follows when a jump host's ssh has failed."""
 
 
 class SshChannel:
@@ -175,11 +178,8 @@ def connection_error(host: str, words: str) -> BackendError:
 
 
 def _last_line(file: int) -> str:
-    """The last line in `file` that tells something.
-
-    Lines in stars are OpenSSH's general advice; they would hide the reason.
-    """
+    """The last line in `file` that tells something."""
     size = os.fstat(file).st_size
     text = os.pread(file, 4096, max(0, size - 4096)).decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines()]
-    return next((line for line in reversed(lines) if line and not line.startswith("**")), "")
+    lines = [line.strip() for line in reversed(text.splitlines()) if line.strip()]
+    return next((line for line in lines if not line.startswith(_EMPTY_WORDS)), lines[0] if lines else "")

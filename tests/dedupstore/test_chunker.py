@@ -136,6 +136,19 @@ def test_the_class_derives_the_gear_table_from_its_key() -> None:
     assert vector_cuts(data, SIZES) == Chunker(KEY, SIZES).cuts(data, final=True)
 
 
+@pytest.mark.parametrize("cut", [_chunker.cuts, _chunker.cuts_scalar])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, 1024), (2**18 - 1, 1024), (2**18, 4096), (2**22 - 1, 4096), (2**22, 16384), (2**32 - 1, 16384)],
+)
+def test_a_chunk_ends_where_the_hash_is_below_the_threshold(
+    cut: Callable[..., list[int]], value: int, expected: int
+) -> None:
+    """A table of 256 equal numbers g makes every hash g * (2^32 - 1), which is -g."""
+    gear = struct.pack("<I", -value % 2**32) * 256
+    assert expected == cut(noise(20_000), gear, *SIZES, False)[0]
+
+
 @given(textures, chunk_sizes())
 @settings(max_examples=30, deadline=None)
 def test_agrees_with_the_definition(data: bytes, sizes: ChunkSizes) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-CORE = HERE.parent.parent / "dedupstore"
+DRIVER = Path(__file__).with_name("chunker_driver.c")
+CORE = Path(__file__).parents[2] / "dedupstore"
 
 
 @pytest.mark.parametrize("optimised", ["-O1", "-O3"])
@@ -14,8 +14,8 @@ def test_reads_no_byte_outside_and_does_nothing_undefined(optimised: str, tmp_pa
     program = tmp_path / "driver"
     warnings = ["-Wall", "-Wextra", "-Werror"]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
-    command = ["cc", "-std=c11", optimised, *warnings, *sanitizers, f"-I{CORE}", HERE / "chunker_driver.c"]
-    subprocess.run([*command, "-o", program], check=True)
+    command = ["cc", "-std=c11", optimised, *warnings, *sanitizers, f"-I{CORE}"]
+    subprocess.run([*command, "-o", program, DRIVER], check=True)
     done = subprocess.run([program], capture_output=True, text=True)
     expected = (0, "")
     assert expected == (done.returncode, done.stderr)

@@ -220,7 +220,7 @@ def test_serves_many_threads_at_once(backend: Backend) -> None:
 
 
 def test_a_killed_writer_leaves_only_whole_files(place: Place) -> None:
-    for _ in range(3):
+    for _ in range(2):
         reader = place.open()
         before = len(list(reader.list("packs")))
         writer = subprocess.Popen([sys.executable, "-c", WRITER, place.url], cwd=ROOT)

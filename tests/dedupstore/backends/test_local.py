@@ -124,7 +124,7 @@ def test_power_failing_at_any_step_leaves_the_file_whole_or_absent(tmp_path: Pat
     backend = LocalBackend(tmp_path)
     assert expected == {entry.name: backend.read(entry.name) for entry in backend.list("packs")}
     assert len(list(backend.list("tmp"))) == 1
-    assert DIED == writer.returncode
+    assert writer.returncode == DIED
 
 
 def test_syncs_a_file_before_it_gets_its_name_and_its_folders_afterwards(

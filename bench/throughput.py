@@ -1,0 +1,120 @@
+"""Whole-process figures of put and get, with ratios to the machine's limits in the same run.
+
+    python bench/throughput.py [--size MB] [--runs N] [--dir FOLDER]
+
+Interleaves, N times: read + BLAKE3 of the file (one core), `zstd -3 -T0` and `zstd -d` of it, `dedup put` of new data,
+of the same data again, and `dedup get`.  Prints medians as MB/s (10^6 bytes of source a second of wall time), peak memory, and ratios.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import data
+
+HASH = """
+import sys, blake3
+h = blake3.blake3()
+with open(sys.argv[1], "rb", buffering=0) as f:
+    buffer = memoryview(bytearray(1 << 20))
+    while n := f.readinto(buffer):
+        h.update(buffer[:n])
+print(h.hexdigest())
+"""
+
+
+class Bench:
+    """The throw-away keys and repositories of one measurement."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.source = folder / "source"
+        home = folder / "gnupg"
+        home.mkdir(mode=0o700)
+        self.env = os.environ | {"GNUPGHOME": str(home)}
+        for name in ("writer", "admin"):
+            self.call("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", name, "default", "default")
+        self.rows: dict[str, list[tuple[float, float]]] = {}
+
+    def call(self, *command: str, repository: str = "", stdin: Path | None = None, out: Path | None = None) -> None:
+        """Run a command that must succeed."""
+        self.timed(command, repository, stdin, out)
+
+    def timed(
+        self, command: tuple[str, ...], repository: str = "", stdin: Path | None = None, out: Path | None = None
+    ) -> tuple[float, float]:
+        """Run a command; return wall seconds and peak MiB."""
+        env = self.env | {
+            "DEDUP_REPOSITORY": str(self.folder / repository),
+            "DEDUP_STATE_DIR": str(self.folder / "state" / (repository or "none")),
+        }
+        with open(stdin or os.devnull, "rb") as source, open(out or os.devnull, "wb") as sink:
+            began = time.monotonic()
+            child = subprocess.Popen(command, stdin=source, stdout=sink, stderr=subprocess.PIPE, env=env)
+            assert child.stderr is not None
+            errors = child.stderr.read()
+            _, status, usage = os.wait4(child.pid, 0)
+            wall = time.monotonic() - began
+        if status:
+            sys.exit(f"{' '.join(command)} failed: {errors.decode()}")
+        return wall, usage.ru_maxrss / 1024
+
+    def note(self, name: str, figures: tuple[float, float]) -> None:
+        """Keep the figures of one run."""
+        self.rows.setdefault(name, []).append(figures)
+
+    def round(self, number: int) -> None:
+        """Measure everything once."""
+        repository = f"repository{number}"
+        dedup = str(Path(sys.executable).parent / "dedup")
+        self.call(dedup, "init", "--writer", "writer", "--admin", "admin", repository=repository)
+        self.note("read + BLAKE3, one core", self.timed(("taskset", "-c", "0", sys.executable, "-c", HASH, str(self.source))))
+        packed = self.folder / "packed.zst"
+        self.note("zstd -3 -T0", self.timed(("zstd", "-q", "-f", "-3", "-T0", str(self.source), "-o", str(packed))))
+        self.note("zstd -d", self.timed(("zstd", "-q", "-d", "-c", str(packed))))
+        put = (dedup, "-q", "put", "stream")
+        self.note("put, new data", self.timed(put, repository, self.source))
+        self.note("put, the same again", self.timed(put, repository, self.source))
+        self.note("get", self.timed((dedup, "get", "latest", "stream"), repository))
+        shutil.rmtree(self.folder / repository)
+
+    def table(self, size: int) -> None:
+        """Print medians and ratios."""
+        speed = {name: size / 1e6 / statistics.median(wall for wall, _ in rows) for name, rows in self.rows.items()}
+        print("| what | MB/s | peak MiB |\n|---|--:|--:|")
+        for name, rows in self.rows.items():
+            print(f"| {name} | {speed[name]:.0f} | {max(peak for _, peak in rows):.0f} |")
+        print()
+        for one, other in (
+            ("put, the same again", "read + BLAKE3, one core"),
+            ("put, new data", "zstd -3 -T0"),
+            ("get", "zstd -d"),
+        ):
+            print(f"{one} / {other}: {speed[one] / speed[other]:.2f}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=1000, help="MB of data")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--dir", type=Path, default=Path("/dev/shm"), help="where to work; in memory by default")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as folder:
+        bench = Bench(Path(folder))
+        data.make(bench.source, arguments.size * 1_000_000)
+        for number in range(arguments.runs):
+            bench.round(number)
+        bench.table(arguments.size * 1_000_000)
+        subprocess.run(["gpgconf", "--kill", "all"], env=bench.env, check=False)
+
+
+if __name__ == "__main__":
+    main()

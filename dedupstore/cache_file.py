@@ -1,0 +1,286 @@
+"""One LMDB file in a private folder, shared by the processes of one user, and thrown away at the first doubt.
+
+Invariant: what is open belongs to this uid, is whole, bears the expected identity, and every row of it was read
+once since a process died with it open.  All else is deleted and made anew, while other processes keep the file
+that they have.
+
+Locks (flock, freed by the kernel): `open.lock` while the file is opened or thrown away; `write.lock` for writers whose work
+takes several transactions; `user.*`, one for each open file, so that whoever died is noticed.
+
+LMDB: https://www.symas.com/mdb and the py-lmdb manual.  It is mapped for reading only (no MDB_WRITEMAP), so a full
+disk is an error and not a signal.
+"""
+
+import fcntl
+import os
+import secrets
+import stat
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from dedupstore import cache_walk
+from dedupstore.errors import StateError
+from dedupstore.localstate import StateFolder
+
+DATA, LOCKS = "data.mdb", "lock.mdb"
+META = "meta"  # the table that holds the identity
+READERS = 510
+LOCKS_SIZE = 64 << 10  # of lock.mdb; 64 bytes a reader, and LMDB's own
+MAP_SIZES = (1 << 40, 1 << 36, 1 << 33, 1 << 31)  # address space, not memory; the first that the host grants
+SCRATCH_BATCH = 4096
+
+_DAMAGE = (
+    lmdb.BadDbiError,
+    lmdb.BadTxnError,
+    lmdb.CorruptedError,
+    lmdb.CursorFullError,
+    lmdb.IncompatibleError,
+    lmdb.InvalidError,
+    lmdb.InvalidParameterError,
+    lmdb.NotFoundError,
+    lmdb.PageFullError,
+    lmdb.PageNotFoundError,
+    lmdb.VersionMismatchError,
+)
+
+Tables = Mapping[str, Mapping[str, bool]]
+_here: "weakref.WeakValueDictionary[str, CacheFile]" = weakref.WeakValueDictionary()
+
+
+class CacheFile:
+    """The file, open: `environment` is LMDB's, `tables` are its named databases.
+
+    `tables` gives their names and `open_db` flags; `identity` says what the file must have been made for.
+    Raises `StateError` if the folder cannot be used, or is open in this process already.
+    """
+
+    def __init__(self, folder: Path, identity: bytes, tables: Tables) -> None:
+        self._folder = StateFolder(folder)
+        self.path = folder
+        self._identity = identity
+        self._flags = tables
+        self._writer = threading.Lock()
+        self.environment: lmdb.Environment
+        self.tables: dict[str, Any] = {}
+        with self._folder.lock("open.lock"):
+            place = os.path.realpath(folder)
+            if place in _here:  # LMDB's locks are the process's: closing one would free the other's
+                raise StateError(f"the index cache {folder} is open in this process already", "close it first")
+            try:
+                self._settle()
+                self._leave = weakref.finalize(self, _leave, *self._enter())
+            except OSError as error:
+                raise self._unusable(error) from None
+            _here[place] = self
+
+    def close(self) -> None:
+        """Free the file; twice does no harm."""
+        with self._writer:
+            _here.pop(os.path.realpath(self.path), None)
+            self.environment.close()
+            self._leave()
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Turn LMDB's errors into `StateError`; those that mean damage throw the file away."""
+        try:
+            yield
+        except _DAMAGE as error:
+            raise self.damaged(str(error)) from None
+        except lmdb.Error as error:
+            raise self._unusable(error) from None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep all other writers out, over any number of transactions."""
+        with self._folder.lock("write.lock"), self._writer, self.guard():
+            yield
+
+    def damaged(self, reason: str) -> StateError:
+        """Throw the file away, and return the error that says so."""
+        with self._folder.lock("open.lock"):
+            try:
+                if os.stat(self.path / DATA).st_ino == self._inode:  # else another process did it before
+                    self._throw_away()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                return self._unusable(error)
+        return StateError(
+            f"the index cache {self.path} was damaged ({reason}) and is thrown away",
+            "run it again: the cache is made anew from the repository",
+        )
+
+    @contextmanager
+    def scratch(self) -> Iterator["ScratchSet"]:
+        """Give an empty set on disk that vanishes with this context, or with the process."""
+        path = self.path / f"seen.{secrets.token_hex(8)}"
+        with self.guard():
+            environment = _open(path, subdir=False, lock=False, sync=False)
+            path.unlink(missing_ok=True)
+            try:
+                yield ScratchSet(environment)
+            finally:
+                environment.close()
+
+    # -- opening
+
+    def _settle(self) -> None:
+        """Open the file, or a new one in its place."""
+        for left in self.path.glob("seen.*"):
+            left.unlink(missing_ok=True)
+        if self._someone_died() and not self._is_sound():
+            self._throw_away()
+        try:
+            self._open()
+            return
+        except (lmdb.DiskError, lmdb.LockError, lmdb.ReadersFullError, lmdb.ReadonlyError) as error:
+            raise self._unusable(error) from None
+        except lmdb.Error as error:
+            if type(error) is lmdb.Error:  # an error of the system that LMDB has no name for
+                raise self._unusable(error) from None
+        except _Doubt:
+            pass
+        self._throw_away()
+        try:
+            self._open()
+        except (lmdb.Error, _Doubt) as error:
+            raise self._unusable(error) from None
+
+    def _open(self) -> None:
+        for name in (DATA, LOCKS):
+            self._refuse_strange(self.path / name)
+        _allocate(self.path / LOCKS, LOCKS_SIZE)
+        environment = _open(self.path, max_dbs=len(self._flags), max_readers=READERS)
+        try:
+            status = os.stat(self.path / DATA)
+            page = environment.stat()["psize"]
+            # a page beyond the file's end would end the process by SIGBUS
+            if page < 512 or status.st_size < (environment.info()["last_pgno"] + 1) * page:
+                raise _Doubt("it is cut short")
+            environment.reader_check()
+            self.tables = self._open_tables(environment)
+        except BaseException:
+            environment.close()
+            raise
+        self.environment, self._inode = environment, status.st_ino
+
+    def _open_tables(self, environment: lmdb.Environment) -> dict[str, Any]:
+        new = environment.stat()["entries"] == 0
+        # a transaction that writes nothing touches no disk, but only such a one can open tables
+        with environment.begin(write=True) as txn:
+            tables: dict[str, Any] = {
+                name: environment.open_db(name.encode(), txn=txn, create=new, **flags)
+                for name, flags in self._flags.items()
+            }
+            if new:
+                txn.put(b"identity", self._identity, db=tables[META])
+            elif txn.get(b"identity", db=tables[META]) != self._identity:
+                raise _Doubt("it is of another repository or version")
+        return tables
+
+    def _refuse_strange(self, path: Path) -> None:
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            raise _Doubt(f"{path} is not a file of this user's")
+
+    def _throw_away(self) -> None:
+        for name in (DATA, LOCKS):
+            (self.path / name).unlink(missing_ok=True)
+
+    # -- who has it open
+
+    def _enter(self) -> tuple[Path, int]:
+        path = self.path / f"user.{os.getpid()}.{secrets.token_hex(8)}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return path, descriptor
+
+    def _someone_died(self) -> bool:
+        """Tell whether a process ended without closing the file, and forget it."""
+        died = False
+        for path in self.path.glob("user.*"):
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_nlink:  # else it left in this moment
+                    path.unlink(missing_ok=True)
+                    died = True
+            except BlockingIOError:
+                pass
+            finally:
+                os.close(descriptor)
+        return died
+
+    def _is_sound(self) -> bool:
+        command = [sys.executable, "-P", cache_walk.__file__, str(self.path)]
+        quiet = subprocess.DEVNULL
+        return subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, check=False).returncode == 0
+
+    def _unusable(self, error: Exception) -> StateError:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return StateError(
+            f"the index cache {self.path} cannot be used: {reason}",
+            "make room, make it writable, or set DEDUP_STATE_DIR to another folder",
+        )
+
+
+class ScratchSet:
+    """A set of byte strings of up to 511 bytes, kept on disk; one thread at a time."""
+
+    def __init__(self, environment: lmdb.Environment) -> None:
+        self._environment = environment
+        self._txn = environment.begin(write=True)
+        self._pending = 0
+
+    def add(self, item: bytes) -> bool:
+        """Add an item; tell whether it is new."""
+        new = self._txn.put(item, b"", overwrite=False)
+        self._pending += new
+        if self._pending == SCRATCH_BATCH:  # what a transaction changed is held in memory
+            self._txn.commit()
+            self._txn = self._environment.begin(write=True)
+            self._pending = 0
+        return new
+
+
+class _Doubt(Exception):  # noqa: N818 - a state of mind
+    """The file may not be what it should be."""
+
+
+def _open(path: Path, **options: Any) -> lmdb.Environment:
+    for size in MAP_SIZES[:-1]:
+        try:
+            return lmdb.open(str(path), map_size=size, mode=0o600, readahead=False, **options)
+        except lmdb.MemoryError:
+            continue
+    return lmdb.open(str(path), map_size=MAP_SIZES[-1], mode=0o600, readahead=False, **options)
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Give a new file its disk blocks: LMDB maps its lock file for writing, and a hole on a full disk kills."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_size < size:
+            os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+
+
+def _leave(path: Path, descriptor: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(descriptor)
