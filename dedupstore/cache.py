@@ -1,16 +1,16 @@
 """The local index cache: which chunks are stored and where, and the snapshots, as verified files said it.
 
-Invariant: it holds nothing but what verified, durable files of the repository say, and every row names the file that it came from;
-so it can be thrown away at any time, and is, at the first doubt.  A file's rows are looked up only together with its
-record; those of a file that is gone, or of a pack that is lost, are removed before `index_files` or any new `IndexCache`
-says anything.  Memory does not grow with the cache: rows are on disk, transactions are small.
+Invariant: it holds nothing but what verified, durable files of the repository say, and every row names the
+file that it came from; so it can be thrown away at any time, and is, at the first doubt.  An index file is
+listed when all its rows are there.  What a process that died left half added or half removed is gone before
+an index file is listed again.  Memory does not grow with the cache: rows are on disk, transactions small.
 
-    cache        this module: the tables and what is asked of them
+    cache        this module: the tables, and what is asked of them
     cache_rows   the bytes of a row
     cache_file   the LMDB file: opened safely, shared, thrown away
 
-Processes of one user share it; threads share one `IndexCache`.  Every method raises `StateError` if the
-folder cannot be used (a full disk, say).
+Processes of one user share a cache, threads an `IndexCache`.  Every method raises `StateError` if the folder
+cannot be used (a full disk, say).
 """
 
 import struct
@@ -20,26 +20,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from dedupstore import layout, records
+from dedupstore import cache_rows, layout, records
 from dedupstore.cache_file import META, CacheFile, ScratchSet
-from dedupstore.cache_rows import (
-    BATCH_ROWS,
-    ORDER_SIZE,
-    CachedBlock,
-    CachedPack,
-    FileRow,
-    Location,
-    batches,
-    decode_pack,
-    describe,
-    encode_pack,
-    location,
-    number_key,
-    pack_of,
-)
-from dedupstore.errors import DamageError, StateError
+from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location, Row
+from dedupstore.errors import StateError
 
 if TYPE_CHECKING:
     import lmdb
@@ -47,9 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["CachedBlock", "CachedPack", "IndexCache", "Location"]
 
 SCHEMA = 1
-SNAPSHOT_BATCH = 8 << 20  # bytes of payload in one transaction
+_PREFIX = struct.Struct(">H")
 TABLES: dict[str, dict[str, bool]] = {
-    META: {},  # identity, list of domains, next pack number
+    META: {},  # identity, next pack number
+    "domains": {},  # SHA-256 of a domain -> its number, which never changes
     "files": {},  # index file name -> FileRow
     "packs": {},  # number -> order, CachedPack
     "chunks": {"dupsort": True, "dupfixed": True},  # domain's number, id -> locations
@@ -63,13 +48,24 @@ class IndexCache:
     """The cache of one repository (its id, 16 bytes) in `folder`, which is made (mode 0700) if need be."""
 
     def __init__(self, folder: Path, repository: bytes) -> None:
-        self._file = CacheFile(folder, b"%d:%s" % (SCHEMA, repository), TABLES)
-        tables = self._file.tables
+        identity = b"%d:%s" % (SCHEMA, repository)
+        self._attach(CacheFile(folder, identity, TABLES))
+        try:
+            self.index_files()
+        except StateError:
+            self._file.close()
+            if not self._file.thrown_away:
+                raise
+            self._attach(CacheFile(folder, identity, TABLES))
+
+    def _attach(self, file: CacheFile) -> None:
+        self._file = file
+        tables = file.tables
         self._meta, self._files, self._packs = tables[META], tables["files"], tables["packs"]
         self._chunks, self._doomed = tables["chunks"], tables["doomed"]
         self._headers, self._payloads = tables["headers"], tables["payloads"]
-        self._prefixes: dict[str, bytes] = {}  # a domain's number never changes
-        self.index_files()
+        self._domains = tables["domains"]
+        self._prefixes: dict[str, bytes] = {}
 
     def close(self) -> None:
         """Free the file; twice does no harm."""
@@ -83,8 +79,8 @@ class IndexCache:
             rows, unsettled = self._file_rows()
         if unsettled:  # by a process that died, or is still at work: then wait for it
             with self._file.writing():
-                self._settle()
                 rows, _ = self._file_rows()
+                self._remove([name for name, row in rows.items() if not row.complete], ())
         return {name for name, row in rows.items() if row.complete}
 
     def add_index(self, name: bytes, index: records.Index) -> None:
@@ -94,22 +90,31 @@ class IndexCache:
         """
         packs = [describe(pack, name) for pack in index.packs]
         with self._file.writing():
-            self._settle()
-            with self._begin(write=True) as txn:
-                if txn.get(name, db=self._files) is not None:
+            with self._begin() as txn:
+                value = txn.get(name, db=self._files)
+                first = int.from_bytes(txn.get(b"next pack", b"", db=self._meta), "big")
+                prefix = self._prefix(txn, index.domain)
+                if prefix is None:
+                    prefix = _PREFIX.pack(txn.stat(self._domains)["entries"])
+            if value is not None:
+                if FileRow.decode(value).complete:
                     return
-                prefix = self._new_prefix(txn, index.domain)
-                first = int.from_bytes(txn.get(b"next pack", b"\0", db=self._meta), "big")
+                self._remove([name], ())
             row = FileRow(index.time, first, len(packs), complete=False, verified=False)
-            rows = batches(prefix, first, index.packs)
+            rows = cache_rows.batches(prefix, first, index.packs)
             # small transactions: memory stays flat, and an index file without its last one is removed again
-            batch = next(rows, [])
+            batch: list[Row] | None = next(rows, [])
             while batch is not None:
                 following = next(rows, None)
                 with self._begin(write=True) as txn:
                     for number, pack in enumerate(packs, first):
-                        txn.put(number_key(number), encode_pack(index.time, name, pack), db=self._packs)
-                    txn.put(b"next pack", number_key(first + row.packs), db=self._meta)
+                        txn.put(
+                            cache_rows.number_key(number),
+                            cache_rows.encode_pack(index.time, name, pack),
+                            db=self._packs,
+                        )
+                    txn.put(_domain_key(index.domain), prefix, db=self._domains)
+                    txn.put(b"next pack", cache_rows.number_key(first + row.packs), db=self._meta)
                     txn.put(name, row._replace(complete=following is None).encode(), db=self._files)
                     txn.cursor(self._chunks).putmulti(batch)
                 packs, batch = [], following
@@ -117,9 +122,7 @@ class IndexCache:
     def drop_index(self, names: Collection[bytes]) -> None:
         """Remove all rows of these index files."""
         with self._file.writing():
-            self._settle()
-            self._doom(names, ())
-            self._remove_doomed()
+            self._remove(names, ())
 
     def unverified(self) -> set[bytes]:
         """Return the index files whose packs were not yet seen in the back end."""
@@ -132,8 +135,7 @@ class IndexCache:
         with self._file.writing(), self._begin(write=True) as txn:
             for name in names:
                 if value := txn.get(name, db=self._files):
-                    row = self._read_row(value)._replace(verified=True)
-                    txn.put(name, row.encode(), db=self._files)
+                    txn.put(name, FileRow.decode(value)._replace(verified=True).encode(), db=self._files)
 
     # -- packs and chunks
 
@@ -158,28 +160,29 @@ class IndexCache:
                 places: list[Location] = []
                 more = cursor.set_key(prefix + id_)
                 while more:
-                    places.append(location(cursor.value()))
+                    places.append(cache_rows.location(cursor.value()))
                     more = cursor.next_dup()
                 if len(places) > 1:
-                    places.sort(key=lambda place: self._pack_row(txn, place.pack)[:ORDER_SIZE])
+                    places.sort(key=lambda place: self._pack_row(txn, place.pack)[: cache_rows.ORDER_SIZE])
                 found.append(places)
         return found
 
     def pack(self, number: int) -> CachedPack:
         """Return the pack of that number, which came from `locate` or `packs_of`."""
         with self._file.guard(), self._begin() as txn:
-            return self._read_pack(self._pack_row(txn, number))
+            return cache_rows.decode_pack(self._pack_row(txn, number))
 
     def packs_of(self, names: Collection[bytes]) -> Iterator[tuple[int, CachedPack]]:
         """Yield the packs that these index files name, but those marked as lost, with their numbers."""
         for name in names:
             with self._file.guard(), self._begin() as txn:
                 value = txn.get(name, db=self._files)
-                numbers = self._read_row(value).numbers if value else range(0)
-                rows = [(number, txn.get(number_key(number), db=self._packs)) for number in numbers]
-            for number, pack in rows:
-                if pack is not None:
-                    yield number, self._read_pack(pack)
+                numbers = FileRow.decode(value).numbers if value else range(0)
+                rows = [
+                    (number, txn.get(cache_rows.number_key(number), db=self._packs)) for number in numbers
+                ]
+                packs = [(number, cache_rows.decode_pack(row)) for number, row in rows if row is not None]
+            yield from packs
 
     def mark_lost(self, numbers: Collection[int]) -> None:
         """Remove packs that are not in the back end, so that their chunks are neither known nor located.
@@ -187,9 +190,7 @@ class IndexCache:
         Their index files stay; drop and add one to believe it again.
         """
         with self._file.writing():
-            self._settle()
-            self._doom((), numbers)
-            self._remove_doomed()
+            self._remove((), numbers)
 
     # -- snapshots
 
@@ -199,25 +200,17 @@ class IndexCache:
             return set(txn.cursor(self._headers).iternext(values=False))
 
     def add_snapshots(self, rows: Iterable[tuple[bytes, bytes, bytes]]) -> None:
-        """Add or replace verified snapshots: name, header and payload of each (at most 64 MiB)."""
+        """Add or replace verified snapshots (name, header and payload of each) in one transaction."""
         from dedupstore import compression  # takes longer to load than all else that `list` needs
 
-        remaining = iter(rows)
-        batch: list[tuple[bytes, bytes, bytes]] = []
-        while True:
-            row = next(remaining, None)
-            if row is not None:
-                name, header, payload = row
-                packed = compression.pack(payload)
-                batch.append((name, header, b"\1" + packed if len(packed) < len(payload) else b"\0" + payload))
-            if row is None or sum(len(payload) for _, _, payload in batch) >= SNAPSHOT_BATCH:
-                with self._file.writing(), self._begin(write=True) as txn:
-                    for name, header, payload in batch:
-                        txn.put(name, header, db=self._headers)
-                        txn.put(name, payload, db=self._payloads)
-                batch = []
-            if row is None:
-                return
+        stored = [
+            (name, header, min(b"\0" + payload, b"\1" + compression.pack(payload), key=len))
+            for name, header, payload in rows
+        ]
+        with self._file.writing(), self._begin(write=True) as txn:
+            for name, header, payload in stored:
+                txn.put(name, header, db=self._headers)
+                txn.put(name, payload, db=self._payloads)
 
     def drop_snapshots(self, names: Collection[bytes]) -> None:
         """Remove snapshots."""
@@ -230,3 +223,100 @@ class IndexCache:
         """Return the name and header of each snapshot."""
         with self._file.guard(), self._begin() as txn:
             return list(txn.cursor(self._headers))
+
+    def snapshot_payload(self, name: bytes) -> bytes:
+        """Return a snapshot's payload."""
+        from dedupstore import compression
+
+        with self._file.guard():
+            with self._begin() as txn:
+                value = txn.get(name, db=self._payloads)
+            if value is None:
+                raise self._gone(f"snapshot {name.hex()}")
+            if value[0] == 0:
+                return value[1:]
+            size = min(compression.stated_size(value[1:], name.hex()), layout.MAX_UNPACKED)
+            return compression.unpack(value[1:], size, name.hex())
+
+    def seen_scope(self) -> AbstractContextManager[ScratchSet]:
+        """Give an empty set on disk, with `add(item) -> bool` (True if new), that vanishes with the context."""
+        return self._file.scratch()
+
+    # -- rows
+
+    def _begin(self, *, write: bool = False) -> "lmdb.Transaction[bytes]":
+        return self._file.environment.begin(write=write)
+
+    def _file_rows(self) -> tuple[dict[bytes, FileRow], bool]:
+        """Return the index files, and whether adding or removing rows was begun but not ended."""
+        with self._begin() as txn:
+            rows = {name: FileRow.decode(value) for name, value in txn.cursor(self._files)}
+            unsettled = txn.cursor(self._doomed).first() or not all(row.complete for row in rows.values())
+        return rows, unsettled
+
+    def _pack_row(self, txn: "lmdb.Transaction[bytes]", number: int) -> bytes:
+        row = txn.get(cache_rows.number_key(number), db=self._packs)
+        if row is None:
+            raise self._gone(f"pack {number}")
+        return row
+
+    def _gone(self, what: str) -> StateError:
+        return StateError(
+            f"the index cache {self._file.path} no longer holds {what}",
+            "another process dropped it: run it again",
+        )
+
+    def _prefix(self, txn: "lmdb.Transaction[bytes]", domain: str) -> bytes | None:
+        """Return what the keys of a domain's chunks begin with, or None for a domain without any."""
+        prefix = self._prefixes.get(domain)
+        if prefix is None:
+            prefix = txn.get(_domain_key(domain), db=self._domains)
+            if prefix is not None:
+                self._prefixes[domain] = prefix
+        return prefix
+
+    def _remove(self, names: Iterable[bytes], numbers: Iterable[int]) -> None:
+        """Remove index files and packs with all their rows, and those whose removal was begun before.
+
+        First they are condemned, in one transaction; a process that dies later leaves the rest to the next.
+        """
+        with self._begin(write=True) as txn:
+            doomed = set(numbers)
+            for name in names:
+                if value := txn.pop(name, db=self._files):
+                    doomed.update(FileRow.decode(value).numbers)
+            for number in doomed:
+                txn.put(cache_rows.number_key(number), b"", db=self._doomed)
+        with self._begin() as txn:
+            doomed = {int.from_bytes(key, "big") for key, _ in txn.cursor(self._doomed)}
+        start: bytes | None = b"\0" if doomed else None
+        while start is not None:
+            start = self._remove_chunks(doomed, start)
+        remaining = iter(doomed)
+        while batch := list(islice(remaining, cache_rows.BATCH_ROWS)):
+            with self._begin(write=True) as txn:
+                for number in batch:
+                    txn.delete(cache_rows.number_key(number), db=self._packs)
+                    txn.delete(cache_rows.number_key(number), db=self._doomed)
+
+    def _remove_chunks(self, doomed: set[int], start: bytes) -> bytes | None:
+        """Remove some rows of doomed packs from key `start` on; return the key to go on from."""
+        rows = []
+        following = None
+        with self._begin() as txn:
+            cursor = txn.cursor(self._chunks)
+            cursor.set_range(start)
+            for key, value in cursor:
+                if cache_rows.pack_of(value) in doomed:
+                    rows.append((key, value))
+                    if len(rows) == cache_rows.BATCH_ROWS:
+                        following = key
+                        break
+        with self._begin(write=True) as txn:
+            for key, value in rows:
+                txn.delete(key, value, db=self._chunks)
+        return following
+
+
+def _domain_key(domain: str) -> bytes:
+    return layout.sha256(domain.encode())

@@ -1,20 +1,20 @@
-"""One LMDB file in a private folder, shared by the processes of one user, and thrown away at the first doubt.
+"""One LMDB file in a private folder, shared by the processes of one user, thrown away at the first doubt.
 
-Invariant: what is open belongs to this uid, is whole, bears the expected identity, and every row of it was read
-once since a process died with it open.  All else is deleted and made anew, while other processes keep the file
-that they have.
+Invariant: what is open belongs to this uid, is not cut short, bears the expected identity, and every row of
+it was read since a process died with it open.  Any other file is deleted and made anew; processes that have
+it open keep it until they close it.
 
-Locks (flock, freed by the kernel): `open.lock` while the file is opened or thrown away; `write.lock` for writers whose work
-takes several transactions; `user.*`, one for each open file, so that whoever died is noticed.
+Locks (flock: the kernel frees them): `open.lock` while the file is opened or thrown away; `write.lock` for
+writers, whose work takes several transactions; `user.*`, one for each open file, to notice who died.
 
-LMDB: https://www.symas.com/mdb and the py-lmdb manual.  It is mapped for reading only (no MDB_WRITEMAP), so a full
-disk is an error and not a signal.
+LMDB (https://www.symas.com/mdb) maps the file for reading only, so a full disk is an error and not a signal.
 """
 
 import fcntl
 import os
 import secrets
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
+import msgspec
 
 from dedupstore import cache_walk
-from dedupstore.errors import StateError
+from dedupstore.errors import DamageError, StateError
 from dedupstore.localstate import StateFolder
 
 DATA, LOCKS = "data.mdb", "lock.mdb"
@@ -49,6 +50,9 @@ _DAMAGE = (
     lmdb.PageFullError,
     lmdb.PageNotFoundError,
     lmdb.VersionMismatchError,
+    DamageError,
+    msgspec.MsgspecError,
+    struct.error,
 )
 
 Tables = Mapping[str, Mapping[str, bool]]
@@ -70,12 +74,15 @@ class CacheFile:
         self._writer = threading.Lock()
         self.environment: lmdb.Environment
         self.tables: dict[str, Any] = {}
+        self.thrown_away = False
         with self._folder.lock("open.lock"):
             place = os.path.realpath(folder)
             if place in _here:  # LMDB's locks are the process's: closing one would free the other's
-                raise StateError(f"the index cache {folder} is open in this process already", "close it first")
+                raise StateError(
+                    f"the index cache {folder} is open in this process already", "close it first"
+                )
             try:
-                self._settle()
+                self._open_or_renew()
                 self._leave = weakref.finalize(self, _leave, *self._enter())
             except OSError as error:
                 raise self._unusable(error) from None
@@ -90,11 +97,14 @@ class CacheFile:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn LMDB's errors into `StateError`; those that mean damage throw the file away."""
+        """Turn LMDB's errors, and those of reading rows, into `StateError`; damage throws the file away.
+
+        To be entered before a transaction: who throws away must not keep others from writing.
+        """
         try:
             yield
         except _DAMAGE as error:
-            raise self.damaged(str(error)) from None
+            raise self._damaged(str(error)) from None
         except lmdb.Error as error:
             raise self._unusable(error) from None
 
@@ -104,41 +114,32 @@ class CacheFile:
         with self._folder.lock("write.lock"), self._writer, self.guard():
             yield
 
-    def damaged(self, reason: str) -> StateError:
-        """Throw the file away, and return the error that says so."""
-        with self._folder.lock("open.lock"):
-            try:
-                if os.stat(self.path / DATA).st_ino == self._inode:  # else another process did it before
-                    self._throw_away()
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                return self._unusable(error)
-        return StateError(
-            f"the index cache {self.path} was damaged ({reason}) and is thrown away",
-            "run it again: the cache is made anew from the repository",
-        )
-
     @contextmanager
     def scratch(self) -> Iterator["ScratchSet"]:
         """Give an empty set on disk that vanishes with this context, or with the process."""
         path = self.path / f"seen.{secrets.token_hex(8)}"
-        with self.guard():
+        environment = None
+        try:
             environment = _open(path, subdir=False, lock=False, sync=False)
             path.unlink(missing_ok=True)
-            try:
-                yield ScratchSet(environment)
-            finally:
+            yield ScratchSet(environment)
+        except lmdb.Error as error:
+            raise self._unusable(error) from None
+        finally:
+            if environment is not None:
                 environment.close()
 
     # -- opening
 
-    def _settle(self) -> None:
+    def _open_or_renew(self) -> None:
         """Open the file, or a new one in its place."""
         for left in self.path.glob("seen.*"):
             left.unlink(missing_ok=True)
-        if self._someone_died() and not self._is_sound():
-            self._throw_away()
+        if dead := self._dead():
+            if not self._is_sound():
+                self._throw_away()
+            for left in dead:  # not before: the next one must look again if this process dies, too
+                left.unlink(missing_ok=True)
         try:
             self._open()
             return
@@ -161,7 +162,7 @@ class CacheFile:
         _allocate(self.path / LOCKS, LOCKS_SIZE)
         environment = _open(self.path, max_dbs=len(self._flags), max_readers=READERS)
         try:
-            status = os.stat(self.path / DATA)
+            status = (self.path / DATA).stat()
             page = environment.stat()["psize"]
             # a page beyond the file's end would end the process by SIGBUS
             if page < 512 or status.st_size < (environment.info()["last_pgno"] + 1) * page:
@@ -199,6 +200,22 @@ class CacheFile:
         for name in (DATA, LOCKS):
             (self.path / name).unlink(missing_ok=True)
 
+    def _damaged(self, reason: str) -> StateError:
+        """Throw the file away, and return the error that says so."""
+        self.thrown_away = True
+        with self._folder.lock("open.lock"):
+            try:
+                if (self.path / DATA).stat().st_ino == self._inode:  # else another process did it before
+                    self._throw_away()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                return self._unusable(error)
+        return StateError(
+            f"the index cache {self.path} was damaged ({reason}) and is thrown away",
+            "run it again: the cache is made anew from the repository",
+        )
+
     # -- who has it open
 
     def _enter(self) -> tuple[Path, int]:
@@ -207,9 +224,9 @@ class CacheFile:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return path, descriptor
 
-    def _someone_died(self) -> bool:
-        """Tell whether a process ended without closing the file, and forget it."""
-        died = False
+    def _dead(self) -> list[Path]:
+        """Return the marks of processes that ended without closing the file."""
+        dead = []
         for path in self.path.glob("user.*"):
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -218,13 +235,12 @@ class CacheFile:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(descriptor).st_nlink:  # else it left in this moment
-                    path.unlink(missing_ok=True)
-                    died = True
+                    dead.append(path)
             except BlockingIOError:
                 pass
             finally:
                 os.close(descriptor)
-        return died
+        return dead
 
     def _is_sound(self) -> bool:
         command = [sys.executable, "-P", cache_walk.__file__, str(self.path)]
@@ -232,7 +248,7 @@ class CacheFile:
         return subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, check=False).returncode == 0
 
     def _unusable(self, error: Exception) -> StateError:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror or error if isinstance(error, OSError) else error
         return StateError(
             f"the index cache {self.path} cannot be used: {reason}",
             "make room, make it writable, or set DEDUP_STATE_DIR to another folder",

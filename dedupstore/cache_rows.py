@@ -6,8 +6,8 @@ A chunk's row is its domain's number (2 bytes) and id (32) as the key, its locat
 
     pack 31 bits ‖ block 22 ‖ offset 22 ‖ length - 1: 21        (big-endian)
 
-A pack has at most 2^22 blocks (64 MiB, of 17 bytes at least), a block 2^22 bytes, a chunk 2^21.  LMDB adds 10 bytes; at the
-70 % to which random keys fill the pages of a B-tree, that makes 80 bytes a chunk.
+A pack has at most 2^22 blocks (64 MiB, of 17 bytes at least), a block 2^22 bytes, a chunk 2^21.  LMDB adds
+10 bytes; as random keys fill the pages of a B-tree to 70 %, that makes 80 bytes a chunk.
 """
 
 import struct

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from dedupstore.chunker import ChunkSizes
 from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.session import RunDetails, Session
+from dedupstore.splitting import Range
 
 
 class World:
@@ -113,7 +113,25 @@ def text(size: int, seed: int = 0) -> bytes:
     return b" ".join(words)[:size].ljust(size, b".")
 
 
-Flip = Callable[[Path], None]
+class Alternating:
+    """A toy splitter: runs of bytes alternate between skeleton and content."""
+
+    def __init__(self, skeleton: int, content: int) -> None:
+        self.lengths = (skeleton, content)
+        self.inside, self.left = (0, skeleton) if skeleton else (1, content)
+
+    def split(self, data: memoryview) -> list[Range]:
+        """Mark ranges by their lengths alone."""
+        ranges, at = [], 0
+        while at < len(data):
+            part = min(self.left, len(data) - at)
+            self.left -= part
+            at += part
+            ranges.append(Range(bool(self.inside), part, ends=self.left == 0))
+            if not self.left:
+                self.inside ^= bool(self.lengths[self.inside ^ 1])
+                self.left = self.lengths[self.inside]
+        return ranges
 
 
 def flip_bit(path: Path, at: int | None = None) -> None:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from dedupstore.errors import BackendError, TransientError
 
@@ -53,32 +53,21 @@ class SshChannel:
 
     def __init__(self, host: str, user: str | None, port: int | None, timeout: float) -> None:
         command = ssh_command(host, user, port, timeout)
-        self._socket, theirs = socket.socketpair()
-        self._socket.settimeout(timeout)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
         self._sending = threading.Lock()
-        # A file, not a pipe: nobody has to empty it, and a connection that ssh shares with later ones
-        # (ControlPersist) may keep it open for hours without anybody waiting for its end.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         self._last_words = ""
         self._closed = False
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=self._stderr,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._socket.close()
-            self._stderr.close()
-            raise BackendError(
-                f"cannot start {command[0]!r}: {error.strerror}", "install the OpenSSH client"
-            ) from error
-        finally:
-            theirs.close()
+        # A file, not a pipe: nobody has to empty it, and a connection that ssh shares with later ones
+        # (ControlPersist) may keep it open for hours without anybody waiting for its end.
+        with ExitStack() as stack:
+            self._stderr = stack.enter_context(tempfile.TemporaryFile())
+            self._socket, theirs = socket.socketpair()
+            stack.enter_context(self._socket)
+            with theirs:
+                self._process = _start(command, theirs.fileno(), self._stderr.fileno())
+            self._socket.settimeout(timeout)
+            self._poll = select.poll()
+            self._poll.register(self._socket, select.POLLIN)
+            stack.pop_all()  # from here on `close` is responsible
 
     def send(self, data: bytes) -> int:
         """Send all of `data`, not mixed with what other threads send.
@@ -167,6 +156,14 @@ def ssh_command(host: str, user: str | None, port: int | None, timeout: float) -
     if port is not None:
         command.append(f"-p{port}")
     return [*command, "-s", "--", host, "sftp"]
+
+
+def _start(command: list[str], stream: int, errors: int) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(command, stdin=stream, stdout=stream, stderr=errors, start_new_session=True)
+    except OSError as error:
+        said = f"cannot start {command[0]!r}: {error.strerror}"
+        raise BackendError(said, "install the OpenSSH client") from error
 
 
 def connection_error(host: str, words: str) -> BackendError:

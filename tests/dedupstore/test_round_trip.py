@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from dedupstore.errors import DedupError, KeyAccessError, StreamError
 from dedupstore.sequences import BLOCK_SIZE
 from dedupstore.session import READ_SIZE
-from dedupstore.splitting import Range
-from tests.store import World, begin, noise, text
+from tests.store import Alternating, World, begin, noise, text
 
 MIB = 1 << 20
 
@@ -120,27 +119,6 @@ def test_names_that_cannot_be_shown_or_typed_are_refused(world: World, name: str
     assert len(str(caught.value)) < 200
 
 
-class EveryThird:
-    """A toy splitter: runs of bytes alternate between skeleton and content."""
-
-    def __init__(self, skeleton: int, content: int) -> None:
-        self.lengths = (skeleton, content)
-        self.inside, self.left = 0, skeleton
-
-    def split(self, data: memoryview) -> list[Range]:
-        """Mark ranges by their lengths alone."""
-        ranges, at = [], 0
-        while at < len(data):
-            part = min(self.left, len(data) - at)
-            self.left -= part
-            at += part
-            ranges.append(Range(bool(self.inside), part, ends=self.left == 0))
-            if not self.left:
-                self.inside ^= 1
-                self.left = self.lengths[self.inside]
-        return ranges
-
-
 @settings(max_examples=15, deadline=None)
 @given(
     skeleton=st.integers(1, 3000),
@@ -155,7 +133,7 @@ def test_a_split_stream_comes_back_exactly(
     world = World(tmp_path_factory.mktemp("split"))
     data = noise(size, seed)
     with world.open(world.writer) as repository, begin(repository) as session:
-        stream = session.put("s", io.BytesIO(data), splitter=EveryThird(skeleton, content), allow_empty=True)
+        stream = session.put("s", io.BytesIO(data), splitter=Alternating(skeleton, content), allow_empty=True)
         session.finish()
     assert stream.content.size + stream.skeleton.size == size
     assert world.get() == data
