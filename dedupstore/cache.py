@@ -88,7 +88,7 @@ class IndexCache:
 
         Raises `DamageError` if it says what cannot be.
         """
-        packs = [describe(pack, name) for pack in index.packs]
+        packs = [cache_rows.describe(pack, name) for pack in index.packs]
         with self._file.writing():
             with self._begin() as txn:
                 value = txn.get(name, db=self._files)

@@ -1,0 +1,15 @@
+"""GPG's part: who belongs to a repository, what each of them may know, and which rosters this host believes.
+
+The store gets plain values from here (`dedupstore.access.Access`) and never sees GPG.  GPG does two things only: it
+wraps each member's slot, and it signs rosters.
+
+| layer   | what it owns                                             | may call            |
+|---------|----------------------------------------------------------|---------------------|
+| members | init, unlock, add, remove: what the commands ask for     | all below           |
+| trust   | the pins of this host: which roster is believed          | roster, gpg         |
+| slots   | a member's secrets, made, wrapped and opened             | roster, gpg         |
+| roster  | the signed list of members: format, signatures, chain    | gpg                 |
+| gpg     | the `gpg` program                                        | nothing of ours     |
+
+Invariant: no secret leaves a slot but inside an `Access`; none is ever in a log, a `repr`, an error or a command line.
+"""
