@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from dedupstore import cache_rows, layout, records
 from dedupstore.cache_file import META, CacheFile, ScratchSet
 from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location, Row
-from dedupstore.errors import StateError
+from dedupstore.errors import DamageError, StateError
 
 if TYPE_CHECKING:
     import lmdb
@@ -170,7 +170,10 @@ class IndexCache:
     def pack(self, number: int) -> CachedPack:
         """Return the pack of that number, which came from `locate` or `packs_of`."""
         with self._file.guard(), self._begin() as txn:
-            return cache_rows.decode_pack(self._pack_row(txn, number))
+            row = txn.get(cache_rows.number_key(number), db=self._packs)
+            if row is None:
+                raise self._gone(f"pack {number}")
+            return cache_rows.decode_pack(row)
 
     def packs_of(self, names: Collection[bytes]) -> Iterator[tuple[int, CachedPack]]:
         """Yield the packs that these index files name, but those marked as lost, with their numbers."""
@@ -231,6 +234,8 @@ class IndexCache:
         with self._file.guard():
             with self._begin() as txn:
                 value = txn.get(name, db=self._payloads)
+                if value is None and txn.get(name, db=self._headers) is not None:
+                    raise DamageError("a snapshot's payload is missing")
             if value is None:
                 raise self._gone(f"snapshot {name.hex()}")
             if value[0] == 0:
@@ -254,11 +259,11 @@ class IndexCache:
             unsettled = txn.cursor(self._doomed).first() or not all(row.complete for row in rows.values())
         return rows, unsettled
 
-    def _pack_row(self, txn: "lmdb.Transaction[bytes]", number: int) -> bytes:
+    def _order(self, txn: "lmdb.Transaction[bytes]", number: int) -> bytes:
         row = txn.get(cache_rows.number_key(number), db=self._packs)
         if row is None:
-            raise self._gone(f"pack {number}")
-        return row
+            raise DamageError("a chunk's pack is missing")
+        return row[: cache_rows.ORDER_SIZE]
 
     def _gone(self, what: str) -> StateError:
         return StateError(

@@ -54,6 +54,7 @@ _DAMAGE = (
     msgspec.MsgspecError,
     struct.error,
 )
+_HOST = (lmdb.DiskError, lmdb.LockError, lmdb.ReadersFullError, lmdb.ReadonlyError)  # and nameless errno
 
 Tables = Mapping[str, Mapping[str, bool]]
 _here: "weakref.WeakValueDictionary[str, CacheFile]" = weakref.WeakValueDictionary()
@@ -143,10 +144,8 @@ class CacheFile:
         try:
             self._open()
             return
-        except (lmdb.DiskError, lmdb.LockError, lmdb.ReadersFullError, lmdb.ReadonlyError) as error:
-            raise self._unusable(error) from None
         except lmdb.Error as error:
-            if type(error) is lmdb.Error:  # an error of the system that LMDB has no name for
+            if isinstance(error, _HOST) or (type(error) is lmdb.Error and getattr(error, "code", 0) > 0):
                 raise self._unusable(error) from None
         except _Doubt:
             pass

@@ -1,6 +1,7 @@
 """Places where a repository can lie, each with a real server behind it where it needs one."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,17 @@ class Place(NamedTuple):
     def open(self) -> Backend:
         """Open a new back end for it."""
         return open_backend(self.url, retry=self.retry)
+
+
+def ssh_children() -> list[int]:
+    """Return the ids of the ssh processes of this one, zombies among them."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            with suppress(FileNotFoundError):
+                if Path(f"/proc/{pid}/comm").read_text() == "ssh\n":
+                    found.append(int(pid))
+    return found
 
 
 @pytest.fixture(scope="session")

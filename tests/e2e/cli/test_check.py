@@ -1,0 +1,76 @@
+"""`dedup check`, and what a damaged or foreign repository looks like, as it is typed."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli.conftest import World
+
+
+@pytest.fixture
+def stored(world: World) -> World:
+    """A repository with two backups."""
+    for day in (1, 2):
+        world.wendy.does(f"put user.alice --date 2026.11.0{day}T03:00", os.urandom(300_000))
+    return world
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("who", ["alice", "wendy"])
+@pytest.mark.parametrize("line", ["check", "check --read-data"])
+def test_a_whole_repository_is_found_whole(stored: World, who: str, line: str) -> None:
+    said = stored.host(who).dedup(line)
+    assert (0, b"") == (said.status, said.out)
+    assert "looked at 2 snapshots with 2 streams, " in said.err
+    assert said.err.endswith("no damage found\n")
+
+
+def test_says_what_was_not_looked_at(stored: World) -> None:
+    assert "contents were not read" in stored.alice.dedup("check").err
+    assert "contents were not read" not in stored.alice.dedup("check --read-data").err
+    assert "without an admin's key" in stored.wendy.dedup("check --read-data").err
+
+
+@pytest.mark.parametrize("folder", ["data", "tree", "index", "snapshots", "runs"])
+def test_a_file_that_is_missing_is_damage(stored: World, folder: str) -> None:
+    stored.files(folder)[0].unlink()
+    said = stored.alice.dedup("check")
+    assert 4 == said.status
+    assert said.out.startswith(b"damaged: ")
+    assert "of damage; restore those files from another copy\n" in said.err
+
+
+@pytest.mark.parametrize("folder", ["data", "tree", "index", "snapshots", "runs"])
+def test_a_flipped_bit_is_damage(stored: World, folder: str) -> None:
+    spoil(stored.files(folder)[0])
+    said = stored.alice.dedup("check --read-data --json")
+    assert 4 == said.status
+    assert 1 <= len(json.loads(said.out)["damaged"])
+
+
+def test_no_repository_is_said_to_be_none(world: World) -> None:
+    for line in ("list", "put x", "check", f"trust accept --yes --admin {world.keys['alice']}"):
+        said = world.alice.fails(f"-r {world.folder}/nothing {line}", b"data")
+        assert "dedup: there is no dedup repository " in said
+    assert not (world.folder / "nothing").exists()
+
+
+def test_a_newer_format_is_said_to_be_newer(world: World) -> None:
+    roster = world.repository / "roster" / "00000001"
+    data = bytearray(roster.read_bytes())
+    data[5] = 2
+    roster.chmod(0o600)
+    roster.write_bytes(data)
+    for line in ("list", "put x", f"trust accept --yes --admin {world.keys['alice']}"):
+        assert (
+            "dedup: roster/00000001 is of repository format 2, this program knows format 1; "
+            "install a newer version of dedup"
+        ) == world.alice.fails(line, b"data")

@@ -1,0 +1,95 @@
+"""Options, config file, state folder: what a command finds around it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli.conftest import World
+
+
+def test_no_repository_named_is_wrong_usage(world: World) -> None:
+    del world.wendy.environ["DEDUP_REPOSITORY"]
+    assert (
+        "dedup: no repository is named; use -r URL, DEDUP_REPOSITORY or the config file; see: dedup --help"
+        == world.wendy.fails("list", status=2)
+    )
+
+
+def test_the_config_file_names_repository_keys_and_state(world: World) -> None:
+    host = world.wendy
+    config = host.folder / "dedup.toml"
+    config.write_text(
+        f'repository = "{world.repository}"\ngpg_home = "{host.home.path}"\nstate_dir = "{host.state}"\n'
+    )
+    for name in ("DEDUP_REPOSITORY", "GNUPGHOME", "DEDUP_STATE_DIR"):
+        del host.environ[name]
+    host.does(f"--config {config} put x", b"data")
+    host.environ["DEDUP_CONFIG"] = str(config)
+    assert b"x\n" in host.does("list latest")
+
+
+def test_a_wrong_config_file_is_an_error(world: World) -> None:
+    config = world.wendy.folder / "dedup.toml"
+    config.write_text('repositry = "/x"\n')
+    said = world.wendy.fails(f"--config {config} list")
+    assert said.startswith(f"dedup: {config}: unknown key 'repositry'; known are: repository, ")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"), [("frobnicate", "No such command"), ("list --frob", "No such option")]
+)
+def test_what_there_is_not_is_wrong_usage(world: World, line: str, why: str) -> None:
+    assert why in world.wendy.fails(line, status=2)
+
+
+def test_an_empty_option_never_falls_back_to_another_repository(world: World) -> None:
+    assert "the repository's place is empty" in world.wendy.fails(["-r", "", "list"])
+
+
+def test_help_is_an_answer(world: World) -> None:
+    for line in ("--help", "-h", "put -h", "key -h", "key add -h", "trust accept --help"):
+        assert b"Usage: dedup " in world.wendy.does(line)
+
+
+def test_a_state_folder_that_cannot_be_is_an_error(world: World) -> None:
+    (world.folder / "file").write_text("in the way")
+    world.wendy.environ["DEDUP_STATE_DIR"] = f"{world.folder}/file/state"
+    said = world.wendy.fails("list")
+    assert f"dedup: the state folder {world.folder}/file/state cannot be used: Not a directory; " in said
+
+
+def test_a_state_folder_that_others_can_enter_is_an_error(world: World) -> None:
+    world.wendy.state.chmod(0o755)
+    said = world.wendy.fails("list")
+    assert f"dedup: others can enter the state folder {world.wendy.state}; chmod 700 " in said
+
+
+def test_state_that_cannot_be_read_is_an_error(world: World) -> None:
+    (folder,) = (path for path in world.wendy.state.iterdir() if path.is_dir())
+    (folder / "trust.json").write_text("{")
+    assert "trust.json is not well-formed" in world.wendy.fails("list")
+
+
+def test_a_cache_that_was_thrown_away_is_made_again(world: World) -> None:
+    world.wendy.does("put x", b"data")
+    (folder,) = (path for path in world.wendy.state.iterdir() if path.is_dir())
+    for path in sorted(folder.rglob("cache*/*"), reverse=True):
+        path.unlink()
+    assert b"x\n" in world.wendy.does("list latest")
+
+
+def test_verbose_shows_where_an_error_came_from(world: World) -> None:
+    assert "Traceback" not in world.wendy.dedup("get latest x").err
+    assert "Traceback" in world.wendy.dedup("-v get latest x").err
+
+
+def test_verbose_says_what_is_used(world: World) -> None:
+    said = world.wendy.dedup("-v list")
+    assert f"repository {world.repository}, state in {world.wendy.state}\n" in said.err
+
+
+def test_a_repository_is_known_by_every_path_to_it(world: World) -> None:
+    (world.folder / "link").symlink_to(world.repository)
+    world.wendy.does(f"-r {world.folder}/link list")
+    relative = Path("..") / world.repository.name
+    world.wendy.does(f"-r {relative} list")
