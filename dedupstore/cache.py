@@ -13,7 +13,6 @@ Processes of one user share a cache, threads an `IndexCache`.  Every method rais
 cannot be used (a full disk, say).
 """
 
-import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dedupstore import cache_rows, layout, records
-from dedupstore.cache_file import META, CacheFile, ScratchSet
+from dedupstore.cache_file import CacheFile, ScratchSet
 from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location, Row
 from dedupstore.errors import DamageError, StateError
 
@@ -30,41 +29,27 @@ if TYPE_CHECKING:
 
 __all__ = ["CachedBlock", "CachedPack", "IndexCache", "Location"]
 
-SCHEMA = 1
-_PREFIX = struct.Struct(">H")
-TABLES: dict[str, dict[str, bool]] = {
-    META: {},  # identity, next pack number
-    "domains": {},  # SHA-256 of a domain -> its number, which never changes
-    "files": {},  # index file name -> FileRow
-    "packs": {},  # number -> order, CachedPack
-    "chunks": {"dupsort": True, "dupfixed": True},  # domain's number, id -> locations
-    "doomed": {},  # numbers of packs whose rows are to be removed
-    "headers": {},  # snapshot name -> header
-    "payloads": {},  # snapshot name -> payload
-}
-
 
 class IndexCache:
     """The cache of one repository (its id, 16 bytes) in `folder`, which is made (mode 0700) if need be."""
 
     def __init__(self, folder: Path, repository: bytes) -> None:
-        identity = b"%d:%s" % (SCHEMA, repository)
-        self._attach(CacheFile(folder, identity, TABLES))
+        identity = b"%d:%s" % (cache_rows.SCHEMA, repository)
+        self._attach(CacheFile(folder, identity, cache_rows.TABLES))
         try:
             self.index_files()
         except StateError:
             self._file.close()
             if not self._file.thrown_away:
                 raise
-            self._attach(CacheFile(folder, identity, TABLES))
+            self._attach(CacheFile(folder, identity, cache_rows.TABLES))
 
     def _attach(self, file: CacheFile) -> None:
         self._file = file
         tables = file.tables
-        self._meta, self._files, self._packs = tables[META], tables["files"], tables["packs"]
-        self._chunks, self._doomed = tables["chunks"], tables["doomed"]
+        self._files, self._packs, self._chunks = tables["files"], tables["packs"], tables["chunks"]
+        self._doomed, self._domains, self._counters = tables["doomed"], tables["domains"], tables["counters"]
         self._headers, self._payloads = tables["headers"], tables["payloads"]
-        self._domains = tables["domains"]
         self._prefixes: dict[str, bytes] = {}
 
     def close(self) -> None:
@@ -92,10 +77,10 @@ class IndexCache:
         with self._file.writing():
             with self._begin() as txn:
                 value = txn.get(name, db=self._files)
-                first = int.from_bytes(txn.get(b"next pack", b"", db=self._meta), "big")
+                first = int.from_bytes(txn.get(b"next pack", b"", db=self._counters), "big")
                 prefix = self._prefix(txn, index.domain)
                 if prefix is None:
-                    prefix = _PREFIX.pack(txn.stat(self._domains)["entries"])
+                    prefix = cache_rows.PREFIX.pack(txn.stat(self._domains)["entries"])
             if value is not None:
                 if FileRow.decode(value).complete:
                     return
@@ -113,8 +98,8 @@ class IndexCache:
                             cache_rows.encode_pack(index.time, name, pack),
                             db=self._packs,
                         )
-                    txn.put(_domain_key(index.domain), prefix, db=self._domains)
-                    txn.put(b"next pack", cache_rows.number_key(first + row.packs), db=self._meta)
+                    txn.put(cache_rows.domain_key(index.domain), prefix, db=self._domains)
+                    txn.put(b"next pack", cache_rows.number_key(first + row.packs), db=self._counters)
                     txn.put(name, row._replace(complete=following is None).encode(), db=self._files)
                     txn.cursor(self._chunks).putmulti(batch)
                 packs, batch = [], following
@@ -163,7 +148,7 @@ class IndexCache:
                     places.append(cache_rows.location(cursor.value()))
                     more = cursor.next_dup()
                 if len(places) > 1:
-                    places.sort(key=lambda place: self._pack_row(txn, place.pack)[: cache_rows.ORDER_SIZE])
+                    places.sort(key=lambda place: self._order(txn, place.pack))
                 found.append(places)
         return found
 
@@ -275,7 +260,7 @@ class IndexCache:
         """Return what the keys of a domain's chunks begin with, or None for a domain without any."""
         prefix = self._prefixes.get(domain)
         if prefix is None:
-            prefix = txn.get(_domain_key(domain), db=self._domains)
+            prefix = txn.get(cache_rows.domain_key(domain), db=self._domains)
             if prefix is not None:
                 self._prefixes[domain] = prefix
         return prefix
@@ -321,7 +306,3 @@ class IndexCache:
             for key, value in rows:
                 txn.delete(key, value, db=self._chunks)
         return following
-
-
-def _domain_key(domain: str) -> bytes:
-    return layout.sha256(domain.encode())

@@ -32,7 +32,7 @@ from dedupstore.errors import DamageError, StateError
 from dedupstore.localstate import StateFolder
 
 DATA, LOCKS = "data.mdb", "lock.mdb"
-META = "meta"  # the table that holds the identity
+IDENTITY = "identity"  # a table of this module's own, with one row
 READERS = 510
 LOCKS_SIZE = 64 << 10  # of lock.mdb; 64 bytes a reader, and LMDB's own
 MAP_SIZES = (1 << 40, 1 << 36, 1 << 33, 1 << 31)  # address space, not memory; the first that the host grants
@@ -71,7 +71,7 @@ class CacheFile:
         self._folder = StateFolder(folder)
         self.path = folder
         self._identity = identity
-        self._flags = tables
+        self._flags = {IDENTITY: {}, **tables}
         self._writer = threading.Lock()
         self.environment: lmdb.Environment
         self.tables: dict[str, Any] = {}
@@ -182,8 +182,8 @@ class CacheFile:
                 for name, flags in self._flags.items()
             }
             if new:
-                txn.put(b"identity", self._identity, db=tables[META])
-            elif txn.get(b"identity", db=tables[META]) != self._identity:
+                txn.put(b"identity", self._identity, db=tables[IDENTITY])
+            elif txn.get(b"identity", db=tables[IDENTITY]) != self._identity:
                 raise _Doubt("it is of another repository or version")
         return tables
 

@@ -21,6 +21,19 @@ import msgspec
 from dedupstore import layout, records
 from dedupstore.errors import DamageError
 
+SCHEMA = 1  # to be raised whenever a row changes its meaning
+TABLES: dict[str, dict[str, bool]] = {
+    "files": {},  # index file name -> FileRow
+    "packs": {},  # number -> order, CachedPack
+    "chunks": {"dupsort": True, "dupfixed": True},  # domain's number, id -> locations
+    "domains": {},  # SHA-256 of a domain -> its number, which never changes
+    "counters": {},  # "next pack" -> number
+    "doomed": {},  # numbers of packs whose rows are to be removed
+    "headers": {},  # snapshot name -> header
+    "payloads": {},  # snapshot name -> codec (0: as it is, 1: Zstandard), payload
+}
+
+PREFIX = struct.Struct(">H")
 BLOCK_BITS, OFFSET_BITS, LENGTH_BITS = 22, 22, 21
 LOCATION_SIZE = 12
 BATCH_ROWS = 4096  # in one transaction, which holds a page of 4 KiB for nearly each of them in memory
@@ -96,6 +109,11 @@ class FileRow(NamedTuple):
 def number_key(number: int) -> bytes:
     """Return the key of a pack's row."""
     return number.to_bytes(4, "big")
+
+
+def domain_key(domain: str) -> bytes:
+    """Return the key of a domain's row."""
+    return layout.sha256(domain.encode())
 
 
 def location(value: bytes) -> Location:

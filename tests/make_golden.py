@@ -66,7 +66,12 @@ def main() -> None:
 
 
 def put(
-    backend: LocalBackend, roster: Roster, host: GpgHome, state: Path, day: int, expected: dict[str, dict[str, str]]
+    backend: LocalBackend,
+    roster: Roster,
+    host: GpgHome,
+    state: Path,
+    day: int,
+    expected: dict[str, dict[str, str]],
 ) -> bytes:
     """Store a day's streams; return the snapshot's name."""
     unlock = lambda: members.unlock(backend, roster, host.gpg, reading=False)  # noqa: E731
@@ -74,7 +79,9 @@ def put(
     details = RunDetails("fs1.example.org", "golden", FIRST + day * DAY, 3600)
     with repository, Session(repository, details, 3, pack_size=100_000) as session:
         for name, (data, kind, splitter) in streams(day).items():
-            session.put(name, io.BytesIO(data), kind=kind, splitter=splitter, facts={"day": day}, allow_empty=True)
+            session.put(
+                name, io.BytesIO(data), kind=kind, splitter=splitter, facts={"day": day}, allow_empty=True
+            )
         session.checkpoint()
         info = session.finish()
     expected[info.name.hex()] = {

@@ -4,8 +4,10 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from keys import roster as rosters
 from tests.e2e.cli.conftest import World
 
 
@@ -42,7 +44,7 @@ def test_says_what_was_not_looked_at(stored: World) -> None:
 @pytest.mark.parametrize("folder", ["data", "tree", "index", "snapshots", "runs"])
 def test_a_file_that_is_missing_is_damage(stored: World, folder: str) -> None:
     stored.files(folder)[0].unlink()
-    said = stored.alice.dedup("check")
+    said = stored.wendy.dedup("check")  # her machine has seen all that there was
     assert 4 == said.status
     assert said.out.startswith(b"damaged: ")
     assert "of damage; restore those files from another copy\n" in said.err
@@ -64,13 +66,20 @@ def test_no_repository_is_said_to_be_none(world: World) -> None:
 
 
 def test_a_newer_format_is_said_to_be_newer(world: World) -> None:
-    roster = world.repository / "roster" / "00000001"
-    data = bytearray(roster.read_bytes())
+    first = rosters.parse((world.repository / "roster/00000001").read_bytes(), 1).decode()
+    payload = msgspec.structs.replace(rosters.successor(first, 2, first.members, 0), format=2)
+    data = bytearray(rosters.sign(payload, world.homes["alice"].gpg, world.keys["alice"]))
     data[5] = 2
-    roster.chmod(0o600)
-    roster.write_bytes(data)
+    (world.repository / "roster/00000002").write_bytes(data)
     for line in ("list", "put x", f"trust accept --yes --admin {world.keys['alice']}"):
         assert (
-            "dedup: roster/00000001 is of repository format 2, this program knows format 1; "
-            "install a newer version of dedup"
-        ) == world.alice.fails(line, b"data")
+            "dedup: roster/00000002 needs format 2, suite 1; install a newer version of dedup"
+            == world.wendy.fails(line, b"data")
+        )
+
+
+def test_a_roster_that_anybody_could_have_put_there_is_passed_over_and_told(world: World) -> None:
+    (world.repository / "roster/00000002").write_bytes(b"garbage")
+    said = world.wendy.dedup("put x", b"data")
+    assert 0 == said.status
+    assert said.err.startswith("dedup: warning: roster/00000002 does not begin as a roster file\n")

@@ -10,7 +10,7 @@ from tests.e2e.cli.conftest import World
 def test_no_repository_named_is_wrong_usage(world: World) -> None:
     del world.wendy.environ["DEDUP_REPOSITORY"]
     assert (
-        "dedup: no repository is named; use -r URL, DEDUP_REPOSITORY or the config file; see: dedup --help"
+        "dedup: no repository is named; use -r URL, DEDUP_REPOSITORY or the config file; see: dedup list --help"
         == world.wendy.fails("list", status=2)
     )
 

@@ -120,7 +120,9 @@ def test_a_repository_that_was_replaced_is_refused_until_accepted(world: World) 
 def test_a_roster_that_went_back_is_refused(world: World) -> None:
     world.alice.does("key add mallory@example.org")
     (world.repository / "roster" / "00000002").unlink()
-    assert "went backwards: its newest roster was 2 and is now 1" in world.alice.fails("list")
+    said = world.alice.fails("list")
+    assert "dedup: do not trust the repository " in said
+    assert "roster 2 is gone, the newest now is 1; ask the admins" in said
 
 
 def test_a_new_writer_can_put_and_a_removed_one_cannot(world: World) -> None:

@@ -1,0 +1,5 @@
+"""So that `python -m pipelines.cli` is `dedup`."""
+
+from pipelines.cli.entry import main
+
+main()

@@ -1,0 +1,34 @@
+"""`dedup init`: make a repository."""
+
+import click
+
+from pipelines.cli.members import member_table, trust_command
+from pipelines.cli.workspace import Workspace
+
+
+@click.command
+@click.option("--writer", "writers", multiple=True, metavar="GPGKEY", help="May store; cannot read contents.")
+@click.option("--admin", "admins", multiple=True, required=True, metavar="GPGKEY", help="May do everything.")
+@click.pass_obj
+def command(workspace: Workspace, writers: tuple[str, ...], admins: tuple[str, ...]) -> None:
+    """Make a repository, for these GPG keys.
+
+    Run it on an admin's machine: the keys that read never need to be anywhere else. Two admins or more are
+    wise: without an admin's GPG key, nothing can be read again.
+    """
+    from keys.members import init
+
+    url = workspace.url
+    roster = init(workspace.backend, url, workspace.gpg, workspace.trust, writers, admins)
+    present = roster.present()
+    workspace.console.answer(
+        f"made repository {roster.repository.hex()} at {url}\n\n{member_table(present)}\n"
+    )
+    workspace.console.say(
+        "This host believes it already. Next, on every other host, as its writer or admin:\n"
+    )
+    workspace.console.say(f"    {trust_command(url, roster)}\n")
+    if len(roster.present("admin")) == 1:
+        workspace.console.warn(
+            "there is one admin only; if that GPG key is lost, so is everything: dedup key add KEY --role admin"
+        )

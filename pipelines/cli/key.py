@@ -1,0 +1,99 @@
+"""`dedup key`: who may write and read."""
+
+import click
+
+from pipelines.cli.members import member_table, sealing_hash, trust_command
+from pipelines.cli.workspace import Workspace
+from pipelines.listing import to_json
+
+
+@click.group
+def command() -> None:
+    """Show and change who may write and read."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_keys(workspace: Workspace, as_json: bool) -> None:
+    """Show the members, and those who were."""
+    roster = workspace.roster()
+    if not as_json:
+        workspace.console.answer(member_table(roster.members))
+        return
+    answer = {
+        "repository": roster.repository.hex(),
+        "roster": roster.serial,
+        "sealing_key_sha256": sealing_hash(roster),
+        "members": [
+            {
+                "fingerprint": member.fingerprint,
+                "role": member.role,
+                "domain": member.domain,
+                "added": member.added,
+                "removed": member.removed or None,
+            }
+            for member in roster.members
+        ],
+    }
+    workspace.console.answer(to_json(answer))
+
+
+@command.command()
+@click.argument("key", metavar="GPGKEY")
+@click.option(
+    "--role",
+    type=click.Choice(["admin", "writer"]),
+    default="writer",
+    show_default=True,
+    help="What it may do.",
+)
+@click.option("--domain", default="", metavar="NAME", help="Where it deduplicates; its own, if not given.")
+@click.pass_obj
+def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
+    """Let a GPG key in: a new machine as writer, a new colleague as admin.
+
+    Writers that are given one DOMAIN share what they stored: that saves room, and each of them could then
+    spoil the others' backups.
+    """
+    from keys import members
+
+    url = workspace.url
+    before = workspace.roster()
+    arguments = (workspace.backend, url, before, workspace.gpg, workspace.trust, key)
+    roster = members.add(*arguments, "admin" if role == "admin" else "writer", domain)
+    fingerprint = roster.members[-1].fingerprint
+    workspace.console.answer(f"{fingerprint} is {role} now (roster {roster.serial})\n")
+    workspace.console.say(f"Next, there:\n\n    {trust_command(url, roster)}\n")
+
+
+@command.command()
+@click.argument("key", metavar="GPGKEY")
+@click.pass_obj
+def remove(workspace: Workspace, key: str) -> None:
+    """Put a member out: by fingerprint, the end of it, or as GPG knows it.
+
+    What it stored so far stays listed. What removal does not undo is said when it is done.
+    """
+    from keys import members
+
+    url = workspace.url
+    before = workspace.roster()
+    with workspace.repository(reading=False) as repository:
+        leaving = members.find(before, workspace.gpg, key)
+        last = repository.heads().get(leaving.signing_key)
+        repository.refuse_if_rolled_back()  # or its newest backups would be given up for good
+        arguments = (workspace.backend, url, before, workspace.gpg, workspace.trust, leaving.fingerprint)
+        roster = members.remove(*arguments, last.name if last else b"")
+    workspace.console.answer(f"{leaving.fingerprint} is out (roster {roster.serial})\n")
+    can = (
+        "read everything that was stored, and that will be"
+        if leaving.role == "admin"
+        else "see names, dates and sizes of what was stored, and of what will be"
+    )
+    workspace.console.say(
+        "What this does not undo: whoever holds that key may have kept the repository's secrets, and with them\n"
+        f"can still {can}, wherever the repository's files can be reached.\n"
+        "So also take away its SSH access to the storage. Changing the repository's keys is a thing of its own,\n"
+        "which this version cannot do yet."
+    )

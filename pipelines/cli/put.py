@@ -1,0 +1,123 @@
+"""`dedup put`: store one stream."""
+
+import os
+import sys
+import time
+from contextlib import ExitStack
+from datetime import datetime
+
+import click
+
+from dedupstore import layout
+from pipelines import VERSION, dates, text
+from pipelines.cli.console import Console
+from pipelines.cli.dating import read_date
+from pipelines.cli.progress import bar
+from pipelines.cli.stop import Interrupted
+from pipelines.cli.workspace import Workspace
+from pipelines.pipes import closed
+
+HOW = "dedup put NAME < FILE, COMMAND | dedup put NAME, or dedup put NAME -- COMMAND"
+
+
+class _PutCommand(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        marked = "--" in args
+        rest = super().parse_args(ctx, args)
+        if ctx.params.get("arguments") and not marked:
+            raise click.UsageError(f"the command that writes the stream goes after --: {HOW}", ctx)
+        return rest
+
+
+@click.command(cls=_PutCommand)
+@click.argument("name")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARG]...]")
+@click.option("--date", "when", callback=read_date, metavar="DATE", help="Store it under this date, not now.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "afs", "tar", "raw"]),
+    default="auto",
+    show_default=True,
+    help="What it is. A volume dump must be whole; so must a tar if asked for.",
+)
+@click.option("--allow-empty", is_flag=True, help="Store a stream without a single byte, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was stored as JSON.")
+@click.pass_obj
+def command(
+    workspace: Workspace,
+    name: str,
+    arguments: tuple[str, ...],
+    when: dates.When | None,
+    form: str,
+    allow_empty: bool,
+    as_json: bool,
+) -> None:
+    """Store what comes from standard input, or what COMMAND writes, under NAME.
+
+    COMMAND's failure is the backup's failure: nothing is listed then.
+    """
+    layout.check_stream_name(name)
+    moment = _moment(when, workspace.console)
+    if not arguments:
+        _check_standard_input()
+    from dedupstore.session import Progress, RunDetails
+    from pipelines.put import store
+    from pipelines.sources.command import Command
+    from pipelines.sources.standard import StandardInput
+
+    began = time.monotonic()
+    left = "nothing was listed"
+    try:
+        with ExitStack() as stack:
+            repository = stack.enter_context(workspace.repository(reading=False))
+            details = RunDetails(os.uname().nodename, f"dedup {VERSION}", moment.time, moment.utc_offset)
+            session = stack.enter_context(repository.session(details, level=workspace.settings.compression))
+            source = stack.enter_context(Command(arguments)) if arguments else StandardInput()
+            update = stack.enter_context(bar(workspace.console, name, source.size))
+
+            def progress(now: Progress) -> None:
+                update(now.read, now.new)
+
+            stream = store(
+                session,
+                name,
+                source,
+                form=form,
+                allow_empty=allow_empty,
+                warn=workspace.console.warn,
+                progress=progress,
+            )
+            left = "see `dedup list` whether it was listed"
+            snapshot = session.finish()
+            left = "but the backup is complete and listed"
+    except Interrupted as stop:
+        stop.meaning = left
+        raise
+    seconds = time.monotonic() - began
+    if as_json:
+        from pipelines.listing import stream_row, to_json
+
+        workspace.console.answer(to_json({**stream_row(snapshot, stream), "seconds": round(seconds, 3)}))
+    workspace.console.say(
+        f"{name} {dates.local(snapshot):%Y.%m.%dT%H:%M} {text.size(stream.size)}, "
+        f"{text.size(stream.new)} new, {text.size(stream.stored)} stored "
+        f"({text.saved(stream.size, stream.new)} deduplicated) in {seconds:.1f} s"
+    )
+
+
+def _moment(when: dates.When | None, console: Console) -> dates.Moment:
+    try:
+        moment = dates.moment(when, datetime.now())
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--date") from None
+    if moment.time > time.time() + 60:
+        console.warn(f"{when} lies in the future")
+    return moment
+
+
+def _check_standard_input() -> None:
+    if sys.stdin is None:
+        raise closed("standard input")
+    if sys.stdin.isatty():
+        raise click.UsageError(f"standard input is a terminal; use {HOW}")

@@ -1,0 +1,68 @@
+"""`dedup trust`: which repository this host believes."""
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from dedupstore.errors import TrustError
+from pipelines.cli.members import member_table, sealing_hash
+from pipelines.cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from keys.roster import Roster
+
+
+@click.group
+def command() -> None:
+    """Make this host believe a repository."""
+
+
+@command.command()
+@click.option("--admin", required=True, metavar="FINGERPRINT", help="An admin's full GPG fingerprint.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def accept(workspace: Workspace, admin: str, yes: bool) -> None:
+    """Believe the repository that this admin's GPG key signed, from now on.
+
+    Get the fingerprint from the admin, not from the storage. The host then remembers the repository's id, its
+    keys and its admins, and refuses one that was replaced or went back.
+    """
+    from dedupstore import heads
+
+    url, console, trust = workspace.url, workspace.console, workspace.trust
+    roster = trust.examine(workspace.backend, admin)
+    known = trust.known(url)
+    console.say(_describe(url, roster))
+    if known not in (None, roster.repository.hex()):
+        console.warn(
+            f"this host knows another repository here, {known}; it will not believe that one any more"
+        )
+    if not yes:
+        _ask(url)
+    trust.accept(url, roster)
+    # The backups, too, are taken as they are now, even if this host saw newer ones before.
+    heads.forget(trust.folder(roster.repository))
+    console.answer(
+        f"this host believes repository {roster.repository.hex()} at {url}, roster {roster.serial}\n"
+    )
+
+
+def _describe(url: str, roster: "Roster") -> str:
+    return (
+        f"repository   {roster.repository.hex()}\n"
+        f"at           {url}\n"
+        f"sealing key  {sealing_hash(roster)} (SHA-256)\n"
+        f"roster       {roster.serial}, of {datetime.fromtimestamp(roster.time, UTC):%Y-%m-%d %H:%M} UTC\n\n"
+        f"{member_table(roster.present())}"
+    )
+
+
+def _ask(url: str) -> None:
+    """Go on only if a human says so."""
+    if sys.stdin is None or not sys.stdin.isatty() or sys.stderr is None:
+        raise TrustError(f"nobody is here to say whether {url} is right", "look at the above, then add --yes")
+    print("Is that right? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise TrustError(f"the repository at {url} was not accepted")

@@ -1,0 +1,105 @@
+"""What a command works with: the repository that the settings name, and this host's trust and keys.
+
+Invariant: each part is opened when it is first used, and no part at all by a command that fails before it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+from dedupstore.localstate import StateFolder
+from pipelines.cli.console import Console
+from pipelines.config import Settings
+
+if TYPE_CHECKING:
+    from dedupstore.access import Access
+    from dedupstore.backends.contract import Backend
+    from dedupstore.repository import Repository
+    from keys.gpg import Gpg
+    from keys.roster import Roster
+    from keys.trust import Trust
+
+
+class Workspace:
+    """The surroundings of one command; leaving it closes what was opened."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.settings = settings
+        self.console = console
+        self._opened: list[Backend] = []
+
+    @property
+    def url(self) -> str:
+        """Where the repository is; wrong usage if nothing says it."""
+        if self.settings.repository is None:
+            raise click.UsageError("no repository is named; use -r URL, DEDUP_REPOSITORY or the config file")
+        return self.settings.repository
+
+    @cached_property
+    def backend(self) -> "Backend":
+        """The back end, connected."""
+        from dedupstore.backends import open_backend
+
+        self.console.detail(f"repository {self.url}, state in {self.settings.state}")
+        backend = open_backend(self.url)
+        self._opened.append(backend)
+        return backend
+
+    @cached_property
+    def gpg(self) -> "Gpg":
+        """The user's GnuPG."""
+        from keys.gpg import Gpg
+
+        return Gpg(self.settings.gpg_home)
+
+    @cached_property
+    def trust(self) -> "Trust":
+        """What this host believes."""
+        from keys.trust import Trust
+
+        return Trust(StateFolder(self.settings.state))
+
+    def roster(self) -> "Roster":
+        """The newest roster that this host believes."""
+        roster = self.trust.believe(self.backend, self.url)
+        for found in self.trust.damage:
+            self.console.warn(found)
+        self.console.detail(f"repository id {roster.repository.hex()}, roster {roster.serial}")
+        return roster
+
+    @contextmanager
+    def repository(self, *, reading: bool) -> Iterator["Repository"]:
+        """Open the repository that this host believes; `reading` prefers keys that open contents.
+
+        What was found to be damaged on the way, or to have gone back, is told at the end.
+        """
+        from dedupstore.repository import Repository
+        from keys.members import membership, unlock
+
+        roster = self.roster()
+
+        def keys() -> "Access":
+            return unlock(self.backend, roster, self.gpg, reading=reading)
+
+        folder = self.trust.folder(roster.repository)
+        with Repository(self.backend, membership(roster), keys, folder) as repository:
+            try:
+                yield repository
+                for alarm in repository.alarms:
+                    self.console.warn(f"{alarm}; see: dedup check")
+            finally:
+                for found in repository.damage:
+                    self.console.warn(found)
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for backend in self._opened:
+            backend.close()

@@ -1,0 +1,108 @@
+"""A stream's bytes out of the store, to a pipe or to a file.
+
+Invariant: a file made by `new_file` is whole and durable when it appears under its name, and what was there
+before is replaced only on request, and only by a whole file.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from dedupstore.errors import DedupError
+from pipelines import pipes
+
+
+def write_pieces(
+    pieces: Iterable[bytes | memoryview], descriptor: int, target: str, progress: Callable[[int], None]
+) -> None:
+    """Write every piece; `progress` is told after each how many bytes there are so far.
+
+    Raises what `pipes.write_all` raises, and what the source of the pieces does.
+    """
+    done = 0
+    for piece in pieces:
+        pipes.write_all(descriptor, piece, target)
+        done += len(piece)
+        progress(done)
+
+
+def check_target(path: Path, *, force: bool) -> None:
+    """Raise `DedupError` if there is something in the way.
+
+    A file is, unless `force` is set; anything else than a plain file always is: a device is never replaced.
+    """
+    with _reported(path):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return
+    if not stat.S_ISREG(mode):
+        raise DedupError(f"{path} exists and is not a plain file", "choose another name, or use a pipe")
+    if not force:
+        raise _exists(path)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, force: bool) -> Iterator[int]:
+    """Yield the descriptor of a file that appears at `path` when the `with` block ends well.
+
+    It is readable by its owner only, as it holds what was encrypted.  Raises `DedupError` if something is
+    in the way or it cannot be written.
+    """
+    check_target(path, force=force)
+    temporary = path.parent / f".dedup-{secrets.token_hex(8)}.part"
+    descriptor = -1
+    try:
+        with _reported(path):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        yield descriptor
+        with _reported(path):
+            os.fsync(descriptor)
+            _publish(temporary, path, force)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+
+
+def _publish(temporary: Path, path: Path, force: bool) -> None:
+    if force:
+        temporary.replace(path)
+    else:
+        try:
+            _rename_new(temporary, path)
+        except FileExistsError:
+            raise _exists(path) from None
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless something has that name already."""
+    try:
+        os.link(temporary, path)  # the temporary name goes away with all others
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+            raise
+        # There are no hard links here (a FAT stick, say): take the name first, then replace what took it.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise pipes.cannot_write(str(path), error) from None
+
+
+def _exists(path: Path) -> DedupError:
+    return DedupError(f"{path} exists already", "choose another name, or replace it with --force")

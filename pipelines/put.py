@@ -1,0 +1,78 @@
+"""One stream into a session of the store: what it is, whether it is whole.
+
+Invariant: a stream that is known to be cut short is refused, and so never listed; `raw` takes what comes.
+"""
+
+from collections.abc import Callable
+
+from dedupstore.errors import StreamError
+from dedupstore.records import Stream
+from dedupstore.session import Progress, Session, Source
+from pipelines.formats import detect, wholeness
+
+FORMATS = ("auto", "afs", "tar", "raw")
+
+
+def store(
+    session: Session,
+    name: str,
+    source: Source,
+    *,
+    form: str = "auto",
+    allow_empty: bool = False,
+    warn: Callable[[str], None],
+    progress: Callable[[Progress], None] | None = None,
+) -> Stream:
+    """Store what `source` gives under `name`, as the format `form` (one of `FORMATS`).
+
+    A volume dump must have its end mark.  A tar without its end is refused when a tar was asked for, and
+    stored with a warning when it was merely detected: some programs write no end.  Raises `StreamError`.
+    """
+    begun = _Begun(source)
+    kind = detect.detect(begun.head) if form == "auto" else form
+    checked: Source = begun
+    if kind == "afs":
+        if not detect.is_volume_dump(begun.head):
+            raise _not_a(name, "volume dump", begun.head)
+        checked = wholeness.whole_dump(begun, name)
+    elif kind == "tar":
+        if not (detect.has_tar_header(begun.head) or detect.is_empty_tar(begun.head)):
+            raise _not_a(name, "tar", begun.head)
+        checked = wholeness.whole_tar(begun, lambda size: _tar_without_end(name, size, form, warn))
+    return session.put(name, checked, kind=kind, allow_empty=allow_empty, progress=progress)
+
+
+class _Begun:
+    """A source whose first bytes, up to `detect.HEAD`, were looked at before."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        buffer = memoryview(bytearray(detect.HEAD))
+        filled = 0
+        while filled < len(buffer) and (count := source.readinto(buffer[filled:]) or 0):
+            filled += count
+        self.head = bytes(buffer[:filled])
+        self._left = self.head
+        self._ended = filled < len(buffer)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Hand out the first bytes again, then those of the source; never asks a source that has ended."""
+        if self._left:
+            count = min(len(buffer), len(self._left))
+            buffer[:count] = self._left[:count]
+            self._left = self._left[count:]
+            return count
+        return 0 if self._ended else self._source.readinto(buffer) or 0
+
+
+def _not_a(name: str, what: str, head: bytes) -> StreamError:
+    found = f"it begins with {head[:8].hex(' ')}" if head else "it is empty"
+    hint = "nothing was listed; to keep it as it is: --format raw"
+    return StreamError(f"the stream for {name} is not a {what}: {found}", hint)
+
+
+def _tar_without_end(name: str, size: int, form: str, warn: Callable[[str], None]) -> None:
+    what = f"the tar for {name} does not end as a tar does: it may be cut short, after {size} bytes"
+    if form == "tar":
+        raise StreamError(what, "nothing was listed; to keep it as it is: --format raw")
+    warn(f"{what}; it is stored all the same, --format tar would refuse it")

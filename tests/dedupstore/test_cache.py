@@ -1,0 +1,710 @@
+"""The local index cache: what it answers, that it is never wrong, and that nothing breaks it for long.
+
+Run as a program, this file is the other process of some tests: `python test_cache.py WHAT FOLDER …`.
+"""
+
+import hashlib
+import os
+import random
+import resource
+import shutil
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dedupstore import layout
+from dedupstore.cache import IndexCache, Location
+from dedupstore.cache_file import CacheFile
+from dedupstore.cache_rows import BATCH_ROWS, SCHEMA, TABLES
+from dedupstore.errors import DamageError, StateError
+from dedupstore.records import BlockEntry, Index, IndexedPack, PackKey
+
+REPOSITORY = bytes(range(16))
+MANY = 2 * BATCH_ROWS + 10  # chunks that take three transactions
+
+
+def digest(*parts: object) -> bytes:
+    """Return 32 bytes, the same for the same parts."""
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+def chunk_ids(seed: object, count: int) -> list[bytes]:
+    """Return `count` ids."""
+    data = hashlib.shake_128(repr(seed).encode()).digest(32 * count)
+    return [data[at : at + 32] for at in range(0, len(data), 32)]
+
+
+def pack_of(
+    name: object, blocks: list[list[tuple[bytes, int]]], *, kind: str = "D", keys: int = 1
+) -> IndexedPack:
+    """Return a pack of blocks of (chunk id, length)."""
+    chunks = [chunk for block in blocks for chunk in block]
+    entries: list[BlockEntry] = [(n % keys, 7 + n, 100 + n, len(block)) for n, block in enumerate(blocks)]
+    listed: list[PackKey] = [(digest("key", n)[:16], 1, bytes(1168)) for n in range(keys)]
+    return IndexedPack(
+        name=digest("pack", name),
+        kind=kind,
+        size=layout.HEADER_SIZE + sum(entry[2] for entry in entries) + 5000,
+        keys=listed,
+        blocks=entries,
+        ids=b"".join(id_ for id_, _ in chunks),
+        lengths=b"".join(struct.pack("<I", length) for _, length in chunks),
+    )
+
+
+def index_of(*packs: IndexedPack, domain: str = "here", time: int = 1) -> Index:
+    """Return an index file's payload."""
+    return Index(run=bytes(16), domain=domain, time=time, packs=list(packs))
+
+
+def simple(seed: object, ids: list[bytes], *, domain: str = "here", time: int = 1) -> tuple[bytes, Index]:
+    """Return name and payload of an index file with one pack of these chunks, 1000 bytes each."""
+    blocks = [[(id_, 1000) for id_ in ids[at : at + 64]] for at in range(0, len(ids), 64)]
+    return digest("index", seed), index_of(pack_of(seed, blocks), domain=domain, time=time)
+
+
+def numbered(seed: int) -> tuple[bytes, Index, list[bytes]]:
+    """Return the index file of that number, and its ids; each takes three transactions."""
+    ids = chunk_ids(seed, MANY)
+    return *simple(seed, ids, time=seed), ids
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return where the cache is."""
+    return tmp_path / "state" / "cache"
+
+
+@pytest.fixture
+def cache(folder: Path) -> Iterator[IndexCache]:
+    """Return an empty cache."""
+    cache = IndexCache(folder, REPOSITORY)
+    yield cache
+    cache.close()
+
+
+# -- what it answers
+
+
+def test_knows_the_chunks_that_were_added_and_no_others(cache: IndexCache) -> None:
+    ids, others = chunk_ids("a", 5000), chunk_ids("b", 10)
+    assert cache.known("here", ids) == [False] * 5000
+    cache.add_index(*simple("a", ids))
+    assert cache.known("here", others + ids) == [False] * 10 + [True] * 5000
+    assert cache.known("here", []) == []
+
+
+def test_locates_each_chunk_by_pack_block_offset_and_length(cache: IndexCache) -> None:
+    ids = chunk_ids("a", 6)
+    first = [[(ids[0], 10), (ids[1], layout.MAX_CHUNK)], [], [(ids[2], 30)]]
+    second = [[(ids[3], layout.MAX_CHUNK), (ids[4], layout.MAX_CHUNK - 1), (ids[5], 1)]]
+    cache.add_index(digest(1), index_of(pack_of(1, first), pack_of(2, second)))
+    (one,), (two,), (three,), (four,), (five,), (six,), none = cache.locate("here", [*ids, bytes(32)])
+    assert digest("pack", 1) == cache.pack(one.pack).name
+    assert digest("pack", 2) == cache.pack(six.pack).name
+    assert Location(one.pack, 0, 0, 10) == one
+    assert Location(one.pack, 0, 10, layout.MAX_CHUNK) == two
+    assert Location(one.pack, 2, 0, 30) == three
+    assert Location(six.pack, 0, 0, layout.MAX_CHUNK) == four
+    assert Location(six.pack, 0, layout.MAX_CHUNK, layout.MAX_CHUNK - 1) == five
+    assert Location(six.pack, 0, layout.MAX_BLOCK - 1, 1) == six
+    assert none == []
+
+
+def test_returns_packs_as_the_index_file_named_them(cache: IndexCache) -> None:
+    ids = chunk_ids("a", 5)
+    pack = pack_of(1, [[(ids[0], 10), (ids[1], 20)], [(ids[2], 30)], [(ids[3], 40)]], kind="T", keys=2)
+    other = pack_of(2, [[(ids[4], 50)]])
+    cache.add_index(digest(1), index_of(pack, other))
+    cache.add_index(*simple("more", chunk_ids("more", 3)))
+    found = dict(cache.packs_of({digest(1), digest("unknown")}))
+    one, two = (found[number] for number in sorted(found))
+    assert (pack.name, "T", pack.size, pack.keys) == (one.name, one.kind, one.size, one.keys)
+    assert ((0, 7, 100, 60, 30, 2), (1, 8, 101, 160, 30, 1), (0, 9, 102, 261, 40, 1)) == one.blocks
+    assert (30, 160) == (one.blocks[1].unpacked, one.blocks[1].at)
+    assert (other.name, "D") == (two.name, two.kind)
+    assert [cache.pack(number) for number in sorted(found)] == [one, two]
+
+
+def test_domains_do_not_see_each_other(cache: IndexCache) -> None:
+    ids = chunk_ids("a", 300)
+    cache.add_index(*simple("ours", ids[:200], domain="ours"))
+    cache.add_index(*simple("theirs", ids[100:], domain=""))
+    assert cache.known("ours", ids) == [True] * 200 + [False] * 100
+    assert cache.known("", ids) == [False] * 100 + [True] * 200
+    assert cache.known("nobody", ids) == [False] * 300
+    assert cache.locate("nobody", ids) == [[]] * 300
+    (place,) = cache.locate("ours", [ids[150]])[0]
+    assert digest("pack", "ours") == cache.pack(place.pack).name
+
+
+def test_copies_come_oldest_first_by_time_then_by_name(cache: IndexCache) -> None:
+    (id_,) = chunk_ids("a", 1)
+    named = {seed: digest("index", seed) for seed in "abcdef"}
+    times = {"a": 2**40, "b": 3, "c": 3, "d": 3, "e": 255, "f": 256}
+    for seed in "abcdef":
+        cache.add_index(*simple(seed, [id_], time=times[seed]))
+    expected = sorted("abcdef", key=lambda seed: (times[seed], named[seed]))
+    places = cache.locate("here", [id_])[0]
+    assert [digest("pack", seed) for seed in expected] == [cache.pack(place.pack).name for place in places]
+
+
+def test_a_chunk_twice_in_a_pack_has_two_places(cache: IndexCache) -> None:
+    (id_,) = chunk_ids("a", 1)
+    cache.add_index(digest(1), index_of(pack_of(1, [[(id_, 10), (id_, 10)], [(id_, 10)]])))
+    places = cache.locate("here", [id_])[0]
+    assert [(0, 0), (0, 10), (1, 0)] == [(place.block, place.offset) for place in places]
+
+
+def test_a_chunk_in_thousands_of_packs_is_found_and_removed(cache: IndexCache) -> None:
+    (id_,) = chunk_ids("a", 1)
+    for at in range(2):
+        packs = [pack_of((at, n), [[(id_, 10)]]) for n in range(BATCH_ROWS + 10)]
+        cache.add_index(digest(at), index_of(*packs, time=at))
+    assert len(cache.locate("here", [id_])[0]) == 2 * BATCH_ROWS + 20
+    cache.drop_index({digest(1)})
+    assert len(cache.locate("here", [id_])[0]) == BATCH_ROWS + 10
+    cache.drop_index({digest(0)})
+    assert cache.known("here", [id_]) == [False]
+
+
+def test_adding_an_index_file_again_changes_nothing(cache: IndexCache) -> None:
+    name, index, ids = numbered(1)
+    cache.add_index(name, index)
+    before = cache.locate("here", ids), list(cache.packs_of({name}))
+    cache.mark_verified({name})
+    cache.add_index(name, index)
+    assert before == (cache.locate("here", ids), list(cache.packs_of({name})))
+    assert cache.unverified() == set()
+
+
+def test_an_index_file_without_packs_is_listed(cache: IndexCache) -> None:
+    cache.add_index(digest(1), index_of())
+    cache.add_index(digest(2), index_of(pack_of(2, [])))
+    assert cache.index_files() == {digest(1), digest(2)}
+
+
+def test_dropping_an_index_file_removes_its_rows_and_no_others(cache: IndexCache) -> None:
+    ids = chunk_ids("a", 3 * BATCH_ROWS)
+    half = len(ids) // 2
+    cache.add_index(*simple("gone", ids, time=1))
+    cache.add_index(*simple("kept", ids[half:], time=2))
+    (number, _), *_ = cache.packs_of({digest("index", "gone")})
+    cache.drop_index({digest("index", "gone"), digest("unknown")})
+    assert cache.index_files() == {digest("index", "kept")}
+    assert cache.known("here", ids) == [False] * half + [True] * half
+    assert {digest("pack", "kept")} == {
+        cache.pack(place.pack).name for places in cache.locate("here", ids) for place in places
+    }
+    assert list(cache.packs_of({digest("index", "gone")})) == []
+    with pytest.raises(StateError, match="no longer holds pack"):
+        cache.pack(number)
+
+
+def test_a_dropped_index_file_can_come_back(cache: IndexCache) -> None:
+    name, index, ids = numbered(1)
+    cache.add_index(name, index)
+    cache.drop_index({name})
+    cache.add_index(name, index)
+    assert all(cache.known("here", ids))
+    assert all(len(places) == 1 for places in cache.locate("here", ids))
+
+
+def test_chunks_of_a_lost_pack_are_neither_known_nor_located(cache: IndexCache) -> None:
+    ids = chunk_ids("a", 3)
+    both = index_of(pack_of(1, [[(ids[0], 10), (ids[1], 10)]]), pack_of(2, [[(ids[2], 10)]]), time=1)
+    cache.add_index(digest(1), both)
+    cache.add_index(digest(2), index_of(pack_of(3, [[(ids[1], 10)]]), time=2))
+    lost = cache.locate("here", [ids[0]])[0][0].pack
+    cache.mark_lost([lost])
+    assert cache.known("here", ids) == [False, True, True]
+    assert [0, 1, 1] == [len(places) for places in cache.locate("here", ids)]
+    assert [digest("pack", 2)] == [pack.name for _, pack in cache.packs_of({digest(1)})]
+    assert cache.index_files() == {digest(1), digest(2)}
+
+
+def test_index_files_are_unverified_until_marked(cache: IndexCache) -> None:
+    for seed in range(3):
+        cache.add_index(*simple(seed, chunk_ids(seed, 2)))
+    names = [digest("index", seed) for seed in range(3)]
+    assert cache.unverified() == set(names)
+    cache.mark_verified({names[0], names[2], digest("unknown")})
+    assert cache.unverified() == {names[1]}
+    assert cache.index_files() == set(names)
+
+
+@pytest.mark.parametrize(
+    "lengths", [[0], [1, 0, 1], [layout.MAX_CHUNK + 1], [layout.MAX_CHUNK] * 3, [2**32 - 1]]
+)
+def test_refuses_an_index_file_with_impossible_lengths(cache: IndexCache, lengths: list[int]) -> None:
+    ids = chunk_ids("a", len(lengths) + 1)
+    good = pack_of(1, [[(ids[-1], 10)]])
+    bad = pack_of(2, [list(zip(ids, lengths, strict=False))])
+    with pytest.raises(DamageError, match=f"index/{digest(9).hex()} claims"):
+        cache.add_index(digest(9), index_of(good, bad))
+    assert cache.index_files() == set()
+    assert cache.known("here", ids) == [False] * len(ids)
+
+
+def test_keeps_snapshots_until_they_are_dropped(cache: IndexCache) -> None:
+    payloads = {
+        digest(n): data for n, data in enumerate([b"", b"text " * 99_999, random.Random(1).randbytes(9999)])
+    }
+    cache.add_snapshots((name, name[:5], payload) for name, payload in payloads.items())
+    assert cache.snapshot_names() == set(payloads)
+    assert {name: name[:5] for name in payloads} == dict(cache.snapshot_headers())
+    assert payloads == {name: cache.snapshot_payload(name) for name in payloads}
+    cache.add_snapshots([(digest(1), b"new", b"other")])
+    assert b"other" == cache.snapshot_payload(digest(1))
+    assert b"new" == dict(cache.snapshot_headers())[digest(1)]
+    cache.drop_snapshots({digest(1), digest("unknown")})
+    assert cache.snapshot_names() == {digest(0), digest(2)}
+    with pytest.raises(StateError, match="no longer holds snapshot"):
+        cache.snapshot_payload(digest(1))
+
+
+def test_a_scope_tells_what_was_seen_in_it(cache: IndexCache, folder: Path) -> None:
+    ids = chunk_ids("a", 10_000)
+    for _ in range(2):
+        with cache.seen_scope() as seen:
+            assert all(seen.add(id_ + b"domain") for id_ in ids)
+            assert not any(seen.add(id_ + b"domain") for id_ in ids)
+            assert seen.add(ids[0])
+            cache.known("here", ids[:1])
+        assert not list(folder.glob("seen*"))
+
+
+def test_two_scopes_are_apart(cache: IndexCache) -> None:
+    with cache.seen_scope() as one, cache.seen_scope() as two:
+        assert one.add(b"a")
+        assert two.add(b"a")
+
+
+# -- the file
+
+
+def test_everything_is_there_when_it_is_opened_again(cache: IndexCache, folder: Path) -> None:
+    name, index, ids = numbered(1)
+    cache.add_index(name, index)
+    cache.mark_verified({name})
+    cache.add_snapshots([(digest(2), b"header", b"payload")])
+    cache.close()
+    again = IndexCache(folder, REPOSITORY)
+    assert again.index_files() == {name}
+    assert again.unverified() == set()
+    assert all(again.known("here", ids))
+    assert again.snapshot_payload(digest(2)) == b"payload"
+    again.add_index(*simple("more", ids[:2], time=5))
+    assert [2, 2, 1] == [len(places) for places in again.locate("here", ids[:3])]
+    again.close()
+
+
+@pytest.mark.parametrize("identity", [b"%d:%s" % (SCHEMA, bytes(16)), b"%d:%s" % (SCHEMA + 1, REPOSITORY)])
+def test_a_cache_of_another_repository_or_version_is_made_anew(folder: Path, identity: bytes) -> None:
+    other = CacheFile(folder, identity, TABLES)
+    with other.environment.begin(write=True) as txn:
+        txn.put(digest(1), b"another meaning", db=other.tables["headers"])
+    other.close()
+    cache = IndexCache(folder, REPOSITORY)
+    assert cache.snapshot_names() == set()
+    cache.add_index(*simple("a", chunk_ids("a", 10)))
+    cache.close()
+    assert len(index_files(folder)) == 1
+
+
+def test_the_folder_is_private(cache: IndexCache, folder: Path) -> None:
+    cache.add_index(*simple("a", chunk_ids("a", 10)))
+    assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
+    assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+def test_a_folder_that_others_can_enter_is_refused(folder: Path) -> None:
+    folder.mkdir(parents=True, mode=0o755)
+    with pytest.raises(StateError, match="others can enter"):
+        IndexCache(folder, REPOSITORY)
+
+
+def test_files_that_are_not_ours_are_replaced(cache: IndexCache, folder: Path) -> None:
+    cache.add_index(*simple("a", chunk_ids("a", 10)))
+    cache.close()
+    os.chown(folder / "data.mdb", 65534, 65534)
+    assert index_files(folder) == set()
+    assert (folder / "data.mdb").stat().st_uid == os.geteuid()
+
+
+def test_a_link_in_place_of_the_file_is_replaced(folder: Path, tmp_path: Path) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (folder / "data.mdb").symlink_to(victim)
+    (folder / "lock.mdb").symlink_to(victim)
+    assert index_files(folder) == set()
+    assert victim.read_bytes() == b"precious"
+
+
+def test_one_process_opens_a_cache_once(cache: IndexCache, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    for path in (folder, tmp_path / "link"):
+        with pytest.raises(StateError, match=r"open in this process already; close it first"):
+            IndexCache(path, REPOSITORY)
+    cache.add_index(*simple("a", chunk_ids("a", 10)))
+    cache.close()
+    cache.close()
+    with pytest.raises(StateError, match="cannot be used"):
+        cache.index_files()
+    assert len(index_files(folder)) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(StateError, match=r"/proc/cache cannot be used"):
+        IndexCache(Path("/proc/cache"), REPOSITORY)
+
+
+def test_a_full_disk_is_an_error_that_names_the_folder(folder: Path) -> None:
+    """A limit on file sizes stands for the disk: at each size, what is there stays right."""
+    said = set()
+    for limit in (10_000, 70_000, 200_000, 400_000, 1_000_000):
+        status, output = run("add under a limit", folder, limit)
+        said.add(output.splitlines()[-1])
+        assert (0, 1) == (status, output.count(f"the index cache {folder} cannot be used: ")), output
+        check_consistency(folder)
+    assert len(said) > 1  # while making the folder's files, and while adding to them
+
+
+def test_a_small_address_space_is_enough(folder: Path) -> None:
+    assert (0, "known\n") == run("add in a small address space", folder, 3 << 30)
+
+
+# -- other processes
+
+
+def test_processes_share_a_cache(folder: Path) -> None:
+    """Writers add, some of them the same files, and one drops; what is listed is always whole."""
+    writers = [start("add", folder, *range(first, first + 8)) for first in (0, 6, 12)]
+    dropper = start("add and drop", folder, *range(100, 108))
+    readers = [start("look", folder, *range(20)) for _ in range(2)]
+    for process in (*writers, dropper):
+        assert (0, "added\n" * 8 + "done\n") == finish(process)
+    for process in readers:
+        assert (0, "saw all\n") == finish(process)
+    cache = IndexCache(folder, REPOSITORY)
+    assert cache.index_files() == {numbered(seed)[0] for seed in range(20)}
+    cache.close()
+    check_consistency(folder)
+
+
+def test_a_killed_process_leaves_a_cache_that_tells_the_truth(folder: Path) -> None:
+    """Killed while adding and dropping, at any moment: nothing is thrown away and no row lacks its file."""
+    source = random.Random(7)
+    cache = IndexCache(folder, REPOSITORY)
+    name, index, _ = numbered(-1)
+    cache.add_index(name, index)
+    cache.close()
+    for attempt in range(12):
+        process = start("add and drop", folder, *range(100 * attempt, 100 * attempt + 50))
+        assert process.stdout is not None
+        for _ in range(source.randrange(3)):
+            process.stdout.readline()
+        time.sleep(source.random() * 0.1)
+        process.send_signal(signal.SIGKILL)
+        assert finish(process)[0] == -signal.SIGKILL
+        assert name in index_files(folder)
+        check_consistency(folder)
+
+
+def test_a_process_killed_while_opening_harms_nothing(folder: Path) -> None:
+    for attempt in range(8):
+        process = start("add", folder, attempt)
+        time.sleep(0.12 + attempt * 0.02)
+        process.kill()
+        finish(process)
+        check_consistency(folder)
+
+
+def test_damage_is_found_after_a_process_died(folder: Path) -> None:
+    """Whatever ended it, perhaps the damage itself: every row is read before the file is used again."""
+    assert run("add", folder, 1, 2) == (0, "added\nadded\ndone\n")
+    assert run("add and die", folder, 3)[0] == -signal.SIGSEGV
+    assert len(index_files(folder)) == 3
+    assert run("add and die", folder, 4)[0] == -signal.SIGSEGV
+    damage_page(folder, -8)
+    assert index_files(folder) == set()
+    check_consistency(folder)
+
+
+def test_damage_seen_in_use_throws_the_cache_away(folder: Path) -> None:
+    assert run("add", folder, 1)[0] == 0
+    status, output = run("damage in use", folder)
+    assert status == 0
+    assert f"the index cache {folder} was damaged (" in output
+    assert "is thrown away; run it again" in output
+    assert index_files(folder) == set()
+
+
+def cut(data: bytearray, source: random.Random) -> None:
+    """Lose the file's end."""
+    del data[source.randrange(len(data)) :]
+
+
+def nothing(data: bytearray, source: random.Random) -> None:
+    """Lose everything."""
+    data.clear()
+
+
+def noise(data: bytearray, source: random.Random) -> None:
+    """Put random bytes everywhere."""
+    data[:] = source.randbytes(len(data))
+
+
+def zeros(data: bytearray, source: random.Random) -> None:
+    """Lose half of the pages."""
+    for at in range(0, len(data), 4096):
+        if source.random() < 0.5:
+            data[at : at + 4096] = bytes(4096)
+
+
+def pages(data: bytearray, source: random.Random) -> None:
+    """Put random bytes into every page, most of them into its header."""
+    for at in range(8192, len(data), 4096):
+        data[at + source.randrange(64)] = source.randrange(256)
+        data[at + source.randrange(4096)] = source.randrange(256)
+
+
+def heads(data: bytearray, source: random.Random) -> None:
+    """Put random bytes into the two pages that say where all others are."""
+    for _ in range(10):
+        data[source.choice((0, 4096)) + source.randrange(160)] = source.randrange(256)
+
+
+@pytest.mark.parametrize("break_it", [cut, nothing, noise, zeros, pages, heads])
+def test_a_damaged_file_costs_one_run_at_most(
+    folder: Path, break_it: Callable[[bytearray, random.Random], None]
+) -> None:
+    """The first process may be told (or, at worst, ended) by the damage; the second one works."""
+    assert run("add", folder, 1, 2)[0] == 0
+    whole = (folder / "data.mdb").read_bytes()
+    for seed in range(4):
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+        data = bytearray(whole)
+        break_it(data, random.Random(seed))
+        (folder / "data.mdb").write_bytes(data)
+        status, output = run("use everything", folder, 1, 2)
+        if break_it in (cut, nothing, noise):  # noticed before LMDB could stumble
+            assert (0, "fine\n") == (status, output)
+        assert (0, "fine\n") == run("use everything", folder, 1, 2), (seed, status, output)
+        check_consistency(folder)
+
+
+def test_who_has_a_cache_that_is_thrown_away_keeps_it(cache: IndexCache, folder: Path) -> None:
+    name, index, ids = numbered(1)
+    cache.add_index(name, index)
+    assert (0, "new\n") == run("take for another repository", folder)
+    cache.add_index(*simple("more", chunk_ids("more", 10)))
+    assert all(cache.known("here", ids + chunk_ids("more", 10)))
+
+
+# -- threads
+
+
+def test_one_thread_adds_while_another_looks_up(cache: IndexCache) -> None:
+    files = [numbered(seed) for seed in range(6)]
+
+    def add() -> None:
+        for name, index, _ in files:
+            cache.add_index(name, index)
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    while thread.is_alive():
+        for listed, known in [
+            (name in cache.index_files(), cache.known("here", ids[:500])) for name, _, ids in files
+        ]:
+            assert not listed or all(known)
+    thread.join()
+    assert len(cache.index_files()) == 6
+
+
+def test_closing_while_a_thread_adds_leaves_it_whole(folder: Path) -> None:
+    for attempt in range(5):
+        cache = IndexCache(folder, REPOSITORY)
+        files = [numbered(seed) for seed in range(10 * attempt, 10 * attempt + 10)]
+        told: list[str] = []
+        thread = threading.Thread(target=add_until_told, args=(cache, files, told))
+        thread.start()
+        time.sleep(attempt * 0.05)
+        cache.close()
+        thread.join()
+        assert [True] == ["cannot be used" in text for text in told]
+        check_consistency(folder)
+
+
+def add_until_told(cache: IndexCache, files: list[tuple[bytes, Index, list[bytes]]], told: list[str]) -> None:
+    """Add index files, over and over, until an error says to stop."""
+    while not told:
+        try:
+            for name, index, _ in files:
+                cache.add_index(name, index)
+            cache.drop_index({name for name, _, _ in files})
+        except StateError as error:
+            told.append(str(error))
+
+
+# -- what tests and their processes do
+
+
+def index_files(folder: Path) -> set[bytes]:
+    """Open the cache, list and close it."""
+    cache = IndexCache(folder, REPOSITORY)
+    listed = cache.index_files()
+    cache.close()
+    return listed
+
+
+def check_consistency(folder: Path) -> None:
+    """Check that rows and records of index files agree, by reading all of them."""
+    cache = IndexCache(folder, REPOSITORY)
+    chunks = {
+        number: sum(block.chunks for block in pack.blocks)
+        for number, pack in cache.packs_of(cache.index_files())
+    }
+    cache.close()
+    file = CacheFile(folder, b"%d:%s" % (SCHEMA, REPOSITORY), TABLES)
+    found = dict.fromkeys(chunks, 0)
+    with file.environment.begin() as txn:
+        for _, value in txn.cursor(file.tables["chunks"]):
+            found[int.from_bytes(value[:4], "big") >> 1] += 1  # KeyError: a row without its index file
+        assert txn.stat(file.tables["packs"])["entries"] == len(chunks)
+        assert txn.stat(file.tables["doomed"])["entries"] == 0
+    file.close()
+    assert chunks == found
+
+
+def damage_page(folder: Path, number: int) -> None:
+    """Fill a page with other bytes."""
+    with (folder / "data.mdb").open("r+b") as file:
+        file.seek(number * 4096, os.SEEK_END if number < 0 else os.SEEK_SET)
+        file.write(b"\xee" * 4096)
+
+
+def start(what: str, folder: Path, *arguments: int) -> "subprocess.Popen[str]":
+    """Start another process."""
+    path = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, __file__, what, str(folder), *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Return a process's status and output."""
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def run(what: str, folder: Path, *arguments: int) -> tuple[int, str]:
+    """Run another process to its end."""
+    return finish(start(what, folder, *arguments))
+
+
+def add(folder: Path, *seeds: int) -> None:
+    """Add index files."""
+    cache = IndexCache(folder, REPOSITORY)
+    for seed in seeds:
+        name, index, ids = numbered(seed)
+        cache.add_index(name, index)
+        assert all(cache.known("here", ids))
+        print("added", flush=True)
+    cache.close()
+
+
+def main(what: str, folder: Path, *numbers: int) -> None:
+    """Be the other process."""
+    if what == "add":
+        add(folder, *numbers)
+        print("done")
+    elif what == "add and die":
+        cache = IndexCache(folder, REPOSITORY)
+        name, index, _ = numbered(numbers[0])
+        cache.add_index(name, index)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif what == "add and drop":
+        cache = IndexCache(folder, REPOSITORY)
+        for seed in numbers:
+            name, index, _ = numbered(seed)
+            cache.add_index(name, index)
+            print("added", flush=True)
+            if seed % 2:
+                cache.mark_lost([number for number, _ in cache.packs_of({name})])
+            cache.drop_index({name})
+        cache.close()
+        print("done")
+    elif what == "look":
+        cache = IndexCache(folder, REPOSITORY)
+        files = [numbered(seed) for seed in numbers]
+        deadline = time.monotonic() + 100
+        while time.monotonic() < deadline:
+            listed = cache.index_files()
+            for name, _, ids in files:
+                assert name not in listed or all(cache.known("here", ids))
+            if listed.issuperset(name for name, _, _ in files):
+                print("saw all")
+                break
+            time.sleep(0.02)
+        cache.close()
+    elif what == "add under a limit":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (numbers[0], numbers[0]))
+        try:
+            add(folder, *range(10))
+        except StateError as error:
+            print(error)
+    elif what == "add in a small address space":
+        resource.setrlimit(resource.RLIMIT_AS, (numbers[0], numbers[0]))
+        cache = IndexCache(folder, REPOSITORY)
+        name, index, ids = numbered(1)
+        cache.add_index(name, index)
+        print("known" if all(cache.known("here", ids)) else "lost")
+    elif what == "damage in use":
+        cache = IndexCache(folder, REPOSITORY)
+        with (folder / "data.mdb").open("r+b") as file:
+            file.seek(8192)
+            file.write(bytes(file.seek(0, os.SEEK_END) - 8192))
+        try:
+            cache.known("here", chunk_ids(1, MANY))
+        except StateError as error:
+            print(error)
+    elif what == "use everything":
+        cache = IndexCache(folder, REPOSITORY)
+        try:
+            for seed in numbers:
+                name, index, ids = numbered(seed)
+                if name not in cache.index_files():
+                    cache.add_index(name, index)
+                assert all(cache.known("here", ids))
+                assert all(cache.locate("here", ids))
+                assert [index.packs[0].name] == [pack.name for _, pack in cache.packs_of({name})]
+            assert len(cache.index_files()) == len(numbers)
+            print("fine")
+        except StateError as error:
+            print(error)
+        cache.close()
+    elif what == "take for another repository":
+        cache = IndexCache(folder, bytes(16))
+        print("new" if not cache.index_files() else "old")
+        cache.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -1,0 +1,282 @@
+"""Sizes and depths that lie: refused with an error before anything is allocated for them."""
+
+import secrets
+import struct
+import tracemalloc
+from dataclasses import replace
+
+import msgspec
+import pytest
+import zstandard
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dedupstore import blocks, catalogue, compression, layout, packs, recipes, records, sealing, splitting
+from dedupstore.blocks import BlockKey
+from dedupstore.errors import DamageError
+from dedupstore.layout import Header, Kind
+from dedupstore.records import Index, IndexedPack, Root, Snapshot, Stream
+from tests.store import World, noise
+
+GIB4 = 4 << 30
+
+
+def bomb(size: int) -> bytes:
+    """Return a small frame that says, truly, that it unpacks to `size` zeros."""
+    compressor = zstandard.ZstdCompressor(level=19).compressobj(size=size)
+    zeros = bytes(1 << 20)
+    return b"".join(compressor.compress(zeros) for _ in range(size >> 20)) + compressor.flush()
+
+
+def frame_that_claims(size: int) -> bytes:
+    """Return a frame whose header states `size`, with next to nothing behind it (RFC 8878, 3.1.1.1)."""
+    return b"\x28\xb5\x2f\xfd" + b"\xe0" + struct.pack("<Q", size) + b"\x01\x00\x00"
+
+
+@pytest.fixture
+def key() -> BlockKey:
+    """Return a block key of nobody's."""
+    return BlockKey(Kind.DATA, bytes(16), 1, bytes(16), AESGCM(bytes(32)))
+
+
+@pytest.mark.parametrize("claimed", [GIB4, 1 << 40, (4 << 20) + 1])
+def test_a_block_that_claims_more_than_a_block_has_is_refused(key: BlockKey, claimed: int) -> None:
+    """The frame's claim is checked, not followed."""
+    sealed = blocks.seal_block(key, 0, b"\1" + frame_that_claims(claimed))
+    tracemalloc.start()
+    with pytest.raises(DamageError, match="claims|too large"):
+        blocks.open_block(key, 0, sealed, 1 << 20, "data/x")
+    with pytest.raises(DamageError, match="more than any has"):
+        blocks.open_block(key, 0, sealed, claimed, "data/x")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 << 20
+
+
+def test_a_frame_that_unpacks_to_more_than_it_should_is_refused() -> None:
+    """A decompression bomb is stopped at its stated size."""
+    packed = bomb(256 << 20)
+    assert len(packed) < 1 << 20
+    with pytest.raises(DamageError, match="claims"):
+        compression.unpack(packed, 1 << 20, "x")
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk", b"\x28\xb5\x2f\xfd", compression.pack(b"x")[:-1]])
+def test_what_is_no_whole_frame_is_refused(junk: bytes) -> None:
+    """Every broken frame is an error of ours."""
+    with pytest.raises(DamageError):
+        compression.unpack(junk, 1, "x")
+
+
+def test_bytes_after_a_frame_are_refused() -> None:
+    """Nothing rides along behind a frame."""
+    with pytest.raises(DamageError):
+        compression.unpack(compression.pack(b"abc") + b"more", 3, "x")
+
+
+def seal_body(world: World, kind: Kind, body: bytes) -> bytes:
+    """Return a catalogue file with any body."""
+    header = Header(kind, world.writer.repository, 1, secrets.token_bytes(32))
+    return header.pack() + catalogue.seal_padded(world.writer, header, body, header.pack(), 60)
+
+
+@pytest.mark.parametrize("body", [frame_that_claims(GIB4), b"", b"junk", frame_that_claims(10)])
+def test_a_record_that_claims_much_or_is_nothing_is_refused(world: World, body: bytes) -> None:
+    """A record's own frame is bounded too."""
+    data = seal_body(world, Kind.INDEX, body)
+    with pytest.raises(DamageError):
+        catalogue.open_record(world.admin, Kind.INDEX, "x", data, Index)
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 5000])
+def test_a_length_beyond_the_file_is_refused(world: World, length: int) -> None:
+    """The length inside the encrypted part cannot point out of it."""
+    header = Header(Kind.RUN, world.writer.repository, 1, bytes(32))
+    cipher = sealing.file_cipher(world.writer.catalogue_keys[1], header)
+    data = sealing.encrypt_once(cipher, struct.pack("<I", length) + bytes(100), header.pack())
+    with pytest.raises(DamageError, match="claims"):
+        catalogue.open_padded(world.writer, header, data, header.pack(), "x")
+
+
+def indexed(**changes: object) -> IndexedPack:
+    """Return a small pack entry, changed."""
+    entry: dict[str, object] = {
+        "name": bytes(32),
+        "kind": "D",
+        "size": 8192,
+        "keys": [(bytes(16), 1, b"sealed")],
+        "blocks": [(0, 0, 1000, 1)],
+        "ids": bytes(32),
+        "lengths": struct.pack("<I", 990),
+    }
+    raw = msgspec.msgpack.encode(entry | changes)
+    return records.decode(raw, IndexedPack, "x")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": GIB4},
+        {"kind": "X"},
+        {"keys": []},
+        {"blocks": [(0, 0, 9000, 1)]},
+        {"blocks": [(0, 0, 1000, GIB4)]},
+        {"blocks": [(0, -1, 1000, 1)]},
+        {"blocks": [(1, 0, 1000, 1)]},
+        {"ids": bytes(31)},
+        {"lengths": bytes(8)},
+        {"name": bytes(31)},
+    ],
+    ids=str,
+)
+def test_a_pack_entry_that_contradicts_itself_is_refused(changes: dict[str, object]) -> None:
+    """What an index file says of a pack must hold together."""
+    assert indexed().size == 8192
+    with pytest.raises(DamageError):
+        indexed(**changes)
+
+
+def publish(world: World, stream: Stream) -> None:
+    """List a stream as its writer made it up."""
+    with world.open(world.writer) as repository:
+        from tests.store import begin
+
+        with begin(repository) as session:
+            session._streams.append(stream)
+            session.finish()
+
+
+@pytest.mark.parametrize(("depth", "size"), [(0, 10), (1, 10), (8, 10), (0, GIB4), (0, 1 << 62)], ids=str)
+def test_a_recipe_that_leads_nowhere_is_an_error(world: World, depth: int, size: int) -> None:
+    """A made-up root resolves to nothing, quickly."""
+    root = Root(depth=depth, id=noise(32), size=size)
+    publish(world, Stream(name="s", kind="raw", size=size, time=0, stored=0, new=0, content=root))
+    with pytest.raises(DamageError, match="no index file"):
+        world.get()
+
+
+@pytest.mark.parametrize("size", [1, 3 << 20, 1 << 60])
+def test_a_root_whose_size_is_not_that_of_its_chunks_is_an_error(world: World, size: int) -> None:
+    """The size is checked before the first byte is given out."""
+    world.put(noise(2 << 20), "true")
+    with world.open(world.writer) as repository:
+        (true,) = repository.streams(repository.snapshots()[0])
+    root = Root(depth=true.content.depth, id=true.content.id, size=size)
+    publish(world, replace_stream(true, root))
+    with world.open(world.admin) as repository:
+        snapshot = repository.snapshots()[-1]
+        (lie,) = [stream for stream in repository.streams(snapshot) if stream.name == "lie"]
+        with pytest.raises(DamageError, match="bytes where"):
+            repository.read(snapshot, lie)
+
+
+def replace_stream(stream: Stream, root: Root) -> Stream:
+    """Return the stream under the name "lie" with another content."""
+    return msgspec.structs.replace(stream, name="lie", content=root, size=root.size)
+
+
+def test_a_root_deeper_than_the_format_allows_is_refused() -> None:
+    """Depth is bounded where it is read."""
+    raw = msgspec.msgpack.encode([9, bytes(32), 1])
+    with pytest.raises(DamageError):
+        records.decode(raw, Root, "x")
+
+
+@pytest.mark.parametrize("node", [b"", bytes(35), bytes(36 * 257)])
+def test_a_node_of_a_wrong_size_is_refused(node: bytes) -> None:
+    """A node has 1 to 256 entries."""
+    with pytest.raises(DamageError):
+        recipes.parse_node(node)
+
+
+@pytest.mark.parametrize(
+    "layout_bytes", [b"\x80", b"\xff" * 9 + b"\x01", b"\x05\x00", b"\x81\x00", b"\x00\x00", b"\xff" * 100]
+)
+def test_a_layout_with_bad_numbers_is_refused(layout_bytes: bytes) -> None:
+    """Cut short, too long, or zero where that would never end."""
+    with pytest.raises(DamageError):
+        list(splitting.lengths([layout_bytes]))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 2**40)), max_size=50))
+def test_a_layout_reads_back_as_it_was_written(ranges: list[tuple[bool, int]]) -> None:
+    """Lengths alternate, skeleton first, whatever the order of ranges was."""
+    writer = splitting.LayoutWriter()
+    data = b"".join(writer.add(content, length) for content, length in ranges) + writer.finish()
+    expected: list[tuple[bool, int]] = []
+    for content, length in ranges:
+        if expected and expected[-1][0] == content:
+            expected[-1] = (content, expected[-1][1] + length)
+        else:
+            expected.append((content, length))
+    found = [(bool(n % 2), length) for n, length in enumerate(splitting.lengths([data]))]
+    assert [pair for pair in found if pair[1]] == expected
+
+
+@given(st.integers(1, 3000), st.integers(0, 5))
+def test_a_list_of_chunks_reads_back_as_it_was_written(count: int, seed: int) -> None:
+    """The tree gives the chunks in order, and its nodes keep their bounds."""
+    key = bytes(32)
+    nodes: dict[bytes, bytes] = {}
+    writer = recipes.ListWriter(key, lambda id_, node: nodes.__setitem__(id_, node))
+    ids = [noise(32, (seed, n)) for n in range(count)]
+    lengths = [n % 1000 + 1 for n in range(count)]
+    writer.extend(ids, lengths)
+    root = writer.finish()
+    assert all(36 <= len(node) <= 36 * 256 for node in nodes.values())
+    found = recipes.chunks(root, lambda wanted, sizes: iter([nodes[id_] for id_ in wanted]))
+    assert [pair for part in found for pair in part] == list(zip(ids, lengths, strict=True))
+
+
+def test_a_change_in_a_long_list_stores_few_new_nodes() -> None:
+    """Next week's nearly equal recipe costs nearly nothing."""
+    ids = [noise(32, n) for n in range(20_000)]
+
+    def tree(ids: list[bytes]) -> set[bytes]:
+        nodes: set[bytes] = set()
+        writer = recipes.ListWriter(bytes(32), lambda id_, node: nodes.add(id_))
+        writer.extend(ids, [1] * len(ids))
+        writer.finish()
+        return nodes
+
+    before = tree(ids)
+    assert len(tree([*ids[:9_000], noise(32, "new"), *ids[9_000:]]) - before) <= 6
+
+
+def test_a_pack_whose_trailer_lies_is_refused(world: World) -> None:
+    """Footer sizes must add up to the file's."""
+    world.put(noise(50_000))
+    data = bytearray(world.files("data")[0].read_bytes())
+    struct.pack_into("<I", data, len(data) - 16, GIB4 - 1)
+    with pytest.raises(DamageError, match="contradicts its size"):
+        packs.read_table(
+            world.admin, Kind.DATA, bytes(32), len(data), lambda at, length: bytes(data[at : at + length])
+        )
+
+
+def test_records_refuse_what_is_not_theirs(world: World) -> None:
+    """A snapshot's payload is no index; numbers stay in range."""
+    good = world.put(b"x")
+    with world.open(world.writer) as repository:
+        payload = repository.cache.snapshot_payload(good.name)
+    with pytest.raises(DamageError):
+        records.decode(payload, Index, "x")
+    snapshot = records.decode(payload, Snapshot, "x")
+    for bad in ({"sequence": -1}, {"time": 2**63}, {"utc_offset": 10**6}, {"run": b""}):
+        raw = msgspec.msgpack.encode(msgspec.structs.asdict(snapshot) | bad)
+        with pytest.raises(DamageError):
+            records.decode(raw, Snapshot, "x")
+
+
+def test_an_unknown_epoch_is_an_error_that_names_the_file(world: World) -> None:
+    """A file of an epoch that this member has no key for."""
+    world.put(b"x")
+    with world.open(replace(world.admin, catalogue_keys={2: bytes(32)}), host="new") as repository:
+        assert repository.snapshots() == []
+        assert any("epoch 1" in line for line in repository.damage)
+
+
+def test_layout_padding_steps() -> None:
+    """4 KiB up to 1 MiB, 64 KiB above, nothing on a step."""
+    assert [layout.padding(n) for n in (1, 4096, 4097, 1 << 20, (1 << 20) + 1)] == [4095, 0, 4095, 0, 65535]
