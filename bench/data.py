@@ -13,9 +13,7 @@ PIECE = 4 << 20
 def make(path: Path, size: int, seed: int = 1) -> None:
     """Write `size` bytes; the same for the same seed."""
     source = random.Random(seed)
-    words = [
-        "".join(source.choices(string.ascii_lowercase, k=source.randint(2, 11))) for _ in range(20_000)
-    ]
+    words = ["".join(source.choices(string.ascii_lowercase, k=source.randint(2, 11))) for _ in range(20_000)]
     phrases = [" ".join(source.choices(words, k=source.randint(2, 9))).encode() for _ in range(30_000)]
     with path.open("wb") as file:
         left = size

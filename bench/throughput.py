@@ -2,8 +2,9 @@
 
     python bench/throughput.py [--size MB] [--runs N] [--dir FOLDER]
 
-Interleaves, N times: read + BLAKE3 of the file (one core), `zstd -3 -T0` and `zstd -d` of it, `dedup put` of new data,
-of the same data again, and `dedup get`.  Prints medians as MB/s (10^6 bytes of source a second of wall time), peak memory, and ratios.
+Interleaves, N times: read + BLAKE3 of the file (one core), `zstd -3 -T0` and `zstd -d` of it, `dedup put` of
+new data, of the same data again, and `dedup get`.  Prints medians as MB/s (10^6 bytes of source a second of wall
+time), peak memory, and ratios.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import data
 
+NULL = Path(os.devnull)
 HASH = """
 import sys, blake3
 h = blake3.blake3()
@@ -40,22 +42,30 @@ class Bench:
         home.mkdir(mode=0o700)
         self.env = os.environ | {"GNUPGHOME": str(home)}
         for name in ("writer", "admin"):
-            self.call("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", name, "default", "default")
+            self.call(
+                "gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", name, "default", "default"
+            )
         self.rows: dict[str, list[tuple[float, float]]] = {}
 
-    def call(self, *command: str, repository: str = "", stdin: Path | None = None, out: Path | None = None) -> None:
+    def call(
+        self, *command: str, repository: str = "", stdin: Path | None = None, out: Path | None = None
+    ) -> None:
         """Run a command that must succeed."""
         self.timed(command, repository, stdin, out)
 
     def timed(
-        self, command: tuple[str, ...], repository: str = "", stdin: Path | None = None, out: Path | None = None
+        self,
+        command: tuple[str, ...],
+        repository: str = "",
+        stdin: Path | None = None,
+        out: Path | None = None,
     ) -> tuple[float, float]:
         """Run a command; return wall seconds and peak MiB."""
         env = self.env | {
             "DEDUP_REPOSITORY": str(self.folder / repository),
             "DEDUP_STATE_DIR": str(self.folder / "state" / (repository or "none")),
         }
-        with open(stdin or os.devnull, "rb") as source, open(out or os.devnull, "wb") as sink:
+        with (stdin or NULL).open("rb") as source, (out or NULL).open("wb") as sink:
             began = time.monotonic()
             child = subprocess.Popen(command, stdin=source, stdout=sink, stderr=subprocess.PIPE, env=env)
             assert child.stderr is not None
@@ -75,9 +85,14 @@ class Bench:
         repository = f"repository{number}"
         dedup = str(Path(sys.executable).parent / "dedup")
         self.call(dedup, "init", "--writer", "writer", "--admin", "admin", repository=repository)
-        self.note("read + BLAKE3, one core", self.timed(("taskset", "-c", "0", sys.executable, "-c", HASH, str(self.source))))
+        self.note(
+            "read + BLAKE3, one core",
+            self.timed(("taskset", "-c", "0", sys.executable, "-c", HASH, str(self.source))),
+        )
         packed = self.folder / "packed.zst"
-        self.note("zstd -3 -T0", self.timed(("zstd", "-q", "-f", "-3", "-T0", str(self.source), "-o", str(packed))))
+        self.note(
+            "zstd -3 -T0", self.timed(("zstd", "-q", "-f", "-3", "-T0", str(self.source), "-o", str(packed)))
+        )
         self.note("zstd -d", self.timed(("zstd", "-q", "-d", "-c", str(packed))))
         put = (dedup, "-q", "put", "stream")
         self.note("put, new data", self.timed(put, repository, self.source))
@@ -87,7 +102,9 @@ class Bench:
 
     def table(self, size: int) -> None:
         """Print medians and ratios."""
-        speed = {name: size / 1e6 / statistics.median(wall for wall, _ in rows) for name, rows in self.rows.items()}
+        speed = {
+            name: size / 1e6 / statistics.median(wall for wall, _ in rows) for name, rows in self.rows.items()
+        }
         print("| what | MB/s | peak MiB |\n|---|--:|--:|")
         for name, rows in self.rows.items():
             print(f"| {name} | {speed[name]:.0f} | {max(peak for _, peak in rows):.0f} |")
@@ -105,7 +122,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=1000, help="MB of data")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--dir", type=Path, default=Path("/dev/shm"), help="where to work; in memory by default")
+    parser.add_argument(
+        "--dir", type=Path, default=Path("/dev/shm"), help="where to work; in memory by default"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as folder:
         bench = Bench(Path(folder))

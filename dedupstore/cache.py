@@ -56,6 +56,10 @@ class IndexCache:
         """Free the file; twice does no harm."""
         self._file.close()
 
+    def throw_away(self) -> None:
+        """Have the cache made anew when it is next opened: it was found at odds with the repository."""
+        self._file.throw_away()
+
     # -- index files
 
     def index_files(self) -> set[bytes]:

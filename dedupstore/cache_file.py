@@ -105,7 +105,11 @@ class CacheFile:
         try:
             yield
         except _DAMAGE as error:
-            raise self._damaged(str(error)) from None
+            self.throw_away()
+            raise StateError(
+                f"the index cache {self.path} was damaged ({error}) and is thrown away",
+                "run it again: the cache is made anew from the repository",
+            ) from None
         except lmdb.Error as error:
             raise self._unusable(error) from None
 
@@ -114,6 +118,18 @@ class CacheFile:
         """Keep all other writers out, over any number of transactions."""
         with self._folder.lock("write.lock"), self._writer, self.guard():
             yield
+
+    def throw_away(self) -> None:
+        """Have the file made anew when it is next opened; here, and in other processes, it stays open."""
+        self.thrown_away = True
+        with self._folder.lock("open.lock"):
+            try:
+                if (self.path / DATA).stat().st_ino == self._inode:  # else another process did it before
+                    self._delete()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise self._unusable(error) from None
 
     @contextmanager
     def scratch(self) -> Iterator["ScratchSet"]:
@@ -138,7 +154,7 @@ class CacheFile:
             left.unlink(missing_ok=True)
         if dead := self._dead():
             if not self._is_sound():
-                self._throw_away()
+                self._delete()
             for left in dead:  # not before: the next one must look again if this process dies, too
                 left.unlink(missing_ok=True)
         try:
@@ -149,7 +165,7 @@ class CacheFile:
                 raise self._unusable(error) from None
         except _Doubt:
             pass
-        self._throw_away()
+        self._delete()
         try:
             self._open()
         except (lmdb.Error, _Doubt) as error:
@@ -195,25 +211,9 @@ class CacheFile:
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise _Doubt(f"{path} is not a file of this user's")
 
-    def _throw_away(self) -> None:
+    def _delete(self) -> None:
         for name in (DATA, LOCKS):
             (self.path / name).unlink(missing_ok=True)
-
-    def _damaged(self, reason: str) -> StateError:
-        """Throw the file away, and return the error that says so."""
-        self.thrown_away = True
-        with self._folder.lock("open.lock"):
-            try:
-                if (self.path / DATA).stat().st_ino == self._inode:  # else another process did it before
-                    self._throw_away()
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                return self._unusable(error)
-        return StateError(
-            f"the index cache {self.path} was damaged ({reason}) and is thrown away",
-            "run it again: the cache is made anew from the repository",
-        )
 
     # -- who has it open
 

@@ -88,7 +88,12 @@ class PackBuilder:
         """Append the footer; the builder is of no use afterwards."""
         keys = records.encode_any([self._sealed])
         table = records.encode(
-            records.PackTable(domain=self._access.domain, blocks=self._blocks, ids=bytes(self._ids), lengths=bytes(self._lengths))
+            records.PackTable(
+                domain=self._access.domain,
+                blocks=self._blocks,
+                ids=bytes(self._ids),
+                lengths=bytes(self._lengths),
+            )
         )
         before = len(self._data) + len(keys) + _TRAILER.size
         plain = 4 + len(table)

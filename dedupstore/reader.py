@@ -13,12 +13,12 @@ from threading import Lock
 from typing import NamedTuple, TypeVar
 
 from blake3 import blake3
-from dedupstore.cache import CachedPack, IndexCache, Location
 
 from dedupstore import blocks, layout, packs, recipes, splitting
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend
 from dedupstore.blocks import BlockKey
+from dedupstore.cache import CachedPack, IndexCache, Location
 from dedupstore.errors import DamageError, KeyAccessError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.records import PackKey, Root, Stream
@@ -52,7 +52,9 @@ class ChunkReader:
         self._key = key  # of the chunks' ids
         self._lock = Lock()
         self._packs: OrderedDict[int, CachedPack] = OrderedDict()
-        self._keys: OrderedDict[PackKey, BlockKey] = OrderedDict()  # whole: a key id alone could be another writer's
+        self._keys: OrderedDict[PackKey, BlockKey] = (
+            OrderedDict()
+        )  # whole: a key id alone could be another writer's
         self._blocks: OrderedDict[tuple[int, int], bytes] = OrderedDict()
 
     def pack(self, number: int) -> CachedPack:

@@ -22,11 +22,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from dedupstore.cache import IndexCache
 
 from dedupstore import heads, layout, records
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
+from dedupstore.cache import IndexCache
 from dedupstore.errors import DamageError, NotFoundError, TrustError
 from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
@@ -67,8 +67,8 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
 class Repository:
     """A repository that is open.
 
-    `members` is what the believed roster says.  `unlock` gives the keys when they are first needed: what the local cache can answer needs none.
-    `alarms` and `damage` collect what refreshing found; callers show them.
+    `members` is what the believed roster says.  `unlock` gives the keys when they are first needed: what the
+    local cache can answer needs none.  `alarms` and `damage` collect what refreshing found; callers show them.
     """
 
     def __init__(
@@ -394,9 +394,7 @@ class Repository:
 
 
 def _went_back(name: bytes, witness: str) -> str:
-    return (
-        f"the repository went back: snapshots/{name.hex()} is gone, damaged or undone, but {witness} has seen it"
-    )
+    return f"the repository went back: snapshots/{name.hex()} is gone, damaged or undone, but {witness} has seen it"
 
 
 def _snapshot_file(name: bytes) -> str:

