@@ -32,6 +32,11 @@ class Membership:
     digest: bytes
     signers: dict[bytes, Signer]
 
+    @property
+    def roster(self) -> tuple[int, bytes]:
+        """The roster's serial and SHA-256, as snapshots name it."""
+        return self.serial, self.digest
+
 
 @dataclass(frozen=True)
 class Access:

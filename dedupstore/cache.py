@@ -72,8 +72,8 @@ class IndexCache:
                 self._remove([name for name, row in rows.items() if not row.complete], ())
         return {name for name, row in rows.items() if row.complete}
 
-    def add_index(self, name: bytes, index: records.Index) -> None:
-        """Add what a verified index file says, durably; if it is there already, do nothing.
+    def add_index(self, name: bytes, index: records.Index) -> range:
+        """Add what a verified index file says, durably, and return its packs' numbers; twice does no harm.
 
         Raises `DamageError` if it says what cannot be.
         """
@@ -81,13 +81,13 @@ class IndexCache:
         with self._file.writing():
             with self._begin() as txn:
                 value = txn.get(name, db=self._files)
-                first = int.from_bytes(txn.get(b"next pack", b"", db=self._counters), "big")
+                first = int.from_bytes(txn.get(b"next pack", b"\1", db=self._counters), "big")
                 prefix = self._prefix(txn, index.domain)
                 if prefix is None:
                     prefix = cache_rows.PREFIX.pack(txn.stat(self._domains)["entries"])
             if value is not None:
-                if FileRow.decode(value).complete:
-                    return
+                if (old := FileRow.decode(value)).complete:
+                    return old.numbers
                 self._remove([name], ())
             row = FileRow(index.time, first, len(packs), complete=False, verified=False)
             rows = cache_rows.batches(prefix, first, index.packs)
@@ -107,6 +107,7 @@ class IndexCache:
                     txn.put(name, row._replace(complete=following is None).encode(), db=self._files)
                     txn.cursor(self._chunks).putmulti(batch)
                 packs, batch = [], following
+        return row.numbers
 
     def drop_index(self, names: Collection[bytes]) -> None:
         """Remove all rows of these index files."""
@@ -128,14 +129,32 @@ class IndexCache:
 
     # -- packs and chunks
 
-    def known(self, domain: str, ids: Sequence[bytes]) -> list[bool]:
-        """Tell for each id whether an index file of the domain names it."""
+    def next_pack(self) -> int:
+        """Return the number that the next pack will get; no index file is half added below it."""
+        with self._file.writing():
+            rows, _ = self._file_rows()
+            self._remove([name for name, row in rows.items() if not row.complete], ())
+            with self._begin() as txn:
+                return int.from_bytes(txn.get(b"next pack", b"\1", db=self._counters), "big")
+
+    def known(
+        self, domain: str, ids: Sequence[bytes], below: int = cache_rows.NO_PACK, own: Collection[int] = ()
+    ) -> list[bool]:
+        """Tell for each id whether a pack with a number `below` that, or one of `own`, holds it."""
         with self._file.guard(), self._begin() as txn:
             prefix = self._prefix(txn, domain)
             if prefix is None:
                 return [False] * len(ids)
-            seek = txn.cursor(self._chunks).set_key  # the fastest of py-lmdb's ways to ask
-            return [seek(prefix + id_) for id_ in ids]
+            cursor = txn.cursor(self._chunks)
+            seek = cursor.set_key  # the fastest of py-lmdb's ways to ask
+
+            def trusted() -> bool:
+                while (pack := cache_rows.pack_of(cursor.value())) >= below and pack not in own:
+                    if not cursor.next_dup():
+                        return False
+                return True
+
+            return [seek(prefix + id_) and trusted() for id_ in ids]
 
     def locate(self, domain: str, ids: Sequence[bytes]) -> list[list[Location]]:
         """Return for each id its copies in the domain, the oldest first by (index file's time, its name)."""
@@ -146,15 +165,24 @@ class IndexCache:
                 return [[] for _ in ids]
             cursor = txn.cursor(self._chunks)
             for id_ in ids:
-                places: list[Location] = []
-                more = cursor.set_key(prefix + id_)
-                while more:
-                    places.append(cache_rows.location(cursor.value()))
-                    more = cursor.next_dup()
-                if len(places) > 1:
+                if not cursor.set_key(prefix + id_):
+                    found.append([])
+                elif cursor.count() == 1:
+                    found.append([cache_rows.location(cursor.value())])
+                else:
+                    places = [cache_rows.location(value) for value in cursor.iternext_dup()]
                     places.sort(key=lambda place: self._order(txn, place.pack))
-                found.append(places)
+                    found.append(places)
         return found
+
+    def some_pack(self, domain: str, ids: Sequence[bytes]) -> list[int]:
+        """Return for each id the number (from 1) of a pack that has it, 0 if none has: cheaper than `locate`."""
+        with self._file.guard(), self._begin() as txn:
+            prefix = self._prefix(txn, domain)
+            if prefix is None:
+                return [0] * len(ids)
+            cursor = txn.cursor(self._chunks)
+            return [cache_rows.pack_of(cursor.value()) if cursor.set_key(prefix + id_) else 0 for id_ in ids]
 
     def pack(self, number: int) -> CachedPack:
         """Return the pack of that number, which came from `locate` or `packs_of`."""
@@ -179,10 +207,21 @@ class IndexCache:
     def mark_lost(self, numbers: Collection[int]) -> None:
         """Remove packs that are not in the back end, so that their chunks are neither known nor located.
 
-        Their index files stay; drop and add one to believe it again.
+        Their index files stay, as ones `with_lost_packs`; drop and add one to believe it again.
         """
+        lost = set(numbers)
         with self._file.writing():
-            self._remove((), numbers)
+            rows, _ = self._file_rows()
+            with self._begin(write=True) as txn:
+                for name, row in rows.items():
+                    if not lost.isdisjoint(row.numbers):
+                        txn.put(name, row._replace(lost=True).encode(), db=self._files)
+            self._remove((), lost)
+
+    def with_lost_packs(self) -> set[bytes]:
+        """Return the index files of which `mark_lost` removed packs."""
+        with self._file.guard():
+            return {name for name, row in self._file_rows()[0].items() if row.lost}
 
     # -- snapshots
 

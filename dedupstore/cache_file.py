@@ -177,10 +177,9 @@ class CacheFile:
         _allocate(self.path / LOCKS, LOCKS_SIZE)
         environment = _open(self.path, max_dbs=len(self._flags), max_readers=READERS)
         try:
-            status = (self.path / DATA).stat()
-            page = environment.stat()["psize"]
-            # a page beyond the file's end would end the process by SIGBUS
-            if page < 512 or status.st_size < (environment.info()["last_pgno"] + 1) * page:
+            page, pages = environment.stat()["psize"], environment.info()["last_pgno"] + 1
+            status = (self.path / DATA).stat()  # after `info`: other processes let the file grow
+            if page < 512 or status.st_size < page * pages:  # reading on would end in a SIGBUS
                 raise _Doubt("it is cut short")
             environment.reader_check()
             self.tables = self._open_tables(environment)

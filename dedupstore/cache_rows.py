@@ -21,10 +21,11 @@ import msgspec
 from dedupstore import layout, records
 from dedupstore.errors import DamageError
 
-SCHEMA = 1  # to be raised whenever a row changes its meaning
+NO_PACK = 1 << 32  # above every pack's number
+SCHEMA = 2  # to be raised whenever a row changes its meaning
 TABLES: dict[str, dict[str, bool]] = {
     "files": {},  # index file name -> FileRow
-    "packs": {},  # number -> order, CachedPack
+    "packs": {},  # number (from 1) -> order, CachedPack
     "chunks": {"dupsort": True, "dupfixed": True},  # domain's number, id -> locations
     "domains": {},  # SHA-256 of a domain -> its number, which never changes
     "counters": {},  # "next pack" -> number
@@ -39,7 +40,7 @@ LOCATION_SIZE = 12
 BATCH_ROWS = 4096  # in one transaction, which holds a page of 4 KiB for nearly each of them in memory
 SORT_ROWS = 1 << 16
 
-_FILE = struct.Struct(">QIIBB")
+_FILE = struct.Struct(">QIIBBB")
 _ORDER = struct.Struct(">Q32s")
 ORDER_SIZE = _ORDER.size
 
@@ -47,7 +48,7 @@ Row = tuple[bytes, bytes]
 
 
 class Location(NamedTuple):
-    """Where a chunk lies: the pack's number in the cache, the block's position in the pack (from 0), the
+    """Where a chunk lies: the pack's number in the cache (from 1), the block's position in the pack (from 0), the
     chunk's offset in the unpacked block and its length, in bytes.
     """
 
@@ -81,7 +82,7 @@ class CachedPack(msgspec.Struct, array_like=True, frozen=True):
 class FileRow(NamedTuple):
     """An index file: its time, its packs' numbers (`first` and so many more), and what is known of it.
 
-    `complete`: all its rows are there.  `verified`: its packs were seen in the back end.
+    `complete`: all its rows are there.  `verified`: its packs were looked for in the back end; `lost`: some were not.
     """
 
     time: int
@@ -89,6 +90,7 @@ class FileRow(NamedTuple):
     packs: int
     complete: bool
     verified: bool
+    lost: bool = False
 
     def encode(self) -> bytes:
         """Return the row's value."""
@@ -97,8 +99,8 @@ class FileRow(NamedTuple):
     @classmethod
     def decode(cls, value: bytes) -> "FileRow":
         """Read a row's value; raises `struct.error`."""
-        time, first, packs, complete, verified = _FILE.unpack(value)
-        return cls(time, first, packs, bool(complete), bool(verified))
+        time, first, packs, complete, verified, lost = _FILE.unpack(value)
+        return cls(time, first, packs, bool(complete), bool(verified), bool(lost))
 
     @property
     def numbers(self) -> range:

@@ -65,7 +65,13 @@ def open_padded(
 
 
 def open_record(access: Access, kind: Kind, name: str, data: bytes, record: type[T]) -> tuple[bytes, T]:
-    """Check a file by all that can be known of it alone, and return its signer and its record.
+    """Check a file by all that can be known of it alone, and return its signer and its record."""
+    signer, payload = open_payload(access, kind, name, data)
+    return signer, records.decode(payload, record, name)
+
+
+def open_payload(access: Access, kind: Kind, name: str, data: bytes) -> tuple[bytes, bytes]:
+    """Check a file's encryption and signature, and return its signer and what was signed.
 
     A file that is called by the hash of its bytes must have that hash.
     """
@@ -90,4 +96,4 @@ def open_record(access: Access, kind: Kind, name: str, data: bytes, record: type
         raise DamageError(f"{name} does not bear the signature of its signer")
     if member.role not in _MAY_SIGN[kind]:
         raise DamageError(f"{name} is signed by {member.name}, a {member.role}, who may not make such a file")
-    return signer, records.decode(payload, record, name)
+    return signer, payload

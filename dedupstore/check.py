@@ -4,6 +4,7 @@ Invariant: nothing is changed in the repository, and the local cache is not beli
 is read again, every pack is listed, every recipe is walked.  With `read_data` every byte of every pack is read.
 """
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from dedupstore import blocks, catalogue, layout, packs, recipes, records
+from dedupstore.cache import CachedPack
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.reader import StreamReader
@@ -50,6 +52,7 @@ class Checker:
         self._repository = repository
         self._report = report
         self._result = CheckResult()
+        self._lost: list[int] = []
 
     def run(self, *, read_data: bool) -> CheckResult:
         """Check, and return what was found."""
@@ -92,21 +95,21 @@ class Checker:
         repository, result = self._repository, self._result
         cache = repository.cache
         folders = [f"{kind.folder}/{n:02x}" for kind in (Kind.DATA, Kind.TREE) for n in range(256)]
+        names = (
+            cache.index_files()
+        )  # before packs are listed: other processes of this host add to it meanwhile
         sizes = repository.pack_sizes(folders)
         lost: list[int] = []
-        indexed: set[str] = set()
+        seen: set[str] = set()
         may_read = bool(repository.access.sealing_private)
         if read_data and not may_read:
             result.warnings.append(
                 "without an admin's key, data packs were checked against their SHA-256 only, not opened"
             )
-        for number, pack in cache.packs_of(cache.index_files()):
+        for number, pack in cache.packs_of(names):
             kind = Kind(pack.kind.encode())
             name = layout.content_file(kind, pack.name)
-            if name in indexed:
-                continue
-            indexed.add(name)
-            self._report("packs", len(indexed), len(sizes))
+            self._report("packs", len(seen), len(sizes))
             if sizes.get(name) != pack.size:
                 size = sizes.get(name)
                 result.damaged.append(
@@ -115,23 +118,26 @@ class Checker:
                     else f"{name} has {size} bytes where {pack.size} are expected"
                 )
                 lost.append(number)
+                seen.add(name)
                 continue
-            result.files += 1
-            result.bytes += pack.size
-            if read_data:
+            if name not in seen:
+                result.files += 1
+                result.bytes += pack.size
+            if read_data:  # every entry that names the pack must say what the pack's own table says
                 try:
-                    self._read_pack(kind, pack.name, open_blocks=may_read or kind is Kind.TREE)
+                    self._read_pack(pack, open_blocks=name not in seen and (may_read or kind is Kind.TREE))
                 except (DamageError, NotFoundError) as error:
                     result.damaged.append(str(error))
-        if lost:
-            cache.mark_lost(lost)
-        if spare := len(sizes.keys() - indexed):
+            seen.add(name)
+        self._lost = lost
+        if spare := len(sizes.keys() - seen):
             result.warnings.append(
                 f"{spare} packs are in no index file: a run was stopped before it indexed them"
             )
 
-    def _read_pack(self, kind: Kind, digest: bytes, *, open_blocks: bool) -> None:
+    def _read_pack(self, claimed: CachedPack, *, open_blocks: bool) -> None:
         access = self._repository.access
+        kind, digest = Kind(claimed.kind.encode()), claimed.name
         name = layout.content_file(kind, digest)
         data = memoryview(self._repository.backend.read(name))
         if layout.sha256(data) != digest:
@@ -139,6 +145,10 @@ class Checker:
         entry = packs.read_table(
             access, kind, digest, len(data), lambda at, length: bytes(data[at : at + length])
         )
+        if entry.keys != claimed.keys or entry.blocks != [
+            (block.key, block.number, block.stored, block.chunks) for block in claimed.blocks
+        ]:
+            raise DamageError(f"{name} is not described rightly by an index file that names it")
         if open_blocks:
             key = recipes.node_key(access.id_key) if kind is Kind.TREE else access.id_key
             for id_, chunk in self._chunks(kind, entry, data, name):
@@ -172,7 +182,7 @@ class Checker:
         with repository.cache.seen_scope() as seen:
             for number, snapshot in enumerate(snapshots):
                 self._report("backups", number, len(snapshots))
-                reader = StreamReader(repository, snapshot.domain)
+                reader = StreamReader(repository, snapshot.domain, self._lost)
                 fresh = partial(_first_visit, seen.add, snapshot.domain)
                 result.snapshots += 1
                 for stream in repository.streams(snapshot):
@@ -186,7 +196,7 @@ class Checker:
                             f"cannot be restored whole: {error.message}"
                         )
 
-    def _walk(self, reader: StreamReader, root: Root, fresh: Callable[[bytes], bool]) -> None:
+    def _walk(self, reader: StreamReader, root: Root, fresh: Callable[[int, bytes, int], bool]) -> None:
         if root.size:
             self._below(reader, root.depth, [(root.id, root.size if root.depth == 0 else 0)], fresh)
 
@@ -195,19 +205,19 @@ class Checker:
         reader: StreamReader,
         depth: int,
         entries: list[tuple[bytes, int]],
-        fresh: Callable[[bytes], bool],
+        fresh: Callable[[int, bytes, int], bool],
     ) -> None:
         """Visit what was not visited before: equal parts of many backups cost one visit."""
         if depth == 0:
-            reader.require([entry for entry in entries if fresh(entry[0])])
+            reader.require([entry for entry in entries if fresh(depth, *entry)])
             return
-        unseen = [entry for entry in entries if fresh(entry[0])]
+        unseen = [entry for entry in entries if fresh(depth, *entry)]
         for start in range(0, len(unseen), BATCH):
             part = unseen[start : start + BATCH]
             for node in reader.nodes([id_ for id_, _ in part], [n * recipes.ENTRY_SIZE for _, n in part]):
                 self._below(reader, depth - 1, recipes.parse_node(node), fresh)
 
 
-def _first_visit(add: Callable[[bytes], bool], domain: str, id_: bytes) -> bool:
-    """Tell whether this chunk or node was not visited before in this domain."""
-    return add(id_ + domain.encode())
+def _first_visit(add: Callable[[bytes], bool], domain: str, depth: int, id_: bytes, number: int) -> bool:
+    """Tell whether this chunk or node, so described, was not visited before in this domain."""
+    return add(struct.pack("<BI", depth, number) + id_ + layout.sha256(domain.encode())[:16])

@@ -19,7 +19,8 @@ from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.layout import Header, Kind
 from dedupstore.records import BlockEntry, IndexedPack, PackKey
 
-_TRAILER = struct.Struct("<IIQ")
+_TRAILER = struct.Struct("<II")  # bytes of the keys, and of the table
+_TABLE_STEP = 4 << 10
 
 
 class SealedPack(NamedTuple):
@@ -95,14 +96,15 @@ class PackBuilder:
                 lengths=bytes(self._lengths),
             )
         )
-        before = len(self._data) + len(keys) + _TRAILER.size
-        plain = 4 + len(table)
-        sealed_size = plain + layout.padding(before + plain + sealing.TAG_SIZE) + sealing.TAG_SIZE
-        trailer = _TRAILER.pack(len(keys), sealed_size, len(self._data) - layout.HEADER_SIZE)
-        associated = self._header.pack() + keys + trailer
-        sealed = catalogue.seal_padded(self._access, self._header, table, associated, before)
-        for part in (keys, sealed, trailer):
-            self._append(part)
+        plain = struct.pack("<I", len(table)) + table
+        plain += bytes(-(len(plain) + sealing.TAG_SIZE) % _TABLE_STEP)
+        trailer = _TRAILER.pack(len(keys), len(plain) + sealing.TAG_SIZE)
+        cipher = sealing.file_cipher(self._access.catalogue_keys[self._header.epoch], self._header)
+        sealed = sealing.encrypt_once(cipher, plain, self._header.pack() + keys + trailer)
+        footer = keys + sealed + trailer
+        # where the blocks end is nobody's business: random bytes cannot be told from them
+        self._append(secrets.token_bytes(layout.padding(len(self._data) + len(footer))))
+        self._append(footer)
         entry = IndexedPack(
             name=self._hash.digest(),
             kind=self._header.kind.value.decode(),
@@ -127,6 +129,8 @@ def open_key(access: Access, kind: Kind, key: PackKey) -> BlockKey:
     key_id, epoch, sealed = key
     if kind is Kind.DATA:
         private = access.sealing_private.get(epoch)
+        if private is None and access.sealing_private:
+            raise DamageError(f"the data key {key_id.hex()} is of epoch {epoch}, which there is none of")
         if private is None:
             raise KeyAccessError(
                 "your key may write backups and list them, but not read their contents",
@@ -150,22 +154,22 @@ def read_table(
         raise DamageError(f"{name} has {size} bytes, which no pack has")
     header = layout.parse_header(read(0, layout.HEADER_SIZE), kind, access.repository, name)
     trailer = read(size - _TRAILER.size, _TRAILER.size)
-    keys_size, table_size, blocks_size = _TRAILER.unpack(trailer)
-    keys_at = layout.HEADER_SIZE + blocks_size
-    if keys_at + keys_size + table_size + _TRAILER.size != size:
+    keys_size, table_size = _TRAILER.unpack(trailer)
+    keys_at = size - _TRAILER.size - table_size - keys_size
+    if keys_at < layout.HEADER_SIZE:
         raise DamageError(f"{name} has a trailer that contradicts its size")
     footer = read(keys_at, keys_size + table_size)
     keys, sealed = footer[:keys_size], memoryview(footer)[keys_size:]
     plain = catalogue.open_padded(access, header, sealed, header.pack() + keys + trailer, name)
     table = records.decode(plain, records.PackTable, name)
-    if sum(block[2] for block in table.blocks) != blocks_size:
+    if layout.HEADER_SIZE + sum(block[2] for block in table.blocks) > keys_at:
         raise DamageError(f"{name} has a table that contradicts its size")
     try:
         return IndexedPack(
             name=digest,
             kind=kind.value.decode(),
             size=size,
-            keys=records.decode(keys, list[PackKey], name),
+            keys=records.decode(keys, records.PackKeys, name),
             blocks=table.blocks,
             ids=table.ids,
             lengths=table.lengths,

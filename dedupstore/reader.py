@@ -24,6 +24,7 @@ from dedupstore.layout import Kind
 from dedupstore.records import PackKey, Root, Stream
 from dedupstore.repository import Repository
 
+READ_STEP = 64 << 10
 STEP_BYTES = 4 << 20
 STEP_BLOCKS = 8
 CACHE_BLOCKS = 24
@@ -52,6 +53,7 @@ class ChunkReader:
         self._key = key  # of the chunks' ids
         self._lock = Lock()
         self._packs: OrderedDict[int, CachedPack] = OrderedDict()
+        self._right_kind: dict[int, bool] = {}
         self._keys: OrderedDict[PackKey, BlockKey] = (
             OrderedDict()
         )  # whole: a key id alone could be another writer's
@@ -63,6 +65,13 @@ class ChunkReader:
             if number not in self._packs:
                 _remember(self._packs, number, self._cache.pack(number), 1024)
             return self._packs[number]
+
+    def has(self, number: int) -> bool:
+        """Tell whether the pack is of this reader's kind."""
+        right = self._right_kind.get(number)
+        if right is None:
+            right = self._right_kind[number] = self.pack(number).kind == self._kind.value.decode()
+        return right
 
     def read(self, wanted: Sequence[Wanted]) -> list[memoryview]:
         """Return the chunks' bytes, in order; raises `DamageError` for one that cannot be had."""
@@ -96,15 +105,18 @@ class ChunkReader:
 
     def _fetch(self, run: list[tuple[int, int]], held: dict[tuple[int, int], bytes]) -> None:
         pack = self.pack(run[0][0])
-        first, last = pack.blocks[run[0][1]], pack.blocks[run[-1][1]]
+        last = pack.blocks[run[-1][1]]
+        # in fixed steps, so that the storage does not see how long blocks are
+        begin = pack.blocks[run[0][1]].at // READ_STEP * READ_STEP
+        end = min(-(-(last.at + last.stored) // READ_STEP) * READ_STEP, pack.size)
         try:
-            data = self._backend.read(_file(pack), first.at, last.at + last.stored - first.at)
+            data = self._backend.read(_file(pack), begin, end - begin)
         except (NotFoundError, DamageError):
             return
         view = memoryview(data)
         for place in run:
             block = pack.blocks[place[1]]
-            start = block.at - first.at
+            start = block.at - begin
             try:
                 held[place] = self._open(pack, place[1], view[start : start + block.stored])
             except DamageError:
@@ -144,13 +156,14 @@ class ChunkReader:
 
 
 class StreamReader:
-    """Reads streams of snapshots of one domain."""
+    """Reads streams of snapshots of one domain.  Packs whose numbers are in `missing` are not looked into."""
 
-    def __init__(self, repository: Repository, domain: str) -> None:
+    def __init__(self, repository: Repository, domain: str, missing: Iterable[int] = ()) -> None:
         access = repository.access
         self._repository = repository
         self._cache = repository.cache
         self._domain = domain
+        self._missing = set(missing)
         self._threads = max(2, os.cpu_count() or 1)
         node_key = recipes.node_key(access.id_key)
         self._nodes = ChunkReader(repository.backend, access, self._cache, Kind.TREE, node_key)
@@ -163,20 +176,21 @@ class StreamReader:
                 "your key may write backups and list them, but not read their contents",
                 "use an admin's key, on a machine that has it",
             )
+        roots = (stream.layout, stream.skeleton, stream.content)
         needed: set[int] = set()
-        for root in (stream.layout, stream.skeleton, stream.content):
-            for wanted in self.wanted(root):
-                needed.update(place.pack for chunk in wanted for place in chunk.places[:1])
-        files = {_file(self._data.pack(number)): self._data.pack(number).size for number in needed}
-        sizes = self._repository.pack_sizes({name.rsplit("/", 1)[0] for name in files})
-        lost = [
-            number
-            for number in needed
-            if sizes.get(_file(self._data.pack(number))) != self._data.pack(number).size
-        ]
-        if lost:  # look for other copies of their chunks
-            self._cache.mark_lost(lost)
-            for root in (stream.layout, stream.skeleton, stream.content):
+        for root in roots:
+            for batch in self._batches(root):
+                numbers = self._cache.some_pack(self._domain, [id_ for id_, _ in batch])
+                for (id_, _), number in zip(batch, numbers, strict=True):
+                    if not number:
+                        raise self._nowhere(id_)
+                    needed.add(number)
+        packs = {number: self._data.pack(number) for number in needed}
+        sizes = self._repository.pack_sizes({_file(pack).rsplit("/", 1)[0] for pack in packs.values()})
+        lost = {number for number, pack in packs.items() if sizes.get(_file(pack)) != pack.size}
+        if lost:  # are there other copies of their chunks?
+            self._missing |= lost
+            for root in roots:
                 for _ in self.wanted(root):
                     pass
 
@@ -197,14 +211,18 @@ class StreamReader:
 
     def wanted(self, root: Root) -> Iterator[list[Wanted]]:
         """Yield the chunks of a sequence with their places; raises `DamageError` for one that has none."""
+        for batch in self._batches(root):
+            yield self._locate(batch, self._data)
+
+    def _batches(self, root: Root) -> Iterator[list[tuple[bytes, int]]]:
         pending: list[tuple[bytes, int]] = []
         for leaves in recipes.chunks(root, self.nodes):
             pending += leaves
             if len(pending) >= LOOKUP_BATCH:
-                yield self._locate(pending, self._data)
+                yield pending
                 pending = []
         if pending:
-            yield self._locate(pending, self._data)
+            yield pending
 
     def nodes(self, ids: Sequence[bytes], sizes: Sequence[int]) -> Iterator[bytes]:
         """Yield list nodes, verified, in order; a size of 0 is one that is not known beforehand."""
@@ -219,22 +237,27 @@ class StreamReader:
 
     def _locate(self, chunks: list[tuple[bytes, int]], reader: ChunkReader) -> list[Wanted]:
         """Find the places of chunks; a length of 0 is one that is not known beforehand."""
-        kind = "T" if reader is self._nodes else "D"
         found = []
         places = self._cache.locate(self._domain, [id_ for id_, _ in chunks])
+        missing = self._missing
         for (id_, length), all_places in zip(chunks, places, strict=True):
             right = [
                 place
                 for place in all_places
-                if (place.length == length or not length) and reader.pack(place.pack).kind == kind
+                if (place.length == length or not length)
+                and place.pack not in missing
+                and reader.has(place.pack)
             ]
             if not right:
-                raise DamageError(
-                    f"the chunk {id_.hex()} is in no index file of the domain {self._domain}",
-                    "an index file or pack is missing: run `dedup check`",
-                )
+                raise self._nowhere(id_)
             found.append(Wanted(id_, right[0].length, right))
         return found
+
+    def _nowhere(self, id_: bytes) -> DamageError:
+        return DamageError(
+            f"the chunk {id_.hex()} is in no index file of the domain {self._domain}, or its pack is missing",
+            "see what is missing: dedup check",
+        )
 
     def _sequence(self, root: Root, pool: ThreadPoolExecutor) -> Iterator[memoryview]:
         futures: deque[Future[list[memoryview]]] = deque()

@@ -118,4 +118,7 @@ def parse_node(node: bytes) -> list[tuple[bytes, int]]:
     count, rest = divmod(len(node), ENTRY_SIZE)
     if rest or not 1 <= count <= layout.MAX_NODE_ENTRIES:
         raise DamageError(f"a list node has {len(node)} bytes, which is no number of entries")
-    return list(struct.iter_unpack("<32sI", node))
+    entries: list[tuple[bytes, int]] = list(struct.iter_unpack("<32sI", node))
+    if not all(number for _, number in entries):
+        raise DamageError("a list node has an entry of length 0")
+    return entries

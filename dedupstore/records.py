@@ -11,15 +11,18 @@ import msgspec
 from msgspec import Meta
 
 from dedupstore import layout
-from dedupstore.errors import DamageError
+from dedupstore.errors import DamageError, DedupError
 
 Bin16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bin32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-StoredName = Annotated[str, Meta(max_length=layout.MAX_STREAM_NAME)]
+
+Text = Annotated[str, Meta(max_length=layout.MAX_STREAM_NAME)]
 
 PackKey = tuple[Bin16, Count, bytes]  # key id, epoch, sealed
+PackKeys = Annotated[list[PackKey], Meta(max_length=layout.MAX_PACK_KEYS)]
 BlockEntry = tuple[Count, Count, Count, Count]  # key, number, stored bytes, chunks
+Blocks = Annotated[list[BlockEntry], Meta(max_length=layout.MAX_PACK_BLOCKS)]
 
 T = TypeVar("T")
 
@@ -27,8 +30,8 @@ T = TypeVar("T")
 class PackTable(msgspec.Struct, frozen=True):
     """The chunks of a pack, block by block, in file order; `ids` and `lengths` are columns."""
 
-    domain: str
-    blocks: list[BlockEntry]
+    domain: Text
+    blocks: Blocks
     ids: bytes
     lengths: bytes
 
@@ -45,8 +48,8 @@ class IndexedPack(msgspec.Struct, frozen=True):
     name: Bin32
     kind: str
     size: Annotated[int, Meta(ge=0, le=layout.MAX_FILE)]
-    keys: Annotated[list[PackKey], Meta(max_length=layout.MAX_PACK_KEYS)]
-    blocks: list[BlockEntry]
+    keys: PackKeys
+    blocks: Blocks
     ids: bytes
     lengths: bytes
 
@@ -55,6 +58,8 @@ class IndexedPack(msgspec.Struct, frozen=True):
         chunks = sum(block[3] for block in self.blocks)
         if len(self.ids) != 32 * chunks or len(self.lengths) != 4 * chunks:
             raise ValueError("the table's columns differ in length")
+        if chunks > layout.MAX_PACK_CHUNKS:
+            raise ValueError("more chunks than a pack has")
         if self.kind not in ("D", "T"):
             raise ValueError("neither a data nor a tree pack")
         if any(block[0] >= len(self.keys) for block in self.blocks):
@@ -67,9 +72,9 @@ class Index(msgspec.Struct, frozen=True):
     """An index file's payload."""
 
     run: Bin16
-    domain: str
+    domain: Text
     time: Count
-    packs: list[IndexedPack]
+    packs: Annotated[list[IndexedPack], Meta(max_length=layout.MAX_INDEX_PACKS)]
 
 
 class Root(msgspec.Struct, array_like=True, frozen=True):
@@ -92,8 +97,8 @@ class Root(msgspec.Struct, array_like=True, frozen=True):
 class Stream(msgspec.Struct, frozen=True):
     """One stored stream; sizes in bytes, times in Unix seconds."""
 
-    name: StoredName
-    kind: str
+    name: Text
+    kind: Text
     size: Count
     time: Count
     stored: Count
@@ -104,7 +109,11 @@ class Stream(msgspec.Struct, frozen=True):
     facts: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Refuse sizes that do not add up."""
+        """Refuse sizes that do not add up, and names that no writer may give."""
+        try:
+            layout.check_stream_name(self.name)
+        except DedupError as error:
+            raise ValueError(error.message) from None
         if self.size != self.content.size + self.skeleton.size:
             raise ValueError("the stream's size is not that of its parts")
 
@@ -113,17 +122,27 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The payload of a snapshot, and of a checkpoint (sequence 0)."""
 
     run: Bin16
-    domain: str
+    domain: Text
     sequence: Count
-    heads: dict[Bin32, tuple[Count, Bin32]]
-    time: Count
-    utc_offset: Annotated[int, Meta(ge=-86400, le=86400)]
+    heads: Annotated[dict[Bin32, tuple[Count, Bin32]], Meta(max_length=layout.MAX_HEADS)]
+    time: Annotated[int, Meta(ge=0, le=layout.MAX_TIME)]
+    utc_offset: Annotated[int, Meta(ge=-86399, le=86399)]
     started: Count
     finished: Count
-    host: str
-    program: str
+    host: Text
+    program: Text
     roster: tuple[Count, Bin32]
-    streams: list[Stream]
+    streams: Annotated[list[Stream], Meta(max_length=layout.MAX_STREAMS)]
+
+    def __post_init__(self) -> None:
+        """Refuse two streams of one name, and sums that no repository holds."""
+        if len({stream.name for stream in self.streams}) != len(self.streams):
+            raise ValueError("two streams have one name")
+        if any(
+            sum(getattr(stream, column) for stream in self.streams) >= 2**63
+            for column in ("size", "stored", "new")
+        ):
+            raise ValueError("the sizes of the streams are beyond all bounds")
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -131,8 +150,8 @@ class Run(msgspec.Struct, frozen=True):
 
     run: Bin16
     started: Count
-    host: str
-    parents: list[Bin32]
+    host: Text
+    parents: Annotated[list[Bin32], Meta(max_length=layout.MAX_HEADS)]
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -163,5 +182,5 @@ def decode(data: bytes | memoryview, kind: type[T], name: str) -> T:
     """
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DamageError(f"{name} is not well-formed: {error}") from None

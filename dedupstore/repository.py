@@ -14,7 +14,7 @@ this host saw before and is gone, or forked, is told (`alarms`) and stops runs t
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dedupstore.session import RunDetails, Session
 
 FETCH_THREADS = 8
+Head = heads.Head
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -141,13 +142,15 @@ class Repository:
 
     def refresh_snapshots(self) -> None:
         """Read the snapshots that are new, drop those that are gone, and compare with what was seen before."""
+        # what is compared with a listing is read before it: other processes of this host add to both meanwhile
+        kept, cached = heads.load(self.state), self.cache.snapshot_names()
         # `runs` is listed first: a run that ends in between is merely not seen yet
         done: dict[bytes, list[str]] = {}
         for entry in self.backend.list("runs"):
             if (run := layout.run_done(entry.name)) is not None:
                 done.setdefault(run, []).append(entry.name)
         present = _named(entry.name for entry in self.backend.list("snapshots"))
-        if gone := self.cache.snapshot_names() - present:
+        if gone := cached - present:
             self.cache.drop_snapshots(gone)
         rows = [msgspec.msgpack.decode(row, type=SnapshotInfo) for _, row in self.cache.snapshot_headers()]
         infos = {info.name: info for info in rows}
@@ -165,17 +168,23 @@ class Repository:
             name: info if info.run in done else msgspec.structs.replace(info, done=False)
             for name, info in infos.items()
         }
-        self._compare_heads()
+        self._recall(kept, done)
+        self._compare_heads(kept)
 
     def refresh_index(self) -> None:
         """Read the index files that are new, and drop the rows of those that are gone."""
-        present = _named(entry.name for entry in self.backend.list("index"))
+        if lost := self.cache.with_lost_packs():  # they may be back
+            self.cache.drop_index(lost)
         cached = self.cache.index_files()
+        present = _named(entry.name for entry in self.backend.list("index"))
         if gone := cached - present:
             self.cache.drop_index(gone)
         for batch in self._fetch(sorted(present - cached), self._read_index, at_once=FETCH_THREADS):
             for name, index in batch:
-                self.cache.add_index(name, index)
+                try:
+                    self.cache.add_index(name, index)
+                except DamageError as error:
+                    self.damage.append(f"{layout.content_file(Kind.INDEX, name)}: {error}")
 
     def verify_recent_packs(self) -> None:
         """List and size the packs of index files not verified yet: a server may lose what it acknowledged."""
@@ -235,6 +244,7 @@ class Repository:
         """Hold this host's turn to publish a snapshot; sees what others have published meanwhile."""
         with self.state.lock("publish.lock"):
             self.refresh_snapshots()
+            self.refuse_if_rolled_back()
             yield
 
     def next_sequence(self) -> int:
@@ -265,7 +275,7 @@ class Repository:
         if self._rolled_back:
             raise TrustError(
                 self._rolled_back[0],
-                "nothing was written. Look with `dedup list` and `dedup check`; if an admin knows why, "
+                "nothing was listed. Look with `dedup list` and `dedup check`; if an admin knows why, "
                 "`dedup trust accept` takes the repository as it is now",
             )
 
@@ -292,9 +302,10 @@ class Repository:
 
         file = _snapshot_file(name)
         try:
-            signer, snapshot = catalogue.open_record(
-                self.access, Kind.SNAPSHOT, file, self.backend.read(file), Snapshot
+            signer, payload = catalogue.open_payload(
+                self.access, Kind.SNAPSHOT, file, self.backend.read(file)
             )
+            snapshot = records.decode(payload, Snapshot, file)
             if snapshot.domain != self.access.signers[signer].domain:
                 raise DamageError(f"{file} names a domain that is not its signer's")
         except (DamageError, NotFoundError) as error:
@@ -303,12 +314,13 @@ class Repository:
         info = _info(name, signer, snapshot, done=False)
         if info.run in done:
             info = self._confirm(info, done[info.run]) or info
-        return info, records.encode(snapshot)
+        return info, payload
 
     def _confirm(self, info: SnapshotInfo, files: list[str]) -> SnapshotInfo | None:
-        """Return the snapshot as one that counts, if one of these done records of its run says so."""
+        """Return the snapshot as one that counts, if a done record of its run says so, and none withdraws it."""
         from dedupstore import catalogue
 
+        named = set()
         for file in files:
             try:
                 signer, done = catalogue.open_record(
@@ -317,9 +329,9 @@ class Repository:
             except (DamageError, NotFoundError) as error:
                 self.damage.append(str(error))
                 continue
-            if (signer, done.run, done.snapshot) == (info.signer, info.run, info.name):
-                return msgspec.structs.replace(info, done=True)
-        return None
+            if (signer, done.run) == (info.signer, info.run):
+                named.add(done.snapshot)
+        return msgspec.structs.replace(info, done=True) if info.name in named and b"" not in named else None
 
     def _read_index(self, name: bytes) -> tuple[bytes, Index] | None:
         from dedupstore import catalogue
@@ -330,32 +342,51 @@ class Repository:
                 self.access, Kind.INDEX, file, self.backend.read(file), Index
             )
             member = self.access.signers[signer]
-            if index.domain != member.domain and member.role == "writer":
+            domains = {other.domain for other in self.access.signers.values()}
+            free = member.role == "admin" and member.last_snapshot is None and index.domain in domains
+            if index.domain != member.domain and not free:
                 raise DamageError(f"{file} names a domain that is not its signer's")
         except (DamageError, NotFoundError) as error:
             self.damage.append(str(error))
             return None
         return name, index
 
-    def _compare_heads(self) -> None:
+    def _recall(self, kept: Mapping[bytes, Head], done: dict[bytes, list[str]]) -> None:
+        """Ask by name for snapshots that someone has seen but the listing lacks: what is there counts.
+
+        A busy folder's listing may miss one, and a storage that hides one must not do so by listings alone.
+        """
+        infos = self._all()
+        named = {name for _, name in kept.values()}
+        for info in infos.values():
+            named |= {
+                name
+                for signer, (_, name) in info.heads.items()
+                if info.done and signer in self.members.signers
+            }
+        for batch in self._fetch(sorted(named - infos.keys()), lambda name: self._read_snapshot(name, done)):
+            infos.update((info.name, info) for info, _ in batch)
+            self._keep(batch)
+
+    def _compare_heads(self, kept: Mapping[bytes, Head]) -> None:
         """Note what was seen before and is gone, and two snapshots where one may be; then keep the newest heads."""
         self.alarms = []
         self._rolled_back = []
         self._disown()
         counting = self.snapshots()
-        present = {info.name for info in counting}
-        for _, name in heads.load(self.state).values():
-            if name not in present and not self._appeared(name):
+        present = {info.name for info in counting} | self._disowned
+        for _, name in kept.values():
+            if name not in present:
                 self._rolled_back.append(_went_back(name, "this host"))
         self.alarms += self._rolled_back
         # what follows rests on what writers say, so one of them must not be able to stop the others with it
         taken: dict[tuple[bytes, int], SnapshotInfo] = {}
         for info in counting:
             witness = f"the backup of {info.host} numbered {info.sequence}"
-            for _, name in info.heads.values():
-                if name not in present and not self._appeared(name):
+            for signer, (_, name) in info.heads.items():
+                if name not in present and signer in self.members.signers:
                     self.alarms.append(_went_back(name, witness))
-            if info.roster > (self.members.serial, self.members.digest):
+            if info.roster[0] >= self.members.serial and info.roster != self.members.roster:
                 self.alarms.append(
                     f"{witness} was made under roster {info.roster[0]} ({info.roster[1].hex()[:16]}…), "
                     f"but the newest to be had is {self.members.serial} ({self.members.digest.hex()[:16]}…)"
@@ -371,7 +402,7 @@ class Repository:
     def _disown(self) -> None:
         """Of a former member, only the last snapshot that the roster names and its predecessors count."""
         infos = self._all()
-        self._disowned = set()
+        self._disowned = {info.name for info in infos.values() if info.signer not in self.members.signers}
         for signer, member in self.members.signers.items():
             if member.last_snapshot is None:
                 continue
@@ -381,16 +412,6 @@ class Repository:
                 kept.add(name)
                 name = info.heads.get(signer, (0, b""))[1]
             self._disowned |= {info.name for info in infos.values() if info.signer == signer} - kept
-
-    def _appeared(self, name: bytes) -> bool:
-        """Tell whether a snapshot that a listing lacked is there after all: listings of a busy folder may miss one."""
-        if name in self._all():
-            return False
-        try:
-            self.backend.size(_snapshot_file(name))
-        except NotFoundError:
-            return False
-        return _snapshot_file(name) not in "\n".join(self.damage)
 
 
 def _went_back(name: bytes, witness: str) -> str:

@@ -35,8 +35,8 @@ class KnownChunks:
                 found.append(position)
         return found
 
-    def indexed(self, ids: bytes) -> None:
-        """Forget ids (a column of 32 bytes each) that the cache now answers for."""
+    def forget(self, ids: bytes) -> None:
+        """Forget ids (a column of 32 bytes each): the cache answers for them now, or they were not stored."""
         self._fresh.difference_update(ids[at : at + 32] for at in range(0, len(ids), 32))
 
 
@@ -62,6 +62,12 @@ class BlockWriter:
         if self._data:
             self._packs.submit(self._kind, self._data, bytes(self._ids), bytes(self._lengths), self._account)
             self._clear()
+
+    def drop(self) -> bytes:
+        """Throw away what was not submitted, and return its ids."""
+        ids = bytes(self._ids)
+        self._clear()
+        return ids
 
     def _clear(self) -> None:
         self._data = bytearray()

@@ -67,7 +67,6 @@ class Session:
         self._started = int(time.time())
         self._streams: list[Stream] = []
         cache = repository.cache
-        self._known = KnownChunks(lambda ids: cache.known(access.domain, ids))
         repository.refresh_snapshots()
         repository.refuse_if_rolled_back()
         record = Run(
@@ -78,6 +77,10 @@ class Session:
         )
         repository.backend.create(layout.run_file(self._run), catalogue.seal_record(access, Kind.RUN, record))
         repository.refresh_index()
+        # what other processes add to the cache from here on was not seen in a listing by this run
+        trusted = cache.next_pack()
+        self._own: set[int] = set()
+        self._known = KnownChunks(lambda ids: cache.known(access.domain, ids, trusted, self._own))
         repository.verify_recent_packs()
         self._packs = PackWriter(repository.backend, access, self._run, level, self._indexed, pack_size)
 
@@ -109,13 +112,17 @@ class Session:
             raise StreamError(f"the stream {name} was stored already in this run")
         began = int(time.time())
         writer = _StreamWriter(self._access, self._known, self._packs)
-        size = writer.copy(source, splitter, progress)
-        if size == 0 and not allow_empty:
-            raise StreamError(
-                f"the stream {name} is empty, so nothing was stored",
-                "see why its source gave nothing; --allow-empty stores it as it is",
-            )
-        content, skeleton, plan = writer.finish()
+        try:
+            size = writer.copy(source, splitter, progress)
+            if size == 0 and not allow_empty:
+                raise StreamError(
+                    f"the stream {name} is empty, so nothing was stored",
+                    "see why its source gave nothing; --allow-empty stores it as it is",
+                )
+            content, skeleton, plan = writer.finish()
+        except BaseException:
+            writer.forget()
+            raise
         self._packs.settle()
         if progress is not None:
             progress(Progress(size, writer.account.new, writer.account.stored))
@@ -176,14 +183,14 @@ class Session:
             finished=int(time.time()),
             host=details.host,
             program=details.program,
-            roster=(members.serial, members.digest),
+            roster=members.roster,
             streams=self._streams,
         )
 
     def _indexed(self, name: bytes, index: Index) -> None:
-        self._repository.cache.add_index(name, index)
+        self._own.update(self._repository.cache.add_index(name, index))
         for pack in index.packs:
-            self._known.indexed(pack.ids)
+            self._known.forget(pack.ids)
 
 
 class _StreamWriter:
@@ -191,16 +198,19 @@ class _StreamWriter:
 
     def __init__(self, access: Access, known: KnownChunks, packs: PackWriter) -> None:
         self.account = Account()
+        self._known = known
         self._nodes = BlockWriter(packs, Kind.TREE, self.account)
+        self._writers = [self._nodes]
         store = NodeStore(known, self._nodes)
         key = recipes.node_key(access.id_key)
 
         def sequence(sizes: ChunkSizes) -> SequenceWriter:
+            self._writers.append(BlockWriter(packs, Kind.DATA, self.account))
             return SequenceWriter(
                 access.id_key,
                 Chunker(access.chunker_key, sizes),
                 known,
-                BlockWriter(packs, Kind.DATA, self.account),
+                self._writers[-1],
                 recipes.ListWriter(key, store),
             )
 
@@ -217,6 +227,11 @@ class _StreamWriter:
         size = held = 0  # held: bytes at the buffer's front that no chunk has taken yet
         while True:
             count = source.readinto(buffer[held:])
+            if count is None:
+                raise StreamError(
+                    "the source does not wait for data, so its end cannot be told",
+                    "give it as a file or a pipe that blocks",
+                )
             if count:
                 size += count
                 held += count
@@ -243,6 +258,11 @@ class _StreamWriter:
             self._layout.write(self._plan.add(part.content, part.length))
         if at != len(data):
             raise StreamError("the splitter did not account for every byte of the stream")
+
+    def forget(self) -> None:
+        """Give the stream up: its chunks that were not submitted are not this run's any more."""
+        for blocks in self._writers:
+            self._known.forget(blocks.drop())
 
     def finish(self) -> tuple[Root, Root, Root]:
         """End all sequences; return the roots of content, skeleton and layout."""

@@ -45,6 +45,7 @@ def main() -> None:
     """Make it, unless it is there."""
     if (GOLDEN / "repository").exists():
         sys.exit(f"{GOLDEN} is there; a golden repository is made once")
+    GOLDEN.mkdir(parents=True, exist_ok=True)
     expected: dict[str, dict[str, str]] = {}
     with GpgHome() as home, tempfile.TemporaryDirectory() as folder:
         alice, bob, wendy, walter = (home.make_key(name) for name in ("alice", "bob", "wendy", "walter"))

@@ -41,6 +41,9 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 MAX_FILE_SIZE = 64 << 20
 """Bytes in the largest file.  Files are handled in memory, so a reader must know what it may have to hold."""
 
+FILE_MODE = 0o400
+"""Files are never changed, so nobody may: a thief of the account cannot simply write over them."""
+
 TEMPORARY_FOLDER = "tmp"
 """Where unfinished files lie.  One flat folder, so that what crashed writers left is found by one listing."""
 

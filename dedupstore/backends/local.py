@@ -13,10 +13,11 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dedupstore.backends.contract import (
+    FILE_MODE,
     TEMPORARY_FOLDER,
     Buffer,
     Entry,
@@ -61,20 +62,22 @@ class LocalBackend:
         """See `contract.Backend`."""
         check_range(offset, length)
         path = self._root / check_name(name)
-        with explained("read", str(path)), path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
+        with explained("read", str(path)), _opened(path) as file:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise BackendError(f"{path} is not a file; move it away")
             if length is None:
-                length = length_to_end(str(path), size, offset)
-            if offset + length > size:
-                raise too_short(str(path), size, offset + length)
-            data = bytearray(length)
-            view = memoryview(data)
-            while view:
-                count = os.preadv(file.fileno(), [view], offset)
-                if count == 0:
-                    raise too_short(str(path), offset, offset + len(view))
-                view, offset = view[count:], offset + count
-        return bytes(data)
+                length = length_to_end(str(path), status.st_size, offset)
+            if offset + length > status.st_size:
+                raise too_short(str(path), status.st_size, offset + length)
+            pieces = []
+            while length:
+                piece = os.pread(file, length, offset)
+                if not piece:
+                    raise too_short(str(path), offset, offset + length)
+                pieces.append(piece)
+                offset, length = offset + len(piece), length - len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def create(self, name: str, data: Buffer) -> None:
         """See `contract.Backend`."""
@@ -109,10 +112,10 @@ class LocalBackend:
     def _write(self, temporary: Path, view: memoryview) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
-            file = os.open(temporary, flags, 0o600)
+            file = os.open(temporary, flags, FILE_MODE)
         except FileNotFoundError:
             self._make_folders(temporary.parent)
-            file = os.open(temporary, flags, 0o600)
+            file = os.open(temporary, flags, FILE_MODE)
         try:
             while view:
                 view = view[os.write(file, view) :]
@@ -160,5 +163,15 @@ def _sync_folder(folder: Path) -> None:
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a file for reading; what was put in its place (a link, a pipe) is neither followed nor waited for."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        yield file
     finally:
         os.close(file)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from paramiko import Message, SFTPAttributes
 from paramiko import sftp as wire
 
+from dedupstore.backends.contract import FILE_MODE
 from dedupstore.backends.sftp_requests import Reply, Requests
 from dedupstore.errors import BackendError, TransientError
 
@@ -71,7 +72,7 @@ class Session:
     def create(self, path: str) -> bytes:
         """A handle for writing a new file (mode 0600); it is an error if `path` exists."""
         flags = wire.SFTP_FLAG_WRITE | wire.SFTP_FLAG_CREATE | wire.SFTP_FLAG_EXCL
-        return _handle(self._ask(wire.CMD_OPEN, path, flags, _mode(0o600)))
+        return _handle(self._ask(wire.CMD_OPEN, path, flags, _mode(FILE_MODE)))
 
     def close_handle(self, handle: bytes) -> None:
         """Close it without waiting for the answer: nothing depends on it."""

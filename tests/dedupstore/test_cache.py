@@ -42,6 +42,11 @@ def chunk_ids(seed: object, count: int) -> list[bytes]:
     return [data[at : at + 32] for at in range(0, len(data), 32)]
 
 
+def known(cache: IndexCache, domain: str, ids: list[bytes]) -> list[bool]:
+    """Ask for ids wherever they are."""
+    return cache.known(domain, ids, 1 << 31, ())
+
+
 def pack_of(
     name: object, blocks: list[list[tuple[bytes, int]]], *, kind: str = "D", keys: int = 1
 ) -> IndexedPack:
@@ -96,10 +101,10 @@ def cache(folder: Path) -> Iterator[IndexCache]:
 
 def test_knows_the_chunks_that_were_added_and_no_others(cache: IndexCache) -> None:
     ids, others = chunk_ids("a", 5000), chunk_ids("b", 10)
-    assert cache.known("here", ids) == [False] * 5000
+    assert known(cache, "here", ids) == [False] * 5000
     cache.add_index(*simple("a", ids))
-    assert cache.known("here", others + ids) == [False] * 10 + [True] * 5000
-    assert cache.known("here", []) == []
+    assert known(cache, "here", others + ids) == [False] * 10 + [True] * 5000
+    assert known(cache, "here", []) == []
 
 
 def test_locates_each_chunk_by_pack_block_offset_and_length(cache: IndexCache) -> None:
@@ -117,6 +122,9 @@ def test_locates_each_chunk_by_pack_block_offset_and_length(cache: IndexCache) -
     assert Location(six.pack, 0, layout.MAX_CHUNK, layout.MAX_CHUNK - 1) == five
     assert Location(six.pack, 0, layout.MAX_BLOCK - 1, 1) == six
     assert none == []
+    assert [one.pack, six.pack, 0] == cache.some_pack("here", [ids[0], ids[5], bytes(32)])
+    assert 0 not in (one.pack, six.pack)
+    assert [0] == cache.some_pack("nowhere", ids[:1])
 
 
 def test_returns_packs_as_the_index_file_named_them(cache: IndexCache) -> None:
@@ -138,9 +146,9 @@ def test_domains_do_not_see_each_other(cache: IndexCache) -> None:
     ids = chunk_ids("a", 300)
     cache.add_index(*simple("ours", ids[:200], domain="ours"))
     cache.add_index(*simple("theirs", ids[100:], domain=""))
-    assert cache.known("ours", ids) == [True] * 200 + [False] * 100
-    assert cache.known("", ids) == [False] * 100 + [True] * 200
-    assert cache.known("nobody", ids) == [False] * 300
+    assert known(cache, "ours", ids) == [True] * 200 + [False] * 100
+    assert known(cache, "", ids) == [False] * 100 + [True] * 200
+    assert known(cache, "nobody", ids) == [False] * 300
     assert cache.locate("nobody", ids) == [[]] * 300
     (place,) = cache.locate("ours", [ids[150]])[0]
     assert digest("pack", "ours") == cache.pack(place.pack).name
@@ -173,7 +181,7 @@ def test_a_chunk_in_thousands_of_packs_is_found_and_removed(cache: IndexCache) -
     cache.drop_index({digest(1)})
     assert len(cache.locate("here", [id_])[0]) == BATCH_ROWS + 10
     cache.drop_index({digest(0)})
-    assert cache.known("here", [id_]) == [False]
+    assert known(cache, "here", [id_]) == [False]
 
 
 def test_adding_an_index_file_again_changes_nothing(cache: IndexCache) -> None:
@@ -200,7 +208,7 @@ def test_dropping_an_index_file_removes_its_rows_and_no_others(cache: IndexCache
     (number, _), *_ = cache.packs_of({digest("index", "gone")})
     cache.drop_index({digest("index", "gone"), digest("unknown")})
     assert cache.index_files() == {digest("index", "kept")}
-    assert cache.known("here", ids) == [False] * half + [True] * half
+    assert known(cache, "here", ids) == [False] * half + [True] * half
     assert {digest("pack", "kept")} == {
         cache.pack(place.pack).name for places in cache.locate("here", ids) for place in places
     }
@@ -214,7 +222,7 @@ def test_a_dropped_index_file_can_come_back(cache: IndexCache) -> None:
     cache.add_index(name, index)
     cache.drop_index({name})
     cache.add_index(name, index)
-    assert all(cache.known("here", ids))
+    assert all(known(cache, "here", ids))
     assert all(len(places) == 1 for places in cache.locate("here", ids))
 
 
@@ -225,10 +233,39 @@ def test_chunks_of_a_lost_pack_are_neither_known_nor_located(cache: IndexCache) 
     cache.add_index(digest(2), index_of(pack_of(3, [[(ids[1], 10)]]), time=2))
     lost = cache.locate("here", [ids[0]])[0][0].pack
     cache.mark_lost([lost])
-    assert cache.known("here", ids) == [False, True, True]
+    assert known(cache, "here", ids) == [False, True, True]
     assert [0, 1, 1] == [len(places) for places in cache.locate("here", ids)]
     assert [digest("pack", 2)] == [pack.name for _, pack in cache.packs_of({digest(1)})]
     assert cache.index_files() == {digest(1), digest(2)}
+
+
+def test_index_files_with_lost_packs_are_told(cache: IndexCache) -> None:
+    for seed in range(3):
+        cache.add_index(*simple(seed, chunk_ids(seed, 2)))
+    assert cache.with_lost_packs() == set()
+    cache.mark_lost([number for number, _ in cache.packs_of({digest("index", 1)})])
+    assert cache.with_lost_packs() == {digest("index", 1)}
+    cache.mark_verified({digest("index", 1)})
+    assert cache.with_lost_packs() == {digest("index", 1)}
+    cache.drop_index({digest("index", 1)})
+    cache.add_index(*simple(1, chunk_ids(1, 2)))
+    assert cache.with_lost_packs() == set()
+    assert known(cache, "here", chunk_ids(1, 2)) == [True, True]
+
+
+def test_knows_only_chunks_of_packs_below_a_number_or_of_given_ones(cache: IndexCache) -> None:
+    """A run relies on what was there before it began, and on its own packs."""
+    old, both, later = ids = chunk_ids("a", 3)
+    before = cache.add_index(*simple("before", [old, both], time=2))
+    below = cache.next_pack()
+    after = cache.add_index(*simple("after", [both, later], time=1))
+    assert before == cache.add_index(*simple("before", [old, both], time=2))
+    assert list(before) == [number for number, _ in cache.packs_of({digest("index", "before")})]
+    assert list(after) == [number for number, _ in cache.packs_of({digest("index", "after")})] == [below]
+    assert cache.known("here", ids, below, ()) == [True, True, False]
+    assert cache.known("here", ids, below, set(after)) == [True, True, True]
+    assert cache.known("here", ids, before[0], set(after)) == [False, True, True]
+    assert cache.known("here", ids, before[0], ()) == [False] * 3
 
 
 def test_index_files_are_unverified_until_marked(cache: IndexCache) -> None:
@@ -251,7 +288,7 @@ def test_refuses_an_index_file_with_impossible_lengths(cache: IndexCache, length
     with pytest.raises(DamageError, match=f"index/{digest(9).hex()} claims"):
         cache.add_index(digest(9), index_of(good, bad))
     assert cache.index_files() == set()
-    assert cache.known("here", ids) == [False] * len(ids)
+    assert known(cache, "here", ids) == [False] * len(ids)
 
 
 def test_keeps_snapshots_until_they_are_dropped(cache: IndexCache) -> None:
@@ -278,7 +315,7 @@ def test_a_scope_tells_what_was_seen_in_it(cache: IndexCache, folder: Path) -> N
             assert all(seen.add(id_ + b"domain") for id_ in ids)
             assert not any(seen.add(id_ + b"domain") for id_ in ids)
             assert seen.add(ids[0])
-            cache.known("here", ids[:1])
+            known(cache, "here", ids[:1])
         assert not list(folder.glob("seen*"))
 
 
@@ -300,7 +337,7 @@ def test_everything_is_there_when_it_is_opened_again(cache: IndexCache, folder: 
     again = IndexCache(folder, REPOSITORY)
     assert again.index_files() == {name}
     assert again.unverified() == set()
-    assert all(again.known("here", ids))
+    assert all(known(again, "here", ids))
     assert again.snapshot_payload(digest(2)) == b"payload"
     again.add_index(*simple("more", ids[:2], time=5))
     assert [2, 2, 1] == [len(places) for places in again.locate("here", ids[:3])]
@@ -521,7 +558,7 @@ def test_a_cache_that_is_at_odds_with_the_repository_can_be_thrown_away(
 ) -> None:
     cache.add_index(*simple("a", chunk_ids("a", 10)))
     cache.throw_away()
-    assert all(cache.known("here", chunk_ids("a", 10)))  # until it is opened again
+    assert all(known(cache, "here", chunk_ids("a", 10)))  # until it is opened again
     cache.close()
     assert index_files(folder) == set()
 
@@ -531,7 +568,7 @@ def test_who_has_a_cache_that_is_thrown_away_keeps_it(cache: IndexCache, folder:
     cache.add_index(name, index)
     assert (0, "new\n") == run("take for another repository", folder)
     cache.add_index(*simple("more", chunk_ids("more", 10)))
-    assert all(cache.known("here", ids + chunk_ids("more", 10)))
+    assert all(known(cache, "here", ids + chunk_ids("more", 10)))
 
 
 # -- threads
@@ -548,7 +585,7 @@ def test_one_thread_adds_while_another_looks_up(cache: IndexCache) -> None:
     thread.start()
     while thread.is_alive():
         for listed, known in [
-            (name in cache.index_files(), cache.known("here", ids[:500])) for name, _, ids in files
+            (name in cache.index_files(), known(cache, "here", ids[:500])) for name, _, ids in files
         ]:
             assert not listed or all(known)
     thread.join()
@@ -647,7 +684,7 @@ def add(folder: Path, *seeds: int) -> None:
     for seed in seeds:
         name, index, ids = numbered(seed)
         cache.add_index(name, index)
-        assert all(cache.known("here", ids))
+        assert all(known(cache, "here", ids))
         print("added", flush=True)
     cache.close()
 
@@ -680,7 +717,7 @@ def main(what: str, folder: Path, *numbers: int) -> None:
         while time.monotonic() < deadline:
             listed = cache.index_files()
             for name, _, ids in files:
-                assert name not in listed or all(cache.known("here", ids))
+                assert name not in listed or all(known(cache, "here", ids))
             if listed.issuperset(name for name, _, _ in files):
                 print("saw all")
                 break
@@ -697,7 +734,7 @@ def main(what: str, folder: Path, *numbers: int) -> None:
         cache = IndexCache(folder, REPOSITORY)
         name, index, ids = numbered(1)
         cache.add_index(name, index)
-        print("known" if all(cache.known("here", ids)) else "lost")
+        print("known" if all(known(cache, "here", ids)) else "lost")
     elif what == "damage in use":
         cache = IndexCache(folder, REPOSITORY)
         data = bytes((folder / "data.mdb").stat().st_size - 8192)
@@ -705,7 +742,7 @@ def main(what: str, folder: Path, *numbers: int) -> None:
             file.seek(8192)
             file.write(data)
         try:
-            cache.known("here", chunk_ids(1, MANY))
+            known(cache, "here", chunk_ids(1, MANY))
         except StateError as error:
             print(error)
     elif what == "use everything":
@@ -716,7 +753,7 @@ def main(what: str, folder: Path, *numbers: int) -> None:
                 name, index, ids = numbered(seed)
                 if name not in cache.index_files():
                     cache.add_index(name, index)
-                right = right and all(cache.known("here", ids)) and all(cache.locate("here", ids))
+                right = right and all(known(cache, "here", ids)) and all(cache.locate("here", ids))
                 right = right and [index.packs[0].name] == [pack.name for _, pack in cache.packs_of({name})]
             print("right" if right and len(cache.index_files()) == len(numbers) else "forgot")
         except StateError as error:

@@ -143,7 +143,7 @@ def test_keeps_everything_from_other_accounts(backend: Backend, place: Place) ->
     backend.create("packs/ab/1", b"x")
     modes = {stat.S_IMODE(path.stat().st_mode) for path in place.folder.rglob("*") if path.is_file()}
     folders = {stat.S_IMODE(path.stat().st_mode) for path in [place.folder, *place.folder.rglob("*/")]}
-    assert ({0o600}, {0o700}) == (modes, folders - modes)
+    assert ({0o400}, {0o700}) == (modes, folders - modes)
 
 
 @pytest.mark.parametrize(

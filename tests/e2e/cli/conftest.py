@@ -42,6 +42,8 @@ class Host:
             "DEDUP_STATE_DIR": str(state),
             "TZ": "UTC",
         }
+        # Compiling everything anew for each command would take longer than the command.
+        self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def command(self, line: str | list[str]) -> list[str]:
         """Return the arguments of a process for `dedup` followed by `line`."""
@@ -127,6 +129,11 @@ class World:
         state.parent.mkdir(exist_ok=True)
         return self.hosts.setdefault(state.parent.name, Host(self.homes[name], state, str(self.repository)))
 
+    def copy(self, folder: Path) -> "World":
+        """Return the same repository, keys and machines in another folder, which is made."""
+        shutil.copytree(self.folder, folder)
+        return World(folder, folder / "repository", self.keys, self.homes)
+
     @property
     def alice(self) -> Host:
         """An admin's machine."""
@@ -170,9 +177,23 @@ def made(
     return world
 
 
+@pytest.fixture(scope="session")
+def filled(made: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = made.copy(tmp_path_factory.mktemp("filled") / "world")
+    world.wendy.does("put user.alice --date 2026.11.01T03:00", b"first")
+    world.wendy.does("put user.bob --date 2026.11.01T03:01", b"of bob")
+    world.wendy.does("put user.alice --date 2026.11.05T03:00", b"second")
+    world.wendy.does("put noise --date 2026.11.05T03:01", os.urandom(300_000))
+    return world
+
+
 @pytest.fixture
 def world(made: World, tmp_path: Path) -> World:
     """A repository without backups, which the machines of alice, bob and wendy believe."""
-    for path in made.folder.iterdir():
-        shutil.copytree(path, tmp_path / path.name)
-    return World(tmp_path, tmp_path / "repository", made.keys, made.homes)
+    return made.copy(tmp_path / "world")
+
+
+@pytest.fixture
+def stored(filled: World, tmp_path: Path) -> World:
+    """The same with four backups of two dates."""
+    return filled.copy(tmp_path / "world")

@@ -1,7 +1,6 @@
 """`dedup check`, and what a damaged or foreign repository looks like, as it is typed."""
 
 import json
-import os
 from pathlib import Path
 
 import msgspec
@@ -9,14 +8,6 @@ import pytest
 
 from keys import roster as rosters
 from tests.e2e.cli.conftest import World
-
-
-@pytest.fixture
-def stored(world: World) -> World:
-    """A repository with two backups."""
-    for day in (1, 2):
-        world.wendy.does(f"put user.alice --date 2026.11.0{day}T03:00", os.urandom(300_000))
-    return world
 
 
 def spoil(path: Path) -> None:
@@ -31,7 +22,7 @@ def spoil(path: Path) -> None:
 def test_a_whole_repository_is_found_whole(stored: World, who: str, line: str) -> None:
     said = stored.host(who).dedup(line)
     assert (0, b"") == (said.status, said.out)
-    assert "looked at 2 snapshots with 2 streams, " in said.err
+    assert "looked at 4 snapshots with 4 streams, " in said.err
     assert said.err.endswith("no damage found\n")
 
 

@@ -10,15 +10,6 @@ import pytest
 from tests.e2e.cli.conftest import DEADLINE, World
 
 
-@pytest.fixture
-def stored(world: World) -> World:
-    """A repository with some backups of two dates."""
-    world.wendy.does("put user.alice --date 2026.11.01T03:00", b"first")
-    world.wendy.does("put user.bob --date 2026.11.01T03:01", b"of bob")
-    world.wendy.does("put user.alice --date 2026.11.05T03:00", b"second")
-    return world
-
-
 def parts(folder: Path) -> list[str]:
     """Return what is in the folder beside the state."""
     return sorted(path.name for path in folder.iterdir() if path.name != "state")
