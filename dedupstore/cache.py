@@ -51,6 +51,7 @@ class IndexCache:
         self._doomed, self._domains, self._counters = tables["doomed"], tables["domains"], tables["counters"]
         self._headers, self._payloads = tables["headers"], tables["payloads"]
         self._prefixes: dict[str, bytes] = {}
+        self._trust: tuple[Collection[int], tuple[int, int, int], bool] = (), (0, 0, 0), False
 
     def close(self) -> None:
         """Free the file; twice does no harm."""
@@ -81,7 +82,7 @@ class IndexCache:
         with self._file.writing():
             with self._begin() as txn:
                 value = txn.get(name, db=self._files)
-                first = int.from_bytes(txn.get(b"next pack", b"\1", db=self._counters), "big")
+                first = self._next_pack(txn)
                 prefix = self._prefix(txn, index.domain)
                 if prefix is None:
                     prefix = cache_rows.PREFIX.pack(txn.stat(self._domains)["entries"])
@@ -135,7 +136,7 @@ class IndexCache:
             rows, _ = self._file_rows()
             self._remove([name for name, row in rows.items() if not row.complete], ())
             with self._begin() as txn:
-                return int.from_bytes(txn.get(b"next pack", b"\1", db=self._counters), "big")
+                return self._next_pack(txn)
 
     def known(
         self, domain: str, ids: Sequence[bytes], below: int = cache_rows.NO_PACK, own: Collection[int] = ()
@@ -147,6 +148,8 @@ class IndexCache:
                 return [False] * len(ids)
             cursor = txn.cursor(self._chunks)
             seek = cursor.set_key  # the fastest of py-lmdb's ways to ask
+            if self._all_trusted(txn, below, own):
+                return [seek(prefix + id_) for id_ in ids]
 
             def trusted() -> bool:
                 while (pack := cache_rows.pack_of(cursor.value())) >= below and pack not in own:
@@ -155,6 +158,13 @@ class IndexCache:
                 return True
 
             return [seek(prefix + id_) and trusted() for id_ in ids]
+
+    def _all_trusted(self, txn: "lmdb.Transaction[bytes]", below: int, own: Collection[int]) -> bool:
+        """Tell whether all packs are `below` or `own`, as they are unless two runs meet: twice as fast."""
+        state = (below, self._next_pack(txn), len(own))
+        if self._trust[0] is not own or self._trust[1] != state:
+            self._trust = own, state, all(number in own for number in range(*state[:2]))
+        return self._trust[2]
 
     def locate(self, domain: str, ids: Sequence[bytes]) -> list[list[Location]]:
         """Return for each id its copies in the domain, the oldest first by (index file's time, its name)."""
@@ -298,6 +308,9 @@ class IndexCache:
             f"the index cache {self._file.path} no longer holds {what}",
             "another process dropped it: run it again",
         )
+
+    def _next_pack(self, txn: "lmdb.Transaction[bytes]") -> int:
+        return int.from_bytes(txn.get(b"next pack", b"\1", db=self._counters), "big")
 
     def _prefix(self, txn: "lmdb.Transaction[bytes]", domain: str) -> bytes | None:
         """Return what the keys of a domain's chunks begin with, or None for a domain without any."""

@@ -7,7 +7,7 @@ there are.  A backup's day is the one that the calendar showed where it was made
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple, Protocol, TypeVar
 
 from dedupstore.errors import NotStoredError
@@ -17,11 +17,17 @@ FORMS = "2026.11.01, 2026.11.01T03:15, 2026.11.01T03:15:20, today, yesterday or 
 _PATTERN = re.compile(r"(\d{4})([.-])(\d\d)\2(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?", re.ASCII)
 
 
-_LAST_SECOND = 253402300799  # 9999-12-31T23:59:59Z: what lies beyond is shown as this
+_EPOCH = datetime(1970, 1, 1)
+_LAST_SECOND = 253402300799  # 9999-12-31T23:59:59: what lies beyond is shown as this
 
 
 class Dated(Protocol):
-    """What is needed of a snapshot: its date, and what orders those of one date (Unix seconds)."""
+    """What is needed of a snapshot: whose it is, its date, and what orders those of one date (Unix seconds)."""
+
+    @property
+    def domain(self) -> str: ...  # noqa: D102
+    @property
+    def host(self) -> str: ...  # noqa: D102
 
     @property
     def time(self) -> int: ...  # noqa: D102
@@ -116,8 +122,7 @@ def moment(when: When | None, now: datetime) -> Moment:
 
 def local(snapshot: Dated) -> datetime:
     """Return the date and time that the calendar showed where the snapshot was made, without a zone."""
-    seconds = min(max(0, snapshot.time + snapshot.utc_offset), _LAST_SECOND)
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return _EPOCH + timedelta(seconds=min(max(0, snapshot.time + snapshot.utc_offset), _LAST_SECOND))
 
 
 def age(snapshot: Dated) -> tuple[int, int, int]:
@@ -140,18 +145,33 @@ def select(when: When, snapshots: Iterable[S]) -> list[S]:
     return found
 
 
-def find(when: When, name: str, snapshots: Iterable[S], streams: Callable[[S], Iterable[N]]) -> tuple[S, N]:
+def find(
+    when: When, name: str, snapshots: Iterable[S], streams: Callable[[S], Iterable[N]], domain: str = ""
+) -> tuple[S, N]:
     """Return the newest stream of that name among the snapshots that a date means, and its snapshot.
 
-    `streams` returns a snapshot's streams.  Raises `NotStoredError`, which names what comes close.
+    `streams` returns a snapshot's streams; `domain` is how the name of the domain begins.  Raises
+    `NotStoredError`, which names what comes close, or the domains if there are several: one writer must not
+    be able to put its own stream in the place of another's.
     """
-    everything = list(snapshots)
+    everything = [snapshot for snapshot in snapshots if snapshot.domain.startswith(domain)]
     names: set[str] = set()
+    found: dict[str, tuple[S, N]] = {}
     for snapshot in select(when, everything):
+        if snapshot.domain in found:
+            continue
         for stream in streams(snapshot):
             if stream.name == name:
-                return snapshot, stream
+                found[snapshot.domain] = snapshot, stream
+                break
             names.add(stream.name)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        holders = sorted(f"{ascii(one)[1:-1]} (host {snapshot.host!a})" for one, (snapshot, _) in found.items())
+        raise NotStoredError(
+            f"{name!a} is stored by several writers for {when}: {', '.join(holders)}", "say whose: --domain NAME"
+        )
     import difflib  # only for the error: it costs as much as all the rest here
 
     hints = []

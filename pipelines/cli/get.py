@@ -20,8 +20,11 @@ from pipelines.get import check_target, new_file, write_pieces
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of stdout."
 )
 @click.option("--force", is_flag=True, help="Let -o replace a file that exists.")
+@click.option("--domain", default="", help="Whose NAME, where several writers have one; its first letters do.")
 @click.pass_obj
-def command(workspace: Workspace, when: dates.When, name: str, output: Path | None, force: bool) -> None:
+def command(
+    workspace: Workspace, when: dates.When, name: str, output: Path | None, force: bool, domain: str
+) -> None:
     """Write the exact bytes of NAME, as of DATE, to standard output or to FILE.
 
     Of several of one date, the newest. FILE appears only when it is complete.
@@ -36,7 +39,7 @@ def command(workspace: Workspace, when: dates.When, name: str, output: Path | No
         raise click.UsageError("standard output is a terminal; use a pipe, a redirection or -o FILE")
     began = time.monotonic()
     with workspace.repository(reading=True) as repository:
-        snapshot, stream = dates.find(when, name, repository.snapshots(), repository.streams)
+        snapshot, stream = dates.find(when, name, repository.snapshots(), repository.streams, domain)
         date = dates.local(snapshot).strftime("%Y.%m.%dT%H:%M")
         workspace.console.detail(f"{name} of {date}, from snapshot {snapshot.name.hex()}")
         pieces = repository.read(snapshot, stream)

@@ -584,10 +584,10 @@ def test_one_thread_adds_while_another_looks_up(cache: IndexCache) -> None:
     thread = threading.Thread(target=add)
     thread.start()
     while thread.is_alive():
-        for listed, known in [
+        for listed, found in [
             (name in cache.index_files(), known(cache, "here", ids[:500])) for name, _, ids in files
         ]:
-            assert not listed or all(known)
+            assert not listed or all(found)
     thread.join()
     assert len(cache.index_files()) == 6
 

@@ -21,6 +21,8 @@ class Shot:
     finished: int = 0
     sequence: int = 1
     names: tuple[str, ...] = ("user.alice",)
+    domain: str = "ours"
+    host: str = "fs1"
 
 
 @dataclass(frozen=True)
@@ -224,3 +226,14 @@ def test_refuses_to_store_under_what_is_no_usable_date(text: str) -> None:
 
 def test_a_date_beyond_the_calendar_is_shown_as_its_last_second() -> None:
     assert datetime(9999, 12, 31, 23, 59, 59) == dates.local(Shot(2**62))
+
+
+def test_a_name_that_several_writers_have_is_not_chosen_by_age() -> None:
+    ours, theirs = at("2026-11-01T03:00:00"), at("2026-11-01T04:00:00", domain="theirs", host="evil\x1b")
+    assert why("2026.11.01", "user.alice", ours, theirs) == (
+        "'user.alice' is stored by several writers for 2026.11.01: ours (host 'fs1'), theirs (host 'evil\\x1b'); "
+        "say whose: --domain NAME"
+    )
+    given = dates.parse("latest", NOW)
+    found, _ = dates.find(given, "user.alice", [ours, theirs], lambda shot: [Item("user.alice")], "our")
+    assert ours == found
