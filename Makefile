@@ -2,7 +2,10 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(wildcard dedupstore/*.c dedupstore/*.h)
+
+unexport PYTHONDONTWRITEBYTECODE  # demo and tests start dedup hundreds of times: compile it once
 
 .PHONY: help build demo test lint bench clean
 
@@ -21,13 +24,12 @@ demo: build
 $(VENV)/built: $(SOURCES)
 	@tools/system-packages build
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --upgrade pip
-	$(BIN)/pip install -q --editable .
+	$(PIP) install -q --editable .
 	@touch $@
 
 $(VENV)/developed: $(VENV)/built
 	@tools/system-packages test
-	$(BIN)/pip install -q --editable '.[dev]'
+	$(PIP) install -q --editable '.[dev]'
 	@touch $@
 
 test: $(VENV)/developed
@@ -43,3 +45,4 @@ bench: $(VENV)/developed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info dedupstore/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

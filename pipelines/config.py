@@ -54,8 +54,8 @@ def load(repository: str | None, file: str | None, environment: Mapping[str, str
     state = environment.get("DEDUP_STATE_DIR") or values.get("state_dir")
     return Settings(
         repository=None if where is None else _absolute(where),
-        gpg_home=Path(home).expanduser() if home else None,
-        state=Path(state).expanduser().absolute() if state else _default_state(environment, root),
+        gpg_home=_folder(home) if home else None,
+        state=_folder(state) if state else _default_state(environment, root),
         compression=values.get("compression", 3),
     )
 
@@ -67,12 +67,19 @@ def _absolute(where: str) -> str:
     return os.path.abspath(path) if plain else where  # noqa: PTH100 - unlike Path's, takes out `..`
 
 
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise DedupError(f"there is no home folder to find {text!a} in", "give an absolute path") from None
+
+
 def _default_state(environment: Mapping[str, str], root: bool) -> Path:
     if root:
         return Path("/var/lib/dedup")
     base = environment.get("XDG_STATE_HOME", "")
     # The XDG specification says that a relative path there is to be ignored.
-    return (Path(base) if base.startswith("/") else Path.home() / ".local/state") / "dedup"
+    return _folder(base if base.startswith("/") else "~/.local/state") / "dedup"
 
 
 def _read(path: Path, *, required: bool) -> dict[str, Any]:

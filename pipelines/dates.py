@@ -168,9 +168,12 @@ def find(
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
-        holders = sorted(f"{ascii(one)[1:-1]} (host {snapshot.host!a})" for one, (snapshot, _) in found.items())
+        holders = sorted(
+            f"{ascii(one)[1:-1]} (host {snapshot.host!a})" for one, (snapshot, _) in found.items()
+        )
         raise NotStoredError(
-            f"{name!a} is stored by several writers for {when}: {', '.join(holders)}", "say whose: --domain NAME"
+            f"{name!a} is stored by several writers for {when}: {', '.join(holders)}",
+            "say whose: --domain NAME",
         )
     import difflib  # only for the error: it costs as much as all the rest here
 

@@ -81,5 +81,5 @@ def _to_stderr(line: str) -> None:
 def _occupy_standard_descriptors() -> None:
     """Open /dev/null where 0, 1 or 2 is closed: or else a database could become our standard error."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
+        os.set_inheritable(descriptor, True)  # as standard streams are
     os.close(descriptor)

@@ -20,7 +20,9 @@ from pipelines.get import check_target, new_file, write_pieces
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of stdout."
 )
 @click.option("--force", is_flag=True, help="Let -o replace a file that exists.")
-@click.option("--domain", default="", help="Whose NAME, where several writers have one; its first letters do.")
+@click.option(
+    "--domain", default="", help="Whose NAME, where several writers have one; its first letters do."
+)
 @click.pass_obj
 def command(
     workspace: Workspace, when: dates.When, name: str, output: Path | None, force: bool, domain: str

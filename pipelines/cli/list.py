@@ -1,6 +1,7 @@
 """`dedup list`: what is stored."""
 
-from typing import TYPE_CHECKING, Any
+from datetime import date
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,9 @@ from pipelines.cli.workspace import Workspace
 from pipelines.listing import stream_row, table, to_json
 
 if TYPE_CHECKING:
-    from dedupstore.repository import Repository, SnapshotInfo
+    from dedupstore.repository import Repository
+
+_SUMS = ("snapshots", "streams", "size", "new", "stored")
 
 
 @click.command
@@ -27,33 +30,27 @@ def command(workspace: Workspace, when: dates.When | None, as_json: bool) -> Non
 
 
 def _dates(repository: "Repository", as_json: bool) -> str:
-    days: dict[str, list[SnapshotInfo]] = {}
+    days: dict[date, dict[str, int]] = {}
     for snapshot in repository.snapshots():
-        days.setdefault(f"{dates.local(snapshot):%Y.%m.%d}", []).append(snapshot)
-    rows = [_day_row(day, days[day]) for day in sorted(days)]
+        row = days.setdefault(dates.local(snapshot).date(), dict.fromkeys(_SUMS, 0))
+        row["snapshots"] += 1
+        row["streams"] += snapshot.streams
+        row["size"] += snapshot.size
+        row["new"] += snapshot.new
+        row["stored"] += snapshot.stored
+    rows = [(f"{day:%Y.%m.%d}", days[day]) for day in sorted(days)]
     if as_json:
-        return to_json(rows)
+        return to_json([{"date": day, **sums} for day, sums in rows])
     if not rows:
         return ""
     return table(
         ("DATE", "STREAMS", "SIZE", "STORED"),
         (
-            (row["date"], str(row["streams"]), text.size(row["size"]), text.size(row["stored"]))
-            for row in rows
+            (day, str(sums["streams"]), text.size(sums["size"]), text.size(sums["stored"]))
+            for day, sums in rows
         ),
         right=(1, 2, 3),
     )
-
-
-def _day_row(day: str, snapshots: "list[SnapshotInfo]") -> dict[str, Any]:
-    return {
-        "date": day,
-        "snapshots": len(snapshots),
-        "streams": sum(snapshot.streams for snapshot in snapshots),
-        "size": sum(snapshot.size for snapshot in snapshots),
-        "new": sum(snapshot.new for snapshot in snapshots),
-        "stored": sum(snapshot.stored for snapshot in snapshots),
-    }
 
 
 def _streams(repository: "Repository", when: dates.When, as_json: bool) -> str:

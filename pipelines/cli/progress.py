@@ -26,8 +26,11 @@ def bar(console: Console, name: str, total: int | None) -> Iterator[Update]:
 
     columns = (
         progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(bar_width=24),
-        progress.DownloadColumn(),
+        *(
+            (progress.FileSizeColumn(),)
+            if total is None
+            else (progress.BarColumn(24), progress.DownloadColumn())
+        ),
         progress.TransferSpeedColumn(),
         progress.TextColumn("{task.fields[saved]}", markup=False),
     )
@@ -58,7 +61,7 @@ def counter(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
     columns = (
         progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(bar_width=24),
+        progress.BarColumn(24),
         progress.MofNCompleteColumn(),
     )
     with progress.Progress(*columns, console=Terminal(stderr=True), transient=True) as shown:

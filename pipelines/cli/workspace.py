@@ -44,9 +44,9 @@ class Workspace:
         """The back end, connected."""
         from dedupstore.backends import open_backend
 
-        self.console.detail(f"repository {self.url}, state in {self.settings.state}")
-        backend = open_backend(self.url)
+        backend = open_backend(self.url)  # refuses a URL with a password: only then it may be shown
         self._opened.append(backend)
+        self.console.detail(f"repository {self.url}, state in {self.settings.state}")
         return backend
 
     @cached_property

@@ -457,11 +457,12 @@ def test_another_roster_of_the_same_serial_is_an_alarm(world: World, believed: b
 
 
 def test_packs_of_different_short_streams_have_one_size(world: World) -> None:
-    """And the filler cannot be told from what is encrypted."""
+    """Nor does the trailer, which is in the clear, tell; and the filler looks like what is encrypted."""
     for size in (1, 100, 2000):
         world.put(noise(size, size), f"s{size}")
     assert 3 == len(world.files("data"))
     assert 1 == len({path.stat().st_size for path in world.files("data")})
+    assert 1 == len({path.read_bytes()[-8:] for path in world.files("data")})  # bytes of keys and of table
     for path in [*world.files("data"), *world.files("tree")]:
         assert bytes(8) not in path.read_bytes()
 

@@ -77,6 +77,12 @@ def test_the_state_is_where_the_user_may_write(tmp_path: Path, monkeypatch: pyte
     assert Path("/home/alice/.local/state/dedup") == ignored
 
 
+def test_a_home_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    assert "there is no home folder to find '~nobody-of-that-name/x' in; give an absolute path" == why(
+        'state_dir = "~nobody-of-that-name/x"\n', tmp_path
+    )
+
+
 def test_an_unknown_key_names_the_file_the_key_and_the_choices(tmp_path: Path) -> None:
     expected = (
         f"{tmp_path}/dedup.toml: unknown key 'repo'; known are: repository, gpg_home, state_dir, compression"

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -93,24 +95,27 @@ class Host:
             cwd=self.folder,
         )
 
-    def on_terminal(self, line: str, stream: str, typed: bytes = b"") -> Said:
-        """Run it with a terminal as `stdin`, `stdout` or `stderr`; `out` is what the terminal shows."""
+    def on_terminal(self, line: str | list[str], stream: str, typed: bytes = b"") -> Said:
+        """Run it with a terminal as `stdin`, `stdout` or `stderr`; what the terminal shows is said there."""
         ours, theirs = pty.openpty()
         process = self.start(line, **{stream: theirs})
         os.close(theirs)
         os.write(ours, typed)
-        out, err = process.communicate(timeout=DEADLINE)
-        os.set_blocking(ours, False)
         shown = bytearray()
-        try:
-            while data := os.read(ours, 65536):
-                shown += data
-        except OSError:  # the other end is closed
-            pass
+        reader = Thread(target=_read_terminal, args=(ours, shown))
+        reader.start()
+        out, err = process.communicate(timeout=DEADLINE)
+        reader.join(DEADLINE)
         os.close(ours)
-        return Said(
-            process.returncode, bytes(shown) if stream == "stdout" else out or b"", (err or b"").decode()
-        )
+        said = {"stdout": out or b"", "stderr": err or b"", stream: bytes(shown)}
+        return Said(process.returncode, said["stdout"], said["stderr"].decode())
+
+
+def _read_terminal(descriptor: int, into: bytearray) -> None:
+    """Read until the other end is closed everywhere."""
+    with suppress(OSError):
+        while data := os.read(descriptor, 65536):
+            into += data
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -232,6 +233,26 @@ def test_a_command_that_is_not_read_to_its_end_is_stopped(world: World, tmp_path
 
 
 def test_progress_is_shown_on_a_terminal_only(world: World) -> None:
-    said = world.wendy.dedup(["put", "x", "--", "sh", "-c", "head -c 6000000 /dev/zero; sleep 0.3; echo"])
-    assert "\x1b" not in said.err
-    assert 1 == said.err.count("\n")
+    slow = ["put", "x", "--", "sh", "-c", "head -c 9000000 /dev/zero; sleep 0.5; head -c 9000000 /dev/zero"]
+    said = world.wendy.on_terminal(slow, "stderr")
+    assert 0 == said.status
+    assert "\x1b[" in said.err
+    assert " deduplicated" in said.err.split("\n", 1)[0]
+    assert "18.0 MB, " in said.err.rsplit("\x1b", 1)[1]
+    assert "\x1b" not in world.wendy.dedup(slow).err
+    assert "" == world.wendy.on_terminal(["-q", *slow], "stderr").err
+
+
+def test_two_at_once_are_both_stored(world: World) -> None:
+    same, other = os.urandom(5_000_000), os.urandom(5_000_000)
+    streams = {"one": same, "two": same, "three": other}
+    running = {name: world.wendy.start(["-q", "put", name]) for name in streams}
+    feeding = [Thread(target=running[name].communicate, args=(streams[name],)) for name in streams]
+    for thread in feeding:
+        thread.start()
+    for thread in feeding:
+        thread.join()
+    assert [0, 0, 0] == [process.returncode for process in running.values()]
+    for name, data in streams.items():
+        assert data == world.alice.does(f"get latest {name}")
+    assert 0 == world.alice.dedup("check --read-data").status

@@ -83,6 +83,14 @@ def test_verbose_shows_where_an_error_came_from(world: World) -> None:
     assert "Traceback" in world.wendy.dedup("-v get latest x").err
 
 
+def test_a_password_in_a_url_is_never_shown(world: World) -> None:
+    for line in ("-v -r sftp://user:geheim@host/x list", "-r sftp://user:geheim@host/x init --admin alice@x"):
+        said = world.wendy.dedup(line)
+        assert 1 == said.status
+        assert "the repository's URL holds a password" in said.err
+        assert "geheim" not in said.err
+
+
 def test_verbose_says_what_is_used(world: World) -> None:
     said = world.wendy.dedup("-v list")
     assert f"repository {world.repository}, state in {world.wendy.state}\n" in said.err

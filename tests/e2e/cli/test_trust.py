@@ -185,3 +185,16 @@ def test_gpg_that_is_not_there_is_an_error(world: World) -> None:
     python = os.path.dirname(host.command("")[0])
     host.environ["PATH"] = python if not os.path.exists(f"{python}/gpg") else "/nowhere"
     assert "dedup: gpg cannot be run: " in host.fails("put x", b"data")
+
+
+def test_of_two_inits_at_once_one_makes_the_repository(world: World) -> None:
+    place = world.folder / "new"
+    names = ("alice", "bob")
+    running = [world.host(n, f"{n}-new").start(f"-r {place} init --admin {world.keys[n]}") for n in names]
+    ends = [process.communicate() for process in running]
+    assert [0, 1] == sorted(process.returncode for process in running)
+    lost = [process.returncode for process in running].index(1)
+    assert b"dedup: there is a repository here already" in ends[lost][1]
+    for number, name in enumerate(names):
+        said = world.host(name, f"{name}-new").dedup(f"-r {place} list")
+        assert (1 if number == lost else 0) == said.status

@@ -1,0 +1,63 @@
+"""The whole cycle over a real sshd, on an account that may neither rename nor delete; and a server that is gone."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cli.conftest import World
+from tests.servers.sshd import Sshd, wait_for
+
+
+@pytest.fixture
+def server() -> Iterator[Sshd]:
+    with Sshd(restricted=True) as server:
+        yield server
+
+
+@pytest.fixture
+def remote(made: World, server: Sshd, tmp_path: object) -> World:
+    """Machines that have not met the repository on that server."""
+    world = made.copy(made.folder.parent / f"remote-{server.port}")
+    for name in ("alice", "wendy"):
+        host = world.host(name, f"{name}-remote")
+        world.hosts[f"{name}-host"] = host
+        host.environ |= server.env | {"DEDUP_REPOSITORY": server.url("repo")}
+    world.alice.does("init --writer wendy@example.org --admin alice@example.org")
+    world.wendy.does(f"trust accept --yes --admin {world.keys['alice']}")
+    return world
+
+
+def test_backs_up_and_restores_over_an_append_only_account(remote: World) -> None:
+    data = os.urandom(5_000_000)
+    remote.wendy.does(["put", "x", "--", "head", "-c", "5000000", "/dev/zero"])
+    remote.wendy.does("put y", data)
+    assert [b"x", b"y"] == [line.split()[-1] for line in remote.wendy.does("list latest").splitlines()[1:]]
+    assert data == remote.alice.does("get latest y")
+    assert bytes(5_000_000) == remote.alice.does("get latest x")
+    assert 0 == remote.alice.dedup("check --read-data").status
+
+
+def test_a_server_that_is_gone_is_an_error(remote: World, server: Sshd) -> None:
+    server.stop()
+    said = remote.wendy.fails("list")
+    assert "127.0.0.1" in said
+
+
+def test_a_put_is_stopped_though_the_server_does_not_answer(remote: World, server: Sshd) -> None:
+    with remote.wendy.start("put x") as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        wait_for(lambda: list((server.home / "repo" / "runs").glob("*.run")))
+        server.pause()
+        process.stdin.write(os.urandom(3_000_000))
+        process.stdin.flush()
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(120)
+        took = time.monotonic() - began
+        server.resume()
+        assert (143, b"dedup: interrupted; nothing was listed\n") == (status, process.stderr.read())
+        assert took < 100
