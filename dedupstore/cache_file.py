@@ -12,10 +12,8 @@ LMDB (https://www.symas.com/mdb) maps the file for reading only, so a full disk 
 
 import fcntl
 import os
-import secrets
 import stat
 import struct
-import subprocess
 import sys
 import threading
 import weakref
@@ -134,7 +132,7 @@ class CacheFile:
     @contextmanager
     def scratch(self) -> Iterator["ScratchSet"]:
         """Give an empty set on disk that vanishes with this context, or with the process."""
-        path = self.path / f"seen.{secrets.token_hex(8)}"
+        path = self.path / f"seen.{os.urandom(8).hex()}"
         environment = None
         try:
             environment = _open(path, subdir=False, lock=False, sync=False)
@@ -217,7 +215,7 @@ class CacheFile:
     # -- who has it open
 
     def _enter(self) -> tuple[Path, int]:
-        path = self.path / f"user.{os.getpid()}.{secrets.token_hex(8)}"
+        path = self.path / f"user.{os.getpid()}.{os.urandom(8).hex()}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return path, descriptor
@@ -242,6 +240,8 @@ class CacheFile:
 
     def _is_sound(self) -> bool:
         command = [sys.executable, "-P", cache_walk.__file__, str(self.path)]
+        import subprocess  # seldom needed, and slow to load
+
         quiet = subprocess.DEVNULL
         return subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, check=False).returncode == 0
 

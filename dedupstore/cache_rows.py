@@ -22,7 +22,7 @@ from dedupstore import layout, records
 from dedupstore.errors import DamageError
 
 NO_PACK = 1 << 32  # above every pack's number
-SCHEMA = 2  # to be raised whenever a row changes its meaning
+SCHEMA = 3  # to be raised whenever a row changes its meaning
 TABLES: dict[str, dict[str, bool]] = {
     "files": {},  # index file name -> FileRow
     "packs": {},  # number (from 1) -> order, CachedPack
@@ -70,13 +70,14 @@ class CachedBlock(NamedTuple):
 
 
 class CachedPack(msgspec.Struct, array_like=True, frozen=True):
-    """A pack as an index file named it."""
+    """A pack as an index file named it; `columns` is the SHA-256 of its ids and lengths, one after the other."""
 
     name: records.Bin32
     kind: str
     size: int
     keys: list[records.PackKey]
     blocks: tuple[CachedBlock, ...]
+    columns: records.Bin32
 
 
 class FileRow(NamedTuple):
@@ -161,7 +162,8 @@ def describe(pack: records.IndexedPack, index_name: bytes) -> CachedPack:
         chunk += count
     if len(blocks) > 1 << BLOCK_BITS:
         raise _impossible(index_name, "more blocks than a pack can hold")
-    return CachedPack(pack.name, pack.kind, pack.size, pack.keys, tuple(blocks))
+    columns = layout.sha256(pack.ids + pack.lengths)
+    return CachedPack(pack.name, pack.kind, pack.size, pack.keys, tuple(blocks), columns)
 
 
 def batches(prefix: bytes, first: int, packs: list[records.IndexedPack]) -> Iterator[list[Row]]:

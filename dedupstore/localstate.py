@@ -6,7 +6,6 @@ written completely, even if power fails while it is replaced.
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +49,7 @@ class StateFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Put the file there, whole and durable, in place of what was there before."""
-        temporary = self.path / f".{name}.{secrets.token_hex(8)}"
+        temporary = self.path / f".{name}.{os.urandom(8).hex()}"
         try:
             with open(temporary, "xb", opener=_private) as file:
                 file.write(data)

@@ -15,7 +15,6 @@ this host saw before and is gone, or forked, is told (`alarms`) and stops runs t
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
@@ -159,10 +158,14 @@ class Repository:
         ):
             self._keep(batch)
             infos.update((info.name, info) for info, _ in batch)
-        waiting = [info for info in infos.values() if not info.done and info.run in done]
+        # with more than one record, a run may have been withdrawn after it was kept here as done
+        waiting = [
+            info for info in infos.values() if info.run in done and (not info.done or len(done[info.run]) > 1)
+        ]
         for confirmed in self._fetch(waiting, lambda info: self._confirm(info, done[info.run])):
-            self._keep([(info, self.cache.snapshot_payload(info.name)) for info in confirmed])
-            infos.update((info.name, info) for info in confirmed)
+            changed = [info for info in confirmed if info != infos[info.name]]
+            self._keep([(info, self.cache.snapshot_payload(info.name)) for info in changed])
+            infos.update((info.name, info) for info in changed)
         # a done record that vanished makes its snapshot uncounted for everyone, so for us too
         self._infos = {
             name: info if info.run in done else msgspec.structs.replace(info, done=False)
@@ -206,6 +209,8 @@ class Repository:
 
     def pack_sizes(self, folders: Iterable[str]) -> dict[str, int]:
         """Return the files in these folders of packs, with their sizes."""
+        from concurrent.futures import ThreadPoolExecutor  # slow to load, and listing seldom needs it
+
         with ThreadPoolExecutor(FETCH_THREADS) as pool:
             listings = pool.map(lambda folder: list(self.backend.list(folder)), sorted(folders))
             return {entry.name: entry.size for listing in listings for entry in listing}
@@ -289,6 +294,8 @@ class Repository:
         if not items:
             return
         _ = self.access  # unlock once, before threads need it
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(FETCH_THREADS) as pool:
             for start in range(0, len(items), at_once):
                 results = pool.map(work, items[start : start + at_once])
@@ -313,11 +320,11 @@ class Repository:
             return None
         info = _info(name, signer, snapshot, done=False)
         if info.run in done:
-            info = self._confirm(info, done[info.run]) or info
+            info = self._confirm(info, done[info.run])
         return info, payload
 
-    def _confirm(self, info: SnapshotInfo, files: list[str]) -> SnapshotInfo | None:
-        """Return the snapshot as one that counts, if a done record of its run says so, and none withdraws it."""
+    def _confirm(self, info: SnapshotInfo, files: list[str]) -> SnapshotInfo:
+        """Return the snapshot as one that counts if a done record of its run says so, and none withdraws it."""
         from dedupstore import catalogue
 
         named = set()
@@ -331,7 +338,7 @@ class Repository:
                 continue
             if (signer, done.run) == (info.signer, info.run):
                 named.add(done.snapshot)
-        return msgspec.structs.replace(info, done=True) if info.name in named and b"" not in named else None
+        return msgspec.structs.replace(info, done=info.name in named and b"" not in named)
 
     def _read_index(self, name: bytes) -> tuple[bytes, Index] | None:
         from dedupstore import catalogue
@@ -358,15 +365,24 @@ class Repository:
         """
         infos = self._all()
         named = {name for _, name in kept.values()}
-        for info in infos.values():
-            named |= {
-                name
-                for signer, (_, name) in info.heads.items()
-                if info.done and signer in self.members.signers
-            }
-        for batch in self._fetch(sorted(named - infos.keys()), lambda name: self._read_snapshot(name, done)):
-            infos.update((info.name, info) for info, _ in batch)
-            self._keep(batch)
+        asked: set[bytes] = set()
+        new = list(infos.values())
+        while True:  # what is recalled has seen others in its turn
+            for info in new:
+                named |= {
+                    name
+                    for signer, (_, name) in info.heads.items()
+                    if info.done and signer in self.members.signers
+                }
+            missing = sorted(named - infos.keys() - asked)
+            if not missing:
+                return
+            asked.update(missing)
+            new = []
+            for batch in self._fetch(missing, lambda name: self._read_snapshot(name, done)):
+                new += [info for info, _ in batch]
+                self._keep(batch)
+            infos.update((info.name, info) for info in new)
 
     def _compare_heads(self, kept: Mapping[bytes, Head]) -> None:
         """Note what was seen before and is gone, and two snapshots where one may be; then keep the newest heads."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dedupstore import layout, sealing
-from dedupstore.access import Access, Membership, Signer
+from dedupstore.access import Access
 from dedupstore.errors import AlreadyExistsError, DedupError, KeyAccessError, TrustError
 from dedupstore.layout import Kind
 from keys import roster as rosters
@@ -95,7 +95,7 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
         repository=roster.repository,
         epoch=roster.epoch.number,
         domain=mine[0].domain,
-        signers=membership(roster).signers,
+        signers=rosters.membership(roster).signers,
         content_sizes=roster.chunker.content,
         skeleton_sizes=roster.chunker.skeleton,
         layout_sizes=roster.chunker.layout,
@@ -106,20 +106,6 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
         signing_key=slot.signing_key,
         sealing_private=slot.sealing_keys,
     )
-
-
-def membership(roster: Roster) -> Membership:
-    """Return what the store must know of a believed roster before anything is unlocked."""
-    signers = {
-        member.signing_key: Signer(
-            name=member.fingerprint,
-            role=member.role,
-            domain=member.domain,
-            last_snapshot=member.last_snapshot if member.removed else None,
-        )
-        for member in roster.members
-    }
-    return Membership(roster.repository, roster.serial, roster.digest, signers)
 
 
 def add(

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from dedupstore import layout, records
+from dedupstore.access import Membership, Signer
 from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.errors import DamageError, DedupError, NewerFormatError, TrustError
 from dedupstore.layout import Kind
@@ -277,3 +278,17 @@ def _lasting(member: Member) -> tuple[object, ...]:
 
 def _fields(payload: Payload) -> dict[str, Any]:
     return {name: getattr(payload, name) for name in Payload.__struct_fields__}
+
+
+def membership(roster: Roster) -> Membership:
+    """Return what the store must know of a believed roster before anything is unlocked."""
+    signers = {
+        member.signing_key: Signer(
+            name=member.fingerprint,
+            role=member.role,
+            domain=member.domain,
+            last_snapshot=member.last_snapshot if member.removed else None,
+        )
+        for member in roster.members
+    }
+    return Membership(roster.repository, roster.serial, roster.digest, signers)

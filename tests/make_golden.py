@@ -18,7 +18,7 @@ from dedupstore.repository import Repository
 from dedupstore.session import RunDetails, Session
 from dedupstore.splitting import Splitter
 from keys import members
-from keys.roster import Roster
+from keys.roster import Roster, membership
 from keys.trust import Trust
 from tests.gpg_home import GpgHome
 from tests.store import Alternating, noise, text
@@ -76,7 +76,7 @@ def put(
 ) -> bytes:
     """Store a day's streams; return the snapshot's name."""
     unlock = lambda: members.unlock(backend, roster, host.gpg, reading=False)  # noqa: E731
-    repository = Repository(backend, members.membership(roster), unlock, StateFolder(state))
+    repository = Repository(backend, membership(roster), unlock, StateFolder(state))
     details = RunDetails("fs1.example.org", "golden", FIRST + day * DAY, 3600)
     with repository, Session(repository, details, 3, pack_size=100_000) as session:
         for name, (data, kind, splitter) in streams(day).items():

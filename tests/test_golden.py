@@ -14,6 +14,7 @@ from dedupstore.backends.local import LocalBackend
 from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository
 from keys import members
+from keys.roster import membership
 from keys.trust import Trust
 from tests import independent_reader
 from tests.gpg_home import GpgHome
@@ -85,7 +86,7 @@ def test_the_packages_restore_every_stream_and_find_no_damage(
     trust.accept(str(copy), roster)
     unlock = lambda: members.unlock(backend, roster, home.gpg, reading=True)  # noqa: E731
     found = []
-    with Repository(backend, members.membership(roster), unlock, state) as repository:
+    with Repository(backend, membership(roster), unlock, state) as repository:
         for snapshot in repository.snapshots():
             for stream in repository.streams(snapshot):
                 digest = hashlib.sha256()

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from paramiko import Message, SFTPAttributes
 from paramiko import sftp as wire
@@ -49,7 +49,7 @@ class Requests:
         self._host = host
         self._timeout = timeout
         self._packets: Any = wire.BaseSFTP()
-        self._packets.sock = channel
+        self._packets.sock = cast(Any, channel)  # paramiko wants no more than send and recv
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[Reply]] = {}
         self._number = 0

@@ -6,6 +6,7 @@ holds control characters that a name or a server slipped in; an answer that coul
 
 import os
 import sys
+from contextlib import suppress
 
 from pipelines import pipes
 from pipelines.text import safe
@@ -53,7 +54,8 @@ class Console:
         if self.verbose and sys.exc_info()[0] is not None and sys.stderr is not None:
             import traceback
 
-            traceback.print_exc()
+            for part in traceback.format_exc().splitlines():
+                _to_stderr(part)
         _to_stderr(f"dedup: {line}")
 
     def flush(self) -> None:
@@ -72,6 +74,8 @@ class Console:
 
 def _to_stderr(line: str) -> None:
     if sys.stderr is not None:
+        with suppress(Exception):  # whoever flushes the answer at its end will tell
+            sys.stdout.flush()  # so that 2>&1 keeps the order
         try:
             print(safe(line), file=sys.stderr, flush=True)
         except OSError:

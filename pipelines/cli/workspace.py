@@ -78,11 +78,13 @@ class Workspace:
         What was found to be damaged on the way, or to have gone back, is told at the end.
         """
         from dedupstore.repository import Repository
-        from keys.members import membership, unlock
+        from keys.roster import membership
 
         roster = self.roster()
 
         def keys() -> "Access":
+            from keys.members import unlock  # loads the cryptography, which a listing mostly needs not
+
             return unlock(self.backend, roster, self.gpg, reading=reading)
 
         folder = self.trust.folder(roster.repository)

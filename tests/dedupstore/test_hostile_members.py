@@ -255,12 +255,13 @@ def test_a_list_entry_of_no_bytes_is_damage_not_a_stream_without_end(world: Worl
 
 
 def claim_size(world: World, access: Access, size: int) -> Path:
-    """Name the only data pack in an index file, with another size, and return its path."""
+    """Name the only data pack in index files, with another size, and return its path."""
     (pack,) = world.files("data")
     false = IndexedPack(
         name=bytes.fromhex(pack.name), kind="D", size=size, keys=[], blocks=[], ids=b"", lengths=b""
     )
-    drop(world, access, Kind.INDEX, records.encode(index(access, false)))
+    for _ in range(8):  # the order of a set decides which entry is looked at first: one of these, most likely
+        drop(world, access, Kind.INDEX, records.encode(index(access, false)))
     return pack
 
 
@@ -270,15 +271,13 @@ def test_a_wrong_size_for_a_whole_pack_is_told_and_hides_no_chunk(world: World, 
 
 
 def test_a_wrong_size_in_an_index_does_not_hide_a_pack_that_was_cut(world: World, evil: Access) -> None:
-    """Whichever of the two entries is looked at first: a cache may have any order."""
     pack = claim_size(world, evil, 100)
     data = pack.read_bytes()
     pack.unlink()
     pack.write_bytes(data[:100])
-    for number in range(4):
-        found = "\n".join(check(world, read_data=False, host=f"new{number}"))
-        assert f"has 100 bytes where {len(data)} are expected" in found
-        assert "cannot be restored whole" in found
+    found = "\n".join(check(world, read_data=False))
+    assert f"has 100 bytes where {len(data)} are expected" in found
+    assert "cannot be restored whole" in found
 
 
 def test_a_false_entry_for_a_pack_does_not_keep_check_from_opening_it(world: World, evil: Access) -> None:
@@ -287,7 +286,7 @@ def test_a_false_entry_for_a_pack_does_not_keep_check_from_opening_it(world: Wor
     store(world, evil, pack)
     other = world.member("other")
     false = msgspec.structs.replace(pack.entry, size=100, keys=[], blocks=[], ids=b"", lengths=b"")
-    for _ in range(4):  # whichever is first in the cache
+    for _ in range(8):  # so that one of them is most likely the first
         drop(world, other, Kind.INDEX, records.encode(index(other, false)))
     assert f"{pack.file} holds a chunk that is not" in "\n".join(check(world))
 
@@ -380,7 +379,11 @@ def test_nobody_withdraws_anothers_run(world: World, evil: Access) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname"), os.mkdir])
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, lambda path: path.symlink_to("/etc/hostname"), os.mkdir],
+    ids=["pipe", "link", "folder"],
+)
 def test_what_is_no_file_is_an_error_not_a_hang(world: World, make: Callable[[Path], None]) -> None:
     """A pipe, a link or a folder where a file should be is neither listed, nor waited for, nor followed."""
     world.put(DATA)
@@ -443,7 +446,7 @@ def test_snapshots_of_signers_whom_the_roster_does_not_know_do_not_count(world: 
     assert 1 == world.put(DATA).streams
 
 
-@pytest.mark.parametrize("believed", [bytes(31) + b"\1", b"\xff" * 32])
+@pytest.mark.parametrize("believed", [bytes(31) + b"\1", b"\xff" * 32], ids=["smaller", "larger"])
 def test_another_roster_of_the_same_serial_is_an_alarm(world: World, believed: bytes) -> None:
     """Whichever of the two hashes is the larger."""
     publish(world, world.writer, snapshot(world.writer, roster=(1, b"\x80" * 32)))

@@ -263,7 +263,7 @@ def test_a_removed_writer_is_locked_out_and_its_last_snapshot_is_on_record(
     roster = world.remove(world.roster, people.of_bob, "wendy", LAST)
     gone = roster.members[2]
     assert (gone.fingerprint, gone.removed, gone.last_snapshot) == (people.wendy, 2, LAST)
-    signer = members.membership(roster).signers[gone.signing_key]
+    signer = rosters.membership(roster).signers[gone.signing_key]
     assert signer == Signer(people.wendy, "writer", people.wendy, LAST)
     with pytest.raises(KeyAccessError, match="none of your GPG keys"):
         members.unlock(world.backend, roster, people.of_wendy, reading=False)
@@ -318,7 +318,7 @@ def test_a_foreign_file_in_the_roster_folder_stops_no_admin(world: World, people
 
 
 def test_what_the_store_learns_before_anything_is_unlocked(world: World, people: People) -> None:
-    known = members.membership(world.roster)
+    known = rosters.membership(world.roster)
     assert (known.repository, known.serial) == (world.roster.repository, 1)
     assert known.digest == layout.sha256((world.folder / "roster" / "00000001").read_bytes())
     assert {signer.name for signer in known.signers.values()} == {people.alice, people.bob, people.wendy}
