@@ -104,7 +104,7 @@ def test_names_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
 def test_names_a_folder_where_a_file_should_be(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     backend = LocalBackend(tmp_path)
-    with pytest.raises(BackendError, match="config: Is a directory"):
+    with pytest.raises(BackendError, match="config is not a file"):
         backend.read("config")
     with pytest.raises(BackendError, match="config is not a file"):
         backend.size("config")
