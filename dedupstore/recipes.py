@@ -5,7 +5,9 @@ stretches share the nodes of those stretches, because nodes end where the ids sa
 """
 
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 from blake3 import blake3
 
@@ -37,9 +39,21 @@ class ListWriter:
         self._size = 0
 
     def extend(self, ids: Sequence[bytes], lengths: Sequence[int]) -> None:
-        """Append chunks, in order."""
-        for id_, length in zip(ids, lengths, strict=True):
-            self._add(0, id_, length)
+        """Append chunks, in order; the same as to `_add` each to level 0, but many at a time."""
+        numbers = [length.to_bytes(4, "little") for length in lengths]
+        ends = [position for position, id_ in enumerate(ids, 1) if id_[3] < _CUT_BELOW]
+        node = self._levels[0]
+        start = 0
+        while start < len(ids):
+            held = len(node) // ENTRY_SIZE
+            # the node ends after the first entry that says so, from the 8th of the node to the 256th
+            at_least, at_most = start + max(_MIN_ENTRIES - held, 1), start + layout.MAX_NODE_ENTRIES - held
+            found = bisect_left(ends, at_least)
+            end = min(ends[found] if found < len(ends) else at_most, at_most)
+            node += b"".join(chain.from_iterable(zip(ids[start:end], numbers[start:end], strict=True)))
+            if end <= len(ids):
+                self._flush(0)
+            start = end
         self._size += sum(lengths)
 
     def finish(self) -> Root:

@@ -101,28 +101,32 @@ class SequenceWriter:
         self._recipe = recipe
         self._tail = bytearray()
 
-    def consume(self, data: memoryview, *, final: bool) -> int:
-        """Store whole chunks from the front of `data`, which begins a chunk; return how many bytes that took.
+    def cut(self, data: memoryview, final: bool) -> tuple[int, list[int]]:
+        """Return how many bytes from the front of `data`, which begins a chunk, are whole chunks, and their ends.
 
         The caller presents the rest again, at the front of what follows.
         """
-        key = self._id_key
         cuts = self._chunker.cuts(data, final=final)
+        return (cuts[-1] if cuts else 0), cuts
+
+    def store(self, data: memoryview, cuts: list[int]) -> None:
+        """Take the chunks of `data` that end at these offsets into the recipe, and store what is new."""
         if not cuts:
-            return 0
+            return
+        key = self._id_key
         starts = [0, *cuts[:-1]]
         ids = [blake3(data[start:end], key=key).digest() for start, end in zip(starts, cuts, strict=True)]
         self._recipe.extend(ids, [end - start for start, end in zip(starts, cuts, strict=True)])
         for position in self._known.missing(ids):
             self._blocks.add(ids[position], data[starts[position] : cuts[position]])
-        return cuts[-1]
 
     def write(self, data: bytes | memoryview, *, final: bool = False) -> None:
         """Append bytes, which are copied; `final` ends the chunk with them."""
         self._tail += data
         if final or len(self._tail) >= BLOCK_SIZE:
             with memoryview(self._tail) as view:
-                taken = self.consume(view, final=final)
+                taken, cuts = self.cut(view, final)
+                self.store(view, cuts)
             del self._tail[:taken]
 
     def finish(self) -> Root:

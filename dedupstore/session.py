@@ -7,10 +7,10 @@ Leaving a session early leaves nothing that counts, and what was uploaded is ind
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dedupstore import catalogue, layout, recipes
 from dedupstore.access import Access
@@ -18,22 +18,13 @@ from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.errors import DedupError, StreamError
 from dedupstore.layout import Kind
 from dedupstore.packing import PACK_SIZE, Account, PackWriter
+from dedupstore.reading import Source, read_ahead
 from dedupstore.records import Done, Index, Root, Run, Snapshot, Stream
 from dedupstore.sequences import BlockWriter, KnownChunks, NodeStore, SequenceWriter
 from dedupstore.splitting import LayoutWriter, Splitter
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
-
-READ_SIZE = 4 << 20
-
-
-class Source(Protocol):
-    """Where a stream comes from, e.g. an unbuffered binary file."""
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fill some of the buffer and return how many bytes; 0 at the end."""
-        ...
 
 
 class Progress(NamedTuple):
@@ -223,31 +214,21 @@ class _StreamWriter:
         self, source: Source, splitter: Splitter | None, progress: Callable[[Progress], None] | None
     ) -> int:
         """Read the source to its end; return its size in bytes."""
-        buffer = memoryview(bytearray(READ_SIZE))
-        size = held = 0  # held: bytes at the buffer's front that no chunk has taken yet
-        while True:
-            count = source.readinto(buffer[held:])
-            if count is None:
-                raise StreamError(
-                    "the source does not wait for data, so its end cannot be told",
-                    "give it as a file or a pipe that blocks",
-                )
-            if count:
-                size += count
-                held += count
-                if held < READ_SIZE:
-                    continue
+        size = 0
+        pieces: Iterator[tuple[memoryview, list[int]]]
+        if splitter is None:
+            pieces = read_ahead(source, self._content.cut)
+        else:
+            pieces = read_ahead(source, lambda data, ended: (len(data), []))
+        for data, cuts in pieces:
             if splitter is None:
-                taken = self._content.consume(buffer[:held], final=not count)
+                self._content.store(data, cuts)
             else:
-                self._split(splitter, buffer[:held])
-                taken = held
-            buffer[: held - taken] = bytes(buffer[taken:held])
-            held -= taken
+                self._split(splitter, data)
+            size += len(data)
             if progress is not None:
                 progress(Progress(size, self.account.new, self.account.stored))
-            if not count:
-                return size
+        return size
 
     def _split(self, splitter: Splitter, data: memoryview) -> None:
         at = 0

@@ -6,8 +6,9 @@ Invariant: a stream that is known to be cut short is refused, and so never liste
 from collections.abc import Callable
 
 from dedupstore.errors import StreamError
+from dedupstore.reading import Source
 from dedupstore.records import Stream
-from dedupstore.session import Progress, Session, Source
+from dedupstore.session import Progress, Session
 from pipelines.formats import detect, wholeness
 
 FORMATS = ("auto", "afs", "tar", "raw")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dedupstore.errors import StreamError
 
 if TYPE_CHECKING:
-    from dedupstore.session import Source
+    from dedupstore.reading import Source
 
 _DUMP_END = bytes.fromhex("043a214b6e")
 _TAR_BLOCK = 512

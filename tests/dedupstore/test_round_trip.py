@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedupstore.errors import DedupError, KeyAccessError, StreamError
+from dedupstore.reading import READ_SIZE
 from dedupstore.sequences import BLOCK_SIZE
-from dedupstore.session import READ_SIZE
 from tests.store import Alternating, World, begin, noise, text
 
 MIB = 1 << 20

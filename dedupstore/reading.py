@@ -1,0 +1,92 @@
+"""A source is read ahead, by a thread of its own, while what was read before is worked on.
+
+Invariant: every byte of the source is yielded once, in order; an error of the source is raised where the next
+bytes would have been yielded.  Memory: three buffers.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from typing import Protocol, TypeVar
+
+from dedupstore.errors import StreamError
+
+READ_SIZE = 4 << 20
+_BUFFERS = 3  # one is filled, one waits, one is worked on
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """Where a stream comes from, e.g. an unbuffered binary file."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill some of the buffer and return how many bytes; 0 at the end."""
+        ...
+
+
+def read_ahead(
+    source: Source, prepare: Callable[[memoryview, bool], tuple[int, T]]
+) -> Iterator[tuple[memoryview, T]]:
+    """Yield the source's bytes in large pieces, each with what `prepare` made of it.
+
+    `prepare(data, ended)` is called in the reading thread; it returns how many bytes from the front it has
+    taken, and the rest comes again with what follows.  A piece is good until the next one is asked for.
+    """
+    ready: queue.Queue[tuple[memoryview, T] | BaseException | None] = queue.Queue(1)
+    stopped = threading.Event()
+
+    def hand_over(item: tuple[memoryview, T] | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+
+    def read() -> None:
+        try:
+            rest = memoryview(b"")
+            for buffer in cycle([memoryview(bytearray(READ_SIZE)) for _ in range(_BUFFERS)]):
+                if stopped.is_set():
+                    return
+                held = len(rest)
+                buffer[:held] = rest
+                count = _fill(source, buffer[held:])
+                held += count
+                ended = held < READ_SIZE
+                taken, made = prepare(buffer[:held], ended)
+                hand_over((buffer[:taken], made))
+                rest = buffer[taken:held]
+                if ended:
+                    hand_over(None)
+                    return
+        except BaseException as error:
+            hand_over(error)
+
+    # a daemon: a source that never answers must not keep a stopped program alive
+    threading.Thread(target=read, name="read", daemon=True).start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+
+
+def _fill(source: Source, buffer: memoryview) -> int:
+    """Read until the buffer is full or the source ends; return how many bytes."""
+    held = 0
+    while held < len(buffer):
+        count = source.readinto(buffer[held:])
+        if count is None:
+            raise StreamError(
+                "the source does not wait for data, so its end cannot be told",
+                "give it as a file or a pipe that blocks",
+            )
+        if not count:
+            break
+        held += count
+    return held
