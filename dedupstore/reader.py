@@ -6,9 +6,9 @@ missing or wrong is taken from the next.  Memory is bounded: a few steps of a fe
 
 import os
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, pairwise
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
@@ -29,6 +29,7 @@ STEP_BYTES = 4 << 20
 STEP_BLOCKS = 8
 CACHE_BLOCKS = 24
 LOOKUP_BATCH = 512
+STRIDE = 16
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -42,11 +43,17 @@ class Wanted(NamedTuple):
     places: list[Location]
 
 
+LookUp = Callable[[bytes], list[Location]]
+
+
 class ChunkReader:
     """Fetches and verifies chunks of one kind of pack.  `read` may be called from several threads."""
 
-    def __init__(self, backend: Backend, access: Access, cache: IndexCache, kind: Kind, key: bytes) -> None:
+    def __init__(
+        self, backend: Backend, access: Access, cache: IndexCache, kind: Kind, key: bytes, look_up: LookUp
+    ) -> None:
         self._backend = backend
+        self._look_up = look_up
         self._access = access
         self._cache = cache
         self._kind = kind
@@ -57,7 +64,7 @@ class ChunkReader:
         self._keys: OrderedDict[PackKey, BlockKey] = (
             OrderedDict()
         )  # whole: a key id alone could be another writer's
-        self._blocks: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._blocks: OrderedDict[tuple[int, int], memoryview] = OrderedDict()
 
     def pack(self, number: int) -> CachedPack:
         """Return what the cache says of a pack."""
@@ -78,16 +85,36 @@ class ChunkReader:
         held = self._prefetch(wanted)
         return [self._chunk(chunk, held) for chunk in wanted]
 
-    def _prefetch(self, wanted: Sequence[Wanted]) -> dict[tuple[int, int], bytes]:
+    def read_joined(self, wanted: Sequence[Wanted]) -> list[memoryview]:
+        """Return the same bytes in fewer pieces: chunks that lie one after the other are one."""
+        held = self._prefetch(wanted)
+        key = self._key
+        pieces: list[memoryview] = []
+        source, start, end = memoryview(b""), 0, 0
+        for chunk in wanted:
+            place = chunk.places[0]
+            block = held.get((place.pack, place.block))
+            at, stop = place.offset, place.offset + place.length
+            if block is None or blake3(block[at:stop], key=key).digest() != chunk.id:
+                block = self._chunk(chunk, held)
+                at, stop = 0, len(block)
+            if block is not source or at != end:
+                pieces.append(source[start:end])
+                source, start = block, at
+            end = stop
+        pieces.append(source[start:end])
+        return pieces[1:]  # the first is the empty one that this began with
+
+    def _prefetch(self, wanted: Sequence[Wanted]) -> dict[tuple[int, int], memoryview]:
         """Open all blocks that the first places name; neighbours in a pack are fetched in one read.
 
         A block that fails is left out: its chunks are then tried one by one.
         """
-        held: dict[tuple[int, int], bytes] = {}
+        held: dict[tuple[int, int], memoryview] = {}
         needed: set[tuple[int, int]] = set()
+        places = {(chunk.places[0].pack, chunk.places[0].block) for chunk in wanted}
         with self._lock:
-            for chunk in wanted:
-                place = (chunk.places[0].pack, chunk.places[0].block)
+            for place in places:
                 if place in self._blocks:
                     self._blocks.move_to_end(place)
                     held[place] = self._blocks[place]
@@ -103,7 +130,7 @@ class ChunkReader:
             self._fetch(run, held)
         return held
 
-    def _fetch(self, run: list[tuple[int, int]], held: dict[tuple[int, int], bytes]) -> None:
+    def _fetch(self, run: list[tuple[int, int]], held: dict[tuple[int, int], memoryview]) -> None:
         pack = self.pack(run[0][0])
         last = pack.blocks[run[-1][1]]
         # in fixed steps, so that the storage does not see how long blocks are
@@ -118,7 +145,7 @@ class ChunkReader:
             block = pack.blocks[place[1]]
             start = block.at - begin
             try:
-                held[place] = self._open(pack, place[1], view[start : start + block.stored])
+                held[place] = memoryview(self._open(pack, place[1], view[start : start + block.stored]))
             except DamageError:
                 continue
         with self._lock:
@@ -137,21 +164,29 @@ class ChunkReader:
                 _remember(self._keys, sealed, key, 256)
         return blocks.open_block(key, block.number, data, block.unpacked, _file(pack))
 
-    def _chunk(self, chunk: Wanted, held: dict[tuple[int, int], bytes]) -> memoryview:
+    def _chunk(self, chunk: Wanted, held: dict[tuple[int, int], memoryview]) -> memoryview:
         problem = "it is in no index"
-        for place in chunk.places:
+        for place in chain(chunk.places, self._others(chunk)):
             at = (place.pack, place.block)
             if at not in held:
                 self._fetch([at], held)
             if at not in held:
                 problem = f"{_file(self.pack(place.pack))} is missing or damaged"
                 continue
-            data = memoryview(held[at])[place.offset : place.offset + place.length]
+            data = held[at][place.offset : place.offset + place.length]
             if blake3(data, key=self._key).digest() == chunk.id:
                 return data
             problem = f"{_file(self.pack(place.pack))} holds something else in its place"
         raise DamageError(
             f"the chunk {chunk.id.hex()} cannot be read: {problem}", "run `dedup check --read-data`"
+        )
+
+    def _others(self, chunk: Wanted) -> Iterator[Location]:
+        """Look the chunk up again, for places not tried yet: those it came with may have been inferred."""
+        yield from (
+            place
+            for place in self._look_up(chunk.id)
+            if place.length == chunk.length and place not in chunk.places
         )
 
 
@@ -166,8 +201,9 @@ class StreamReader:
         self._missing = set(missing)
         self._threads = max(2, os.cpu_count() or 1)
         node_key = recipes.node_key(access.id_key)
-        self._nodes = ChunkReader(repository.backend, access, self._cache, Kind.TREE, node_key)
-        self._data = ChunkReader(repository.backend, access, self._cache, Kind.DATA, access.id_key)
+        backend, cache = repository.backend, self._cache
+        self._nodes = ChunkReader(backend, access, cache, Kind.TREE, node_key, self._look_up(Kind.TREE))
+        self._data = ChunkReader(backend, access, cache, Kind.DATA, access.id_key, self._look_up(Kind.DATA))
 
     def preflight(self, stream: Stream) -> None:
         """Check, without reading contents, that this member may read and that every pack needed is there."""
@@ -212,7 +248,7 @@ class StreamReader:
     def wanted(self, root: Root) -> Iterator[list[Wanted]]:
         """Yield the chunks of a sequence with their places; raises `DamageError` for one that has none."""
         for batch in self._batches(root):
-            yield self._locate(batch, self._data)
+            yield self._locate_runs(batch)
 
     def _batches(self, root: Root) -> Iterator[list[tuple[bytes, int]]]:
         pending: list[tuple[bytes, int]] = []
@@ -253,6 +289,52 @@ class StreamReader:
             found.append(Wanted(id_, right[0].length, right))
         return found
 
+    def _locate_runs(self, chunks: list[tuple[bytes, int]]) -> list[Wanted]:
+        """Find the places of a stream's chunks by looking up one in `STRIDE`.
+
+        Where two of them lie just as far apart in a pack as in the stream, so do those between, nearly always;
+        reading verifies each chunk, and looks up the one that was inferred wrongly.
+        """
+        samples = [*range(0, len(chunks) - 1, STRIDE), len(chunks) - 1]
+        known = dict(
+            zip(samples, self._locate([chunks[position] for position in samples], self._data), strict=True)
+        )
+        found: list[Wanted] = []
+        for first, last in pairwise(samples):
+            run = self._infer(known[first], chunks[first:last], known[last])
+            found += run if run is not None else self._locate(chunks[first:last], self._data)
+        found.append(known[samples[-1]])
+        return found
+
+    def _infer(self, first: Wanted, chunks: list[tuple[bytes, int]], last: Wanted) -> list[Wanted] | None:
+        """Return the places of chunks from `first` up to `last`, if they lie one after the other in one pack."""
+        at, end = first.places[0], last.places[0]
+        if at.pack != end.pack or at.block > end.block:
+            return None
+        blocks = self._data.pack(at.pack).blocks
+        block, offset = at.block, at.offset
+        found = []
+        for id_, length in chunks:
+            if offset == blocks[block].unpacked:
+                block, offset = block + 1, 0
+                if block > end.block:
+                    return None
+            found.append(Wanted(id_, length, [Location(at.pack, block, offset, length)]))
+            offset += length
+            if offset > blocks[block].unpacked:
+                return None
+        if offset == blocks[block].unpacked and end.offset == 0:
+            block, offset = block + 1, 0
+        return found if (block, offset) == (end.block, end.offset) else None
+
+    def _look_up(self, kind: Kind) -> LookUp:
+        def look_up(id_: bytes) -> list[Location]:
+            (places,) = self._cache.locate(self._domain, [id_])
+            reader = self._nodes if kind is Kind.TREE else self._data
+            return [place for place in places if place.pack not in self._missing and reader.has(place.pack)]
+
+        return look_up
+
     def _nowhere(self, id_: bytes) -> DamageError:
         return DamageError(
             f"the chunk {id_.hex()} is in no index file of the domain {self._domain}, or its pack is missing",
@@ -263,7 +345,7 @@ class StreamReader:
         futures: deque[Future[list[memoryview]]] = deque()
         try:
             for step in _steps(chain.from_iterable(self.wanted(root))):
-                futures.append(pool.submit(self._data.read, step))
+                futures.append(pool.submit(self._data.read_joined, step))
                 if len(futures) > self._threads:
                     yield from futures.popleft().result()
             while futures:

@@ -14,7 +14,7 @@ from dedupstore.access import Access
 from dedupstore.backends.contract import Entry
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import DamageError, StreamError
-from dedupstore.session import READ_SIZE
+from dedupstore.reading import READ_SIZE
 from dedupstore.splitting import Range
 from tests.store import World, begin, noise
 
