@@ -3,7 +3,7 @@
     submit ─▶ compress (a thread a core) ─▶ pack (one thread, in order) ─▶ upload and index (one thread)
 
 Invariant: an index file is written only when all packs that it names are durable, and chunks enter the local
-cache only when their index file is.  Memory is bounded by the queues: a few blocks, and three packs at most.
+cache only when their index file is.  Memory is bounded by the queues: a few blocks, and two packs at most.
 """
 
 import os
@@ -75,6 +75,8 @@ class PackWriter:
         self._pool = ThreadPoolExecutor(threads, "compress")
         self._blocks: queue.Queue[_Block | _Mark | None] = queue.Queue(2 * threads + 1)
         self._packs: queue.Queue[SealedPack | _Mark | None] = queue.Queue(1)
+        self._idle = threading.Event()  # the last pack was uploaded: another may be finished
+        self._idle.set()
         self._error: BaseException | None = None
         self._pending: list[IndexedPack] = []
         self._oldest = 0.0
@@ -153,6 +155,9 @@ class PackWriter:
         builders: dict[Kind, PackBuilder] = {}
 
         def finish(kind: Kind) -> None:
+            while not self._idle.wait(0.2):
+                self._raise()
+            self._idle.clear()
             self._put(self._packs, builders.pop(kind).finish())
 
         while (item := self._blocks.get()) is not None:
@@ -183,6 +188,8 @@ class PackWriter:
                 if not self._pending:
                     self._oldest = time.monotonic()
                 self._pending.append(item.entry)
+                del item  # its bytes: before the next pack is finished
+                self._idle.set()
                 late = time.monotonic() - self._oldest > INDEX_SECONDS
                 if late or len(self._pending) >= INDEX_PACKS:
                     self._write_index()
