@@ -19,8 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dedupstore import cache_memory, cache_rows, layout, records
-from dedupstore.cache_file import DATA, CacheFile, ScratchSet
+from dedupstore import cache_rows, layout, records
+from dedupstore.cache_file import CacheFile, ScratchSet
 from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location, Row
 from dedupstore.errors import DamageError, StateError
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     import lmdb
 
 __all__ = ["CachedBlock", "CachedPack", "IndexCache", "Location"]
-
-
-RELEASE_EVERY = 32 << 10  # look-ups
 
 
 class IndexCache:
@@ -53,7 +50,6 @@ class IndexCache:
         self._files, self._packs, self._chunks = tables["files"], tables["packs"], tables["chunks"]
         self._doomed, self._domains, self._counters = tables["doomed"], tables["domains"], tables["counters"]
         self._headers, self._payloads = tables["headers"], tables["payloads"]
-        self._looked_up = 0
         self._prefixes: dict[str, bytes] = {}
         self._trust: tuple[Collection[int], tuple[int, int, int], bool] = (), (0, 0, 0), False
 
@@ -112,7 +108,6 @@ class IndexCache:
                     txn.put(name, row._replace(complete=following is None).encode(), db=self._files)
                     txn.cursor(self._chunks).putmulti(batch)
                 packs, batch = [], following
-        cache_memory.release(self._file.path / DATA)
         return row.numbers
 
     def drop_index(self, names: Collection[bytes]) -> None:
@@ -147,7 +142,6 @@ class IndexCache:
         self, domain: str, ids: Sequence[bytes], below: int = cache_rows.NO_PACK, own: Collection[int] = ()
     ) -> list[bool]:
         """Tell for each id whether a pack with a number `below` that, or one of `own`, holds it."""
-        self._count_look_ups(len(ids))
         with self._file.guard(), self._begin() as txn:
             prefix = self._prefix(txn, domain)
             if prefix is None:
@@ -165,13 +159,6 @@ class IndexCache:
 
             return [seek(prefix + id_) and trusted() for id_ in ids]
 
-    def _count_look_ups(self, number: int) -> None:
-        """Give memory back now and then: look-ups touch pages all over the file."""
-        self._looked_up += number
-        if self._looked_up >= RELEASE_EVERY:
-            self._looked_up = 0
-            cache_memory.release(self._file.path / DATA)
-
     def _all_trusted(self, txn: "lmdb.Transaction[bytes]", below: int, own: Collection[int]) -> bool:
         """Tell whether all packs are `below` or `own`, as they are unless two runs meet: twice as fast."""
         state = (below, self._next_pack(txn), len(own))
@@ -182,7 +169,6 @@ class IndexCache:
     def locate(self, domain: str, ids: Sequence[bytes]) -> list[list[Location]]:
         """Return for each id its copies in the domain, the oldest first by (index file's time, its name)."""
         found: list[list[Location]] = []
-        self._count_look_ups(len(ids))
         with self._file.guard(), self._begin() as txn:
             prefix = self._prefix(txn, domain)
             if prefix is None:
@@ -201,7 +187,6 @@ class IndexCache:
 
     def some_pack(self, domain: str, ids: Sequence[bytes]) -> list[int]:
         """Return for each id the number (from 1) of a pack that has it, 0 if none has: cheaper than `locate`."""
-        self._count_look_ups(len(ids))
         with self._file.guard(), self._begin() as txn:
             prefix = self._prefix(txn, domain)
             if prefix is None:

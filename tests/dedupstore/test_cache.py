@@ -767,29 +767,3 @@ def main(what: str, folder: Path, *numbers: int) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))
-
-
-def test_memory_that_look_ups_took_can_be_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of the file that were read count as memory of the process, until they are released."""
-
-    def resident() -> int:
-        """Return the bytes of mapped files that count."""
-        return int(Path("/proc/self/status").read_text().split("RssFile:")[1].split()[0]) << 10
-
-    monkeypatch.setattr("dedupstore.cache.RELEASE_EVERY", 1 << 30)
-    cache = IndexCache(tmp_path / "cache", bytes(16))
-    ids = [hashlib.sha256(b"%d" % n).digest() for n in range(50_000)]
-    pack = IndexedPack(
-        *(bytes(32), "D", 60 + 50 * 20_000, [(bytes(16), 1, b"")], [(0, n, 20_000, 1000) for n in range(50)]),
-        ids=b"".join(ids),
-        lengths=struct.pack("<I", 10) * 50_000,
-    )
-    cache.add_index(bytes(32), Index(run=bytes(16), domain="d", time=1, packs=[pack]))
-    before = resident()
-    assert all(cache.known("d", ids))
-    grown = resident() - before
-    assert grown > 2 << 20
-    monkeypatch.setattr("dedupstore.cache.RELEASE_EVERY", 1)
-    assert cache.known("d", ids[:1]) == [True]
-    assert resident() - before < grown // 4
-    cache.close()
