@@ -22,7 +22,7 @@ from dedupstore.layout import Kind
 from dedupstore.packs import PackBuilder, SealedPack
 from dedupstore.records import Index, IndexedPack
 
-PACK_SIZE = 32 << 20
+PACK_SIZE = 24 << 20  # two are in memory at a time
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
 INDEX_PACKS = 8
 INDEX_SECONDS = 10.0
@@ -73,7 +73,7 @@ class PackWriter:
         self._pack_size = pack_size
         threads = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(threads, "compress")
-        self._blocks: queue.Queue[_Block | _Mark | None] = queue.Queue(2 * threads + 1)
+        self._blocks: queue.Queue[_Block | _Mark | None] = queue.Queue(threads + 1)
         self._packs: queue.Queue[SealedPack | _Mark | None] = queue.Queue(1)
         self._idle = threading.Event()  # the last pack was uploaded: another may be finished
         self._idle.set()

@@ -27,7 +27,7 @@ from dedupstore.repository import Repository
 READ_STEP = 64 << 10
 STEP_BYTES = 4 << 20
 STEP_BLOCKS = 8
-CACHE_BLOCKS = 24
+CACHE_BLOCKS = 10
 LOOKUP_BATCH = 512
 STRIDE = 16
 
