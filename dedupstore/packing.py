@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dedupstore import blocks, catalogue, layout
+from dedupstore import blocks, catalogue, layout, memory
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend
 from dedupstore.layout import Kind
@@ -65,6 +65,7 @@ class PackWriter:
         indexed: Callable[[bytes, Index], None],
         pack_size: int = PACK_SIZE,
     ) -> None:
+        memory.return_large_buffers()
         self._backend = backend
         self._access = access
         self._run = run

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from blake3 import blake3
 
-from dedupstore import blocks, layout, packs, recipes, splitting
+from dedupstore import blocks, layout, memory, packs, recipes, splitting
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend
 from dedupstore.blocks import BlockKey
@@ -194,6 +194,7 @@ class StreamReader:
     """Reads streams of snapshots of one domain.  Packs whose numbers are in `missing` are not looked into."""
 
     def __init__(self, repository: Repository, domain: str, missing: Iterable[int] = ()) -> None:
+        memory.return_large_buffers()
         access = repository.access
         self._repository = repository
         self._cache = repository.cache
