@@ -17,12 +17,12 @@ from dedupstore.cache import CachedPack
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.reader import StreamReader
-from dedupstore.records import IndexedPack, Root
+from dedupstore.records import IndexedPack
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository
 
-BATCH = 32
+FirstVisit = Callable[[int, bytes, int], bool]  # depth, id, number
 
 _RECORDS: dict[str, tuple[tuple[Kind, str, Any], ...]] = {
     "index": ((Kind.INDEX, "", records.Index),),
@@ -53,6 +53,7 @@ class Checker:
         self._report = report
         self._result = CheckResult()
         self._lost: list[int] = []
+        self._wrong: dict[bytes, str] = {}  # chunks and nodes that are, or lead to, what is missing
 
     def run(self, *, read_data: bool) -> CheckResult:
         """Check, and return what was found."""
@@ -191,35 +192,54 @@ class Checker:
                 result.snapshots += 1
                 for stream in repository.streams(snapshot):
                     result.streams += 1
-                    try:
-                        for root in (stream.layout, stream.skeleton, stream.content):
-                            self._walk(reader, root, fresh)
-                    except (DamageError, NotFoundError) as error:
+                    problems = [
+                        self._visit(reader, root.depth, root.id, root.size if root.depth == 0 else 0, fresh)
+                        for root in (stream.layout, stream.skeleton, stream.content)
+                        if root.size
+                    ]
+                    for problem in [problem for problem in problems if problem][:1]:
                         result.damaged.append(
                             f"the backup of {stream.name} in snapshots/{snapshot.name.hex()[:16]}… "
-                            f"cannot be restored whole: {error.message}"
+                            f"cannot be restored whole: {problem}"
                         )
 
-    def _walk(self, reader: StreamReader, root: Root, fresh: Callable[[int, bytes, int], bool]) -> None:
-        if root.size:
-            self._below(reader, root.depth, [(root.id, root.size if root.depth == 0 else 0)], fresh)
+    def _visit(self, reader: StreamReader, depth: int, id_: bytes, number: int, fresh: FirstVisit) -> str:
+        """Return what is wrong with a chunk (depth 0) or with all below a node; nothing if all is well.
+
+        What many backups share is visited once; what is wrong with it is remembered for each of them.
+        """
+        if not fresh(depth, id_, number):
+            return self._wrong.get(id_, "")
+        problem = ""
+        try:
+            if depth == 0:
+                reader.require([(id_, number)])
+            else:
+                (node,) = reader.nodes([id_], [number * recipes.ENTRY_SIZE])
+                problem = self._below(reader, depth - 1, recipes.parse_node(node), fresh)
+        except (DamageError, NotFoundError) as error:
+            problem = error.message
+        if problem:
+            self._wrong[id_] = problem
+        return problem
 
     def _below(
-        self,
-        reader: StreamReader,
-        depth: int,
-        entries: list[tuple[bytes, int]],
-        fresh: Callable[[int, bytes, int], bool],
-    ) -> None:
-        """Visit what was not visited before: equal parts of many backups cost one visit."""
-        if depth == 0:
-            reader.require([entry for entry in entries if fresh(depth, *entry)])
-            return
-        unseen = [entry for entry in entries if fresh(depth, *entry)]
-        for start in range(0, len(unseen), BATCH):
-            part = unseen[start : start + BATCH]
-            for node in reader.nodes([id_ for id_, _ in part], [n * recipes.ENTRY_SIZE for _, n in part]):
-                self._below(reader, depth - 1, recipes.parse_node(node), fresh)
+        self, reader: StreamReader, depth: int, entries: list[tuple[bytes, int]], fresh: FirstVisit
+    ) -> str:
+        if depth == 0:  # mostly all is well, and one look-up for all is quick
+            unseen = [entry for entry in entries if fresh(0, *entry)]
+            try:
+                reader.require(unseen)
+            except (DamageError, NotFoundError):
+                for entry in unseen:
+                    try:
+                        reader.require([entry])
+                    except (DamageError, NotFoundError) as error:
+                        self._wrong[entry[0]] = error.message
+            problems = [self._wrong.get(id_, "") for id_, _ in entries] if self._wrong else []
+        else:
+            problems = [self._visit(reader, depth, id_, number, fresh) for id_, number in entries]
+        return next((problem for problem in problems if problem), "")
 
 
 def _first_visit(add: Callable[[bytes], bool], domain: str, depth: int, id_: bytes, number: int) -> bool:

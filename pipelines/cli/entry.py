@@ -52,6 +52,10 @@ def _run(arguments: Sequence[str], console: Console) -> int:
             return dedup.invoke(context) or 0
     except click.exceptions.Exit as done:  # --help
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        console.fail("say what to do")
+        console.say(help_text.format_message())
+        return USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "dedup"
         console.fail(f"{error.format_message().rstrip('.')}; see: {command} --help")

@@ -119,3 +119,15 @@ def test_a_second_copy_is_used_when_the_first_is_gone(world: World) -> None:
     again = world.put(DATA, "one", host="another host of the writer")
     assert again.new > 0
     assert world.get("one") == DATA
+
+
+def test_every_backup_that_lost_something_is_named(world: World) -> None:
+    """Backups share most chunks: what is missing is missing in all of them."""
+    for name in ("one", "two", "three"):
+        world.put(DATA, name)
+    world.put(noise(100_000, 9), "whole")
+    max(world.files("data"), key=lambda path: path.stat().st_size).unlink()
+    found = "\n".join(check(world, read_data=False).damaged)
+    assert [name for name in ("one", "two", "three", "whole") if f"backup of {name} " in found] == [
+        *("one", "two", "three")
+    ]

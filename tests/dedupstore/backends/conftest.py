@@ -28,8 +28,8 @@ def ssh_children() -> list[int]:
     """Return the ids of the ssh processes of this one, zombies among them."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # a thread or a process may end while it is looked at
+            for pid in (task / "children").read_text().split():
                 if Path(f"/proc/{pid}/comm").read_text() == "ssh\n":
                     found.append(int(pid))
     return found
