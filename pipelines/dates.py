@@ -154,7 +154,11 @@ def find(
     `NotStoredError`, which names what comes close, or the domains if there are several: one writer must not
     be able to put its own stream in the place of another's.
     """
-    everything = [snapshot for snapshot in snapshots if snapshot.domain.startswith(domain)]
+    stored = list(snapshots)
+    everything = [snapshot for snapshot in stored if snapshot.domain.startswith(domain)]
+    if stored and not everything:
+        domains = ", ".join(sorted({ascii(snapshot.domain)[1:-1] for snapshot in stored}))
+        raise NotStoredError(f"no writer's domain begins with {domain!a}", f"there are: {domains}")
     names: set[str] = set()
     found: dict[str, tuple[S, N]] = {}
     for snapshot in select(when, everything):

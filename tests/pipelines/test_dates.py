@@ -237,3 +237,8 @@ def test_a_name_that_several_writers_have_is_not_chosen_by_age() -> None:
     given = dates.parse("latest", NOW)
     found, _ = dates.find(given, "user.alice", [ours, theirs], lambda shot: [Item("user.alice")], "our")
     assert ours == found
+
+
+def test_a_domain_that_nobody_has_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(NotStoredError, match="no writer's domain begins with 'x'; there are: ours"):
+        dates.find(dates.parse("latest", NOW), "n", [at("2026-11-01T03:00:00")], lambda shot: [], "x")

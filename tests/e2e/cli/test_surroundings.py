@@ -101,3 +101,11 @@ def test_a_repository_is_known_by_every_path_to_it(world: World) -> None:
     world.wendy.does(f"-r {world.folder}/link list")
     relative = Path("..") / world.repository.name
     world.wendy.does(f"-r {relative} list")
+
+
+@pytest.mark.parametrize("line", ["", "key", "trust"])
+def test_nothing_asked_shows_the_help_as_text(world: World, line: str) -> None:
+    said = world.wendy.dedup(line)
+    assert said.status == 2
+    assert said.err.startswith("dedup: say what to do\nUsage: ")
+    assert "\\n" not in said.err
