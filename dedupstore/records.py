@@ -27,6 +27,15 @@ Blocks = Annotated[list[BlockEntry], Meta(max_length=layout.MAX_PACK_BLOCKS)]
 T = TypeVar("T")
 
 
+def _check_columns(blocks: list[BlockEntry], ids: bytes, lengths: bytes) -> None:
+    """Refuse columns that do not have as many chunks as the blocks say, or more than a pack has."""
+    chunks = sum(block[3] for block in blocks)
+    if len(ids) != 32 * chunks or len(lengths) != 4 * chunks:
+        raise ValueError("the table's columns differ in length")
+    if chunks > layout.MAX_PACK_CHUNKS:
+        raise ValueError("more chunks than a pack has")
+
+
 class PackTable(msgspec.Struct, frozen=True):
     """The chunks of a pack, block by block, in file order; `ids` and `lengths` are columns."""
 
@@ -37,9 +46,7 @@ class PackTable(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse columns that do not agree with each other."""
-        chunks = sum(block[3] for block in self.blocks)
-        if len(self.ids) != 32 * chunks or len(self.lengths) != 4 * chunks:
-            raise ValueError("the table's columns differ in length")
+        _check_columns(self.blocks, self.ids, self.lengths)
 
 
 class IndexedPack(msgspec.Struct, frozen=True):
@@ -55,11 +62,7 @@ class IndexedPack(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse a table that does not agree with itself or with the pack's size."""
-        chunks = sum(block[3] for block in self.blocks)
-        if len(self.ids) != 32 * chunks or len(self.lengths) != 4 * chunks:
-            raise ValueError("the table's columns differ in length")
-        if chunks > layout.MAX_PACK_CHUNKS:
-            raise ValueError("more chunks than a pack has")
+        _check_columns(self.blocks, self.ids, self.lengths)
         if self.kind not in ("D", "T"):
             raise ValueError("neither a data nor a tree pack")
         if any(block[0] >= len(self.keys) for block in self.blocks):

@@ -54,7 +54,7 @@ class Command:
     def close(self) -> None:
         """End the command if it still runs, and wait for it.
 
-        Closing the pipe comes first: `vos dump` then frees its volume within a second, while one that is
+        Closing the pipe comes first: `vos dump` then frees its volume within some seconds, while one that is
         killed leaves it busy for minutes.
         """
         self._pipe.close()
