@@ -5,16 +5,22 @@ The limited API makes one wheel serve every CPython from 3.11 on.
 
 from setuptools import Extension, setup
 
+EXTENSIONS = {  # where each lives, and the headers with what it does apart from Python
+    "dedupstore/_chunker": ["_chunker_core.h"],
+    "dedupstore/_divide": ["_divide_core.h"],
+}
+
 setup(
     ext_modules=[
         Extension(
-            "dedupstore._chunker",
-            sources=["dedupstore/_chunker.c"],
+            path.replace("/", "."),
+            sources=[f"{path}.c"],
             extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
-            depends=["dedupstore/_chunker_core.h"],
+            depends=[f"{path.rpartition('/')[0]}/{header}" for header in headers],
             py_limited_api=True,
         )
+        for path, headers in EXTENSIONS.items()
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

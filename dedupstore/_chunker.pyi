@@ -7,6 +7,7 @@ def cuts(
     average: int,
     maximum: int,
     final: bool,
+    ends: bytes = ...,
     /,
 ) -> list[int]: ...
 def cuts_scalar(
@@ -16,5 +17,6 @@ def cuts_scalar(
     average: int,
     maximum: int,
     final: bool,
+    ends: bytes = ...,
     /,
 ) -> list[int]: ...

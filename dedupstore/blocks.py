@@ -41,9 +41,9 @@ def compress_block(data: bytes | bytearray | memoryview, level: int) -> bytes:
     return _ZSTD + frame if len(frame) < len(data) else _STORED + bytes(data)
 
 
-def seal_block(key: BlockKey, number: int, plaintext: bytes) -> bytes:
-    """Encrypt a block's plaintext; `number` must be used once only with this key."""
-    return key.cipher.encrypt(sealing.block_nonce(number), plaintext, key.associated(number))
+def seal_block(key: BlockKey, number: int, plaintext: bytes, target: memoryview) -> None:
+    """Encrypt a block's plaintext into `target`, `TAG_SIZE` longer; `number` must be used once only with this key."""
+    key.cipher.encrypt_into(sealing.block_nonce(number), plaintext, key.associated(number), target)
 
 
 def open_block(key: BlockKey, number: int, data: bytes | memoryview, size: int, name: str) -> bytes:

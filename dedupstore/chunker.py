@@ -38,13 +38,14 @@ class Chunker:
         self._sizes = sizes
         _chunker.cuts(b"", self._gear, *sizes, True)  # the bounds are checked in one place only, in C
 
-    def cuts(self, data: bytes | bytearray | memoryview, *, final: bool) -> list[int]:
+    def cuts(self, data: bytes | bytearray | memoryview, *, final: bool, ends: bytes = b"") -> list[int]:
         """Return the ascending end offsets of the chunks in `data`, whose first byte begins a chunk.
 
         Only cuts that later bytes cannot move are returned: put `data[last cut:]`, always shorter than
         the maximum, in front of the next buffer.  With `final`, whatever remains is the last chunk.  What
         is put in front is scanned again, so let buffers be several times the maximum.  The GIL is released.
+        Chunks also end at each of `ends`: ascending offsets, a column of u64 in the machine's order.
 
         Raises BufferError or TypeError if `data` is not one contiguous buffer of bytes.
         """
-        return _chunker.cuts(data, self._gear, *self._sizes, final)
+        return _chunker.cuts(data, self._gear, *self._sizes, final, ends)

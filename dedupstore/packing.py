@@ -65,7 +65,7 @@ class PackWriter:
         indexed: Callable[[bytes, Index], None],
         pack_size: int = PACK_SIZE,
     ) -> None:
-        memory.return_large_buffers()
+        memory.reuse_buffers()
         self._backend = backend
         self._access = access
         self._run = run
@@ -89,13 +89,16 @@ class PackWriter:
         for thread in self._threads:
             thread.start()
 
-    def submit(
-        self, kind: Kind, data: bytes | bytearray, ids: bytes, lengths: bytes, account: Account
-    ) -> None:
+    def submit(self, kind: Kind, data: memoryview, ids: bytes, lengths: bytes, account: Account) -> None:
         """Queue a block for storing; waits while the queue is full.  Raises what any thread ran into."""
         account.new += len(data)
         plaintext = self._pool.submit(blocks.compress_block, data, self._level)
         self._put(self._blocks, _Block(kind, plaintext, ids, lengths, account))
+
+    def fail(self, error: BaseException) -> None:
+        """Let everything from now on raise this error, as if a thread had run into it."""
+        if self._error is None:
+            self._error = error
 
     def settle(self) -> None:
         """Wait until all submitted blocks are packed, so that their accounts are right."""
@@ -111,8 +114,7 @@ class PackWriter:
         Waits `patience` seconds at most for each; what then still hangs ends with the program.
         """
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._error is None:
-            self._error = _ClosedError()
+        self.fail(_ClosedError())
         for waiting in (self._blocks, self._packs):
             while True:  # make room, then tell the thread to end
                 try:
@@ -149,8 +151,7 @@ class PackWriter:
         try:
             work()
         except BaseException as error:
-            if self._error is None:
-                self._error = error
+            self.fail(error)
 
     def _pack(self) -> None:
         builders: dict[Kind, PackBuilder] = {}
@@ -173,10 +174,15 @@ class PackWriter:
             plaintext = item.plaintext.result()
             builder = builders.get(item.kind)
             if builder is None:
-                builder = builders[item.kind] = PackBuilder(self._access, item.kind)
+                builder = builders[item.kind] = self._builder(item.kind)
             item.account.stored += builder.add(plaintext, item.ids, item.lengths)
             if builder.size >= self._pack_size or builder.chunks >= PACK_CHUNKS:
                 finish(item.kind)
+
+    def _builder(self, kind: Kind) -> PackBuilder:
+        # data packs get full: with room for one block more, and mostly for the table
+        room = self._pack_size + (2 << 20) if kind is Kind.DATA else 0
+        return PackBuilder(self._access, kind, room)
 
     def _upload(self) -> None:
         try:

@@ -26,7 +26,7 @@ _TABLE_STEP = 4 << 10
 class SealedPack(NamedTuple):
     """A finished pack: its bytes, and what an index file says of it."""
 
-    data: bytearray
+    data: memoryview
     entry: IndexedPack
 
     @property
@@ -41,9 +41,12 @@ def pack_file(entry: IndexedPack) -> str:
 
 
 class PackBuilder:
-    """A pack in the making, in memory.  Not for use by several threads at once."""
+    """A pack in the making, in memory.  Not for use by several threads at once.
 
-    def __init__(self, access: Access, kind: Kind) -> None:
+    `room`: bytes to allocate at once, so that what a growing buffer leaves behind does not pile up on the heap.
+    """
+
+    def __init__(self, access: Access, kind: Kind, room: int = 0) -> None:
         self._access = access
         key_id = secrets.token_bytes(16)
         if kind is Kind.DATA:
@@ -59,8 +62,10 @@ class PackBuilder:
         self._key = BlockKey(kind, access.repository, access.epoch, key_id, AESGCM(data_key))
         self._sealed: PackKey = (key_id, access.epoch, sealed)
         self._header = Header(kind, access.repository, access.epoch, secrets.token_bytes(32))
-        self._data = bytearray(self._header.pack())
-        self._hash = hashlib.sha256(self._data)
+        self._data = bytearray(room)
+        self._size = 0
+        self._hash = hashlib.sha256()
+        self._append(self._header.pack())
         self._blocks: list[BlockEntry] = []
         self._ids = bytearray()
         self._lengths = bytearray()
@@ -68,7 +73,7 @@ class PackBuilder:
     @property
     def size(self) -> int:
         """Bytes so far, without the footer."""
-        return len(self._data)
+        return self._size
 
     @property
     def chunks(self) -> int:
@@ -78,12 +83,18 @@ class PackBuilder:
     def add(self, plaintext: bytes, ids: bytes, lengths: bytes) -> int:
         """Encrypt and append a block; `ids` and `lengths` are its chunks' columns.  Return its stored size."""
         number = len(self._blocks)
-        sealed = blocks.seal_block(self._key, number, plaintext)
-        self._append(sealed)
-        self._blocks.append((0, number, len(sealed), len(ids) // 32))
+        size = len(plaintext) + sealing.TAG_SIZE
+        end = self._size + size
+        if end > len(self._data):
+            self._data += bytes(end - len(self._data))
+        with memoryview(self._data)[self._size : end] as target:
+            blocks.seal_block(self._key, number, plaintext, target)
+            self._hash.update(target)
+        self._size = end
+        self._blocks.append((0, number, size, len(ids) // 32))
         self._ids += ids
         self._lengths += lengths
-        return len(sealed)
+        return size
 
     def finish(self) -> SealedPack:
         """Append the footer; the builder is of no use afterwards."""
@@ -103,21 +114,23 @@ class PackBuilder:
         sealed = sealing.encrypt_once(cipher, plain, self._header.pack() + keys + trailer)
         footer = keys + sealed + trailer
         # where the blocks end is nobody's business: random bytes cannot be told from them
-        self._append(secrets.token_bytes(layout.padding(len(self._data) + len(footer))))
+        self._append(secrets.token_bytes(layout.padding(self._size + len(footer))))
         self._append(footer)
         entry = IndexedPack(
             name=self._hash.digest(),
             kind=self._header.kind.value.decode(),
-            size=len(self._data),
+            size=self._size,
             keys=[self._sealed],
             blocks=self._blocks,
             ids=bytes(self._ids),
             lengths=bytes(self._lengths),
         )
-        return SealedPack(self._data, entry)
+        return SealedPack(memoryview(self._data)[: self._size], entry)
 
     def _append(self, part: bytes) -> None:
-        self._data += part
+        end = self._size + len(part)
+        self._data[self._size : end] = part
+        self._size = end
         self._hash.update(part)
 
 

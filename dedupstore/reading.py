@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from itertools import cycle
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from dedupstore.errors import StreamError
 
@@ -16,6 +16,18 @@ READ_SIZE = 4 << 20
 _BUFFERS = 3  # one is filled, one waits, one is worked on
 
 T = TypeVar("T")
+
+#: `prepare(buffer, start, end, ended)` is given a buffer whose bytes up to `start` it has kept before, up to `end`
+#: new ones; returns how many bytes from the front are done with, up to where the rest reaches, and what it made.
+Prepare = Callable[[memoryview, int, int, bool], tuple[int, int, T]]
+
+
+class Piece(NamedTuple, Generic[T]):
+    """What was made of some bytes of a source: `size` of them were read for it, `data` is what is done with."""
+
+    size: int
+    data: memoryview
+    made: T
 
 
 class Source(Protocol):
@@ -26,18 +38,16 @@ class Source(Protocol):
         ...
 
 
-def read_ahead(
-    source: Source, prepare: Callable[[memoryview, bool], tuple[int, T]]
-) -> Iterator[tuple[memoryview, T]]:
+def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
     """Yield the source's bytes in large pieces, each with what `prepare` made of it.
 
-    `prepare(data, ended)` is called in the reading thread; it returns how many bytes from the front it has
-    taken, and the rest comes again with what follows.  A piece is good until the next one is asked for.
+    `prepare` is called in the reading thread; what it keeps comes again, in front of what follows.  A piece is
+    good until the next one is asked for.
     """
-    ready: queue.Queue[tuple[memoryview, T] | BaseException | None] = queue.Queue(1)
+    ready: queue.Queue[Piece[T] | BaseException | None] = queue.Queue(1)
     stopped = threading.Event()
 
-    def hand_over(item: tuple[memoryview, T] | BaseException | None) -> None:
+    def hand_over(item: Piece[T] | BaseException | None) -> None:
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=0.2)
@@ -51,14 +61,14 @@ def read_ahead(
             for buffer in cycle([memoryview(bytearray(READ_SIZE)) for _ in range(_BUFFERS)]):
                 if stopped.is_set():
                     return
-                held = len(rest)
-                buffer[:held] = rest
-                count = _fill(source, buffer[held:])
-                held += count
-                ended = held < READ_SIZE
-                taken, made = prepare(buffer[:held], ended)
-                hand_over((buffer[:taken], made))
-                rest = buffer[taken:held]
+                start = len(rest)
+                buffer[:start] = rest
+                count = _fill(source, buffer[start:])
+                end = start + count
+                ended = end < READ_SIZE
+                taken, kept, made = prepare(buffer, start, end, ended)
+                hand_over(Piece(count, buffer[:taken], made))
+                rest = buffer[taken:kept]
                 if ended:
                     hand_over(None)
                     return

@@ -34,6 +34,7 @@ from dedupstore.records import Done, Index, Snapshot, Stream
 if TYPE_CHECKING:
     from dedupstore.check import CheckResult
     from dedupstore.session import RunDetails, Session
+    from dedupstore.stored import StoredStream
 
 FETCH_THREADS = 8
 Head = heads.Head
@@ -236,6 +237,20 @@ class Repository:
         reader.preflight(stream)
         return reader.read(stream)
 
+    def open_stream(self, snapshot: SnapshotInfo, stream: Stream, *, contents: bool = True) -> "StoredStream":
+        """Return the stream to walk through; its contents are fetched only where they are asked for.
+
+        Checks beforehand what `read` checks, and raises the same; without `contents`, nothing that only
+        contents need.
+        """
+        from dedupstore.reader import StreamReader
+        from dedupstore.stored import StoredStream
+
+        self.refresh_index()
+        reader = StreamReader(self, snapshot.domain)
+        reader.preflight(stream, contents=contents)
+        return StoredStream(reader, stream)
+
     def check(self, *, read_data: bool, report: Callable[[str, int, int], None]) -> "CheckResult":
         """Look at everything; with `read_data`, at every byte.  `report(what, done, of)` is called as it goes on."""
         from dedupstore.check import Checker
@@ -245,14 +260,43 @@ class Repository:
     # -- publishing
 
     @contextmanager
-    def publishing(self) -> Iterator[None]:
-        """Hold this host's turn to publish a snapshot; sees what others have published meanwhile."""
+    def publishing(self) -> Iterator[tuple[int, dict[bytes, tuple[int, bytes]]]]:
+        """Hold this host's turn to publish a snapshot; sees what others have published meanwhile.
+
+        Yields the sequence number and the heads that the snapshot must have.
+        """
         with self.state.lock("publish.lock"):
             self.refresh_snapshots()
             self.refuse_if_rolled_back()
-            yield
+            seen = {signer: (info.sequence, info.name) for signer, info in self.heads().items()}
+            yield self._next_sequence(), seen
 
-    def next_sequence(self) -> int:
+    def publish(self, snapshot: Snapshot) -> SnapshotInfo:
+        """Write the snapshot, all of whose data are durable, and the record that its run is done.
+
+        Only within `publishing`.
+        """
+        from dedupstore import catalogue
+
+        data = catalogue.seal_record(self.access, Kind.SNAPSHOT, snapshot)
+        name = layout.sha256(data)
+        self.backend.create(_snapshot_file(name), data)
+        end = Done(run=snapshot.run, snapshot=name, finished=snapshot.finished)
+        done = catalogue.seal_record(self.access, Kind.DONE, end)
+        self.backend.create(layout.done_file(snapshot.run, layout.sha256(done)), done)
+        info = _info(name, self.signer, snapshot, done=True)
+        self._keep([(info, records.encode(snapshot))])
+        self._all()[name] = info
+        heads.advance(self.state, {info.signer: (info.sequence, info.name)})
+        return info
+
+    def complete_interrupted(self) -> list[SnapshotInfo]:
+        """Publish what runs of this host that were killed had checkpointed; none of them may be going on."""
+        from dedupstore import interrupted
+
+        return interrupted.complete(self)
+
+    def _next_sequence(self) -> int:
         """Return the sequence number for this member's next snapshot: above all that it ever used."""
         mine = self.signer
         used = [info.sequence for info in self._all().values() if info.signer == mine]
@@ -265,15 +309,6 @@ class Repository:
         from dedupstore import sealing
 
         return sealing.public_of(self.access.signing_key)
-
-    def published(self, name: bytes, snapshot: Snapshot) -> SnapshotInfo:
-        """Take note of a snapshot that this member has just published."""
-        info = _info(name, self.signer, snapshot, done=True)
-        payload = records.encode(snapshot)
-        self._keep([(info, payload)])
-        self._all()[name] = info
-        heads.advance(self.state, {info.signer: (info.sequence, info.name)})
-        return info
 
     def refuse_if_rolled_back(self) -> None:
         """Raise `TrustError` if the repository lost what this host itself has seen."""

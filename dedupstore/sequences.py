@@ -6,6 +6,7 @@ recipe is either durable and known in this domain, or has been submitted in this
 
 import struct
 from collections.abc import Callable
+from threading import RLock
 
 from blake3 import blake3
 
@@ -36,78 +37,82 @@ class KnownChunks:
         return found
 
     def forget(self, ids: bytes) -> None:
-        """Forget ids (a column of 32 bytes each): the cache answers for them now, or they were not stored."""
+        """Forget ids (a column of 32 bytes each): the cache answers for them now."""
         self._fresh.difference_update(ids[at : at + 32] for at in range(0, len(ids), 32))
 
 
 class BlockWriter:
-    """Fills blocks of one kind with new chunks."""
+    """Fills blocks of one kind with new chunks.
 
-    def __init__(self, packs: PackWriter, kind: Kind, account: Account) -> None:
+    Those of several streams that are written at once share `lock`: whoever holds it sees each chunk that is
+    noted as this run's own either in an open block or submitted.
+    """
+
+    def __init__(
+        self, packs: PackWriter, known: KnownChunks, lock: RLock, kind: Kind, account: Account
+    ) -> None:
         self._packs = packs
+        self._known = known
+        self._lock = lock
         self._kind = kind
         self._account = account
-        self._clear()
+        self._data = bytearray()
+        self._size = 0
+        self._ids = bytearray()
+        self._lengths = bytearray()
 
-    def add(self, id_: bytes, chunk: bytes | memoryview) -> None:
-        """Append a chunk, and submit the block if that fills it."""
-        if len(self._data) + len(chunk) > BLOCK_SIZE:
+    def store(self, ids: list[bytes], data: memoryview, starts: list[int], ends: list[int]) -> None:
+        """Append those of the chunks that are not known yet; chunk i is `data[starts[i]:ends[i]]`."""
+        with self._lock:
+            try:
+                for position in self._known.missing(ids):
+                    self._add(ids[position], data[starts[position] : ends[position]])
+            except BaseException as error:
+                self._packs.fail(error)  # some may be noted and not be in a block: nothing can rely on them
+                raise
+
+    def _add(self, id_: bytes, chunk: memoryview) -> None:
+        if self._size + len(chunk) > BLOCK_SIZE:
             self.flush()
-        self._data += chunk
+        if not self._data:
+            self._data = bytearray(BLOCK_SIZE)
+        end = self._size + len(chunk)
+        self._data[self._size : end] = chunk  # grows for a chunk that is larger than a block
+        self._size = end
         self._ids += id_
         self._lengths += struct.pack("<I", len(chunk))
 
     def flush(self) -> None:
         """Submit what there is."""
-        if self._data:
-            self._packs.submit(self._kind, self._data, bytes(self._ids), bytes(self._lengths), self._account)
-            self._clear()
-
-    def drop(self) -> bytes:
-        """Throw away what was not submitted, and return its ids."""
-        ids = bytes(self._ids)
-        self._clear()
-        return ids
+        with self._lock:
+            if self._size:
+                data = memoryview(self._data)[: self._size]
+                self._packs.submit(self._kind, data, bytes(self._ids), bytes(self._lengths), self._account)
+                self._clear()
 
     def _clear(self) -> None:
         self._data = bytearray()
+        self._size = 0
         self._ids = bytearray()
         self._lengths = bytearray()
-
-
-class NodeStore:
-    """Stores list nodes, once each."""
-
-    def __init__(self, known: KnownChunks, writer: BlockWriter) -> None:
-        self._known = known
-        self._writer = writer
-
-    def __call__(self, id_: bytes, node: bytes) -> None:
-        """Store the node unless it is known."""
-        if self._known.missing([id_]):
-            self._writer.add(id_, node)
 
 
 class SequenceWriter:
     """One sequence: content, skeleton or layout."""
 
-    def __init__(
-        self, id_key: bytes, chunker: Chunker, known: KnownChunks, blocks: BlockWriter, recipe: ListWriter
-    ) -> None:
+    def __init__(self, id_key: bytes, chunker: Chunker, blocks: BlockWriter, recipe: ListWriter) -> None:
         self._id_key = id_key
         self._chunker = chunker
-        self._known = known
         self._blocks = blocks
         self._recipe = recipe
         self._tail = bytearray()
 
-    def cut(self, data: memoryview, final: bool) -> tuple[int, list[int]]:
-        """Return how many bytes from the front of `data`, which begins a chunk, are whole chunks, and their ends.
+    def cut(self, data: memoryview, ends: bytes, final: bool) -> list[int]:
+        """Return where the chunks of `data`, whose first byte begins one, end; also at each of `ends`.
 
-        The caller presents the rest again, at the front of what follows.
+        The caller presents what is behind the last again, at the front of what follows.
         """
-        cuts = self._chunker.cuts(data, final=final)
-        return (cuts[-1] if cuts else 0), cuts
+        return self._chunker.cuts(data, final=final, ends=ends)
 
     def store(self, data: memoryview, cuts: list[int]) -> None:
         """Take the chunks of `data` that end at these offsets into the recipe, and store what is new."""
@@ -117,17 +122,17 @@ class SequenceWriter:
         starts = [0, *cuts[:-1]]
         ids = [blake3(data[start:end], key=key).digest() for start, end in zip(starts, cuts, strict=True)]
         self._recipe.extend(ids, [end - start for start, end in zip(starts, cuts, strict=True)])
-        for position in self._known.missing(ids):
-            self._blocks.add(ids[position], data[starts[position] : cuts[position]])
+        self._blocks.store(ids, data, starts, cuts)
 
-    def write(self, data: bytes | memoryview, *, final: bool = False) -> None:
+    def write(self, data: bytes, *, final: bool = False) -> None:
         """Append bytes, which are copied; `final` ends the chunk with them."""
         self._tail += data
         if final or len(self._tail) >= BLOCK_SIZE:
             with memoryview(self._tail) as view:
-                taken, cuts = self.cut(view, final)
+                cuts = self.cut(view, b"", final)
                 self.store(view, cuts)
-            del self._tail[:taken]
+            if cuts:
+                del self._tail[: cuts[-1]]
 
     def finish(self) -> Root:
         """End the sequence and return its root."""

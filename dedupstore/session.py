@@ -1,27 +1,29 @@
 """One run of a writer: streams go in, a snapshot comes out (docs/format.md 1 "Order of writing", 10, 11).
 
 Invariant: the snapshot, and after it the done record, are written when all that they refer to is durable.
-Leaving a session early leaves nothing that counts, and what was uploaded is indexed for the next one.
+Leaving a session early leaves nothing that counts, and what was uploaded is indexed for the next one.  What a
+stream that failed had new is stored all the same: others, written at the same time, may rely on it.
 """
 
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dedupstore import catalogue, layout, recipes
+from dedupstore import catalogue, interrupted, layout, recipes
 from dedupstore.access import Access
 from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.errors import DedupError, StreamError
 from dedupstore.layout import Kind
 from dedupstore.packing import PACK_SIZE, Account, PackWriter
 from dedupstore.reading import Source, read_ahead
-from dedupstore.records import Done, Index, Root, Run, Snapshot, Stream
-from dedupstore.sequences import BlockWriter, KnownChunks, NodeStore, SequenceWriter
-from dedupstore.splitting import LayoutWriter, Splitter
+from dedupstore.records import Index, Root, Run, Snapshot, Stream
+from dedupstore.sequences import BlockWriter, KnownChunks, SequenceWriter
+from dedupstore.splitting import Divider, Division, Splitter
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
@@ -45,7 +47,10 @@ class RunDetails(NamedTuple):
 
 
 class Session:
-    """A run.  Use as a context manager; without `finish`, leaving it abandons the run."""
+    """A run.  Use as a context manager; without `finish`, leaving it abandons the run.
+
+    Several threads may `put` and `checkpoint` at once; `finish` comes when all of them are done.
+    """
 
     def __init__(
         self, repository: "Repository", details: RunDetails, level: int, pack_size: int = PACK_SIZE
@@ -57,6 +62,11 @@ class Session:
         self._run = secrets.token_bytes(16)
         self._started = int(time.time())
         self._streams: list[Stream] = []
+        self._names: set[str] = set()
+        self._open: set[_StreamWriter] = set()
+        self._lock = (
+            RLock()
+        )  # over what was noted as stored but is not submitted yet, and over the fields above
         cache = repository.cache
         repository.refresh_snapshots()
         repository.refuse_if_rolled_back()
@@ -90,31 +100,44 @@ class Session:
         *,
         kind: str = "raw",
         splitter: Splitter | None = None,
-        facts: Mapping[str, Any] | None = None,
+        facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         allow_empty: bool = False,
         progress: Callable[[Progress], None] | None = None,
     ) -> Stream:
         """Store one stream and return what the snapshot will say of it.
 
-        Raises `StreamError` for an empty stream (unless allowed) and for a name given twice.
+        `facts`, if it is a function, is called when the whole stream was read and split; what it raises gives
+        the stream up.  Raises `StreamError` for an empty stream (unless allowed) and for a name given twice.
         """
         layout.check_stream_name(name)
-        if any(stream.name == name for stream in self._streams):
-            raise StreamError(f"the stream {name} was stored already in this run")
+        with self._lock:
+            if name in self._names:
+                raise StreamError(f"the stream {name} was stored already in this run")
+            self._names.add(name)
+            writer = _StreamWriter(self._access, self._known, self._packs, self._lock, splitter)
+            self._open.add(writer)
         began = int(time.time())
-        writer = _StreamWriter(self._access, self._known, self._packs)
         try:
-            size = writer.copy(source, splitter, progress)
+            size = writer.copy(source, progress)
             if size == 0 and not allow_empty:
                 raise StreamError(
                     f"the stream {name} is empty, so nothing was stored",
                     "see why its source gave nothing; --allow-empty stores it as it is",
                 )
             content, skeleton, plan = writer.finish()
+            known = facts() if callable(facts) else facts or {}
+            self._packs.settle()
         except BaseException:
-            writer.forget()
+            with (
+                self._lock,
+                suppress(Exception),
+            ):  # the first error is the one to tell; this one would stay, too
+                self._names.discard(name)
+                writer.flush()
             raise
-        self._packs.settle()
+        finally:
+            with self._lock:
+                self._open.discard(writer)
         if progress is not None:
             progress(Progress(size, writer.account.new, writer.account.stored))
         stream = Stream(
@@ -127,17 +150,28 @@ class Session:
             content=content,
             skeleton=skeleton,
             layout=plan,
-            facts=facts or {},
+            facts=known,
         )
-        self._streams.append(stream)
+        with self._lock:
+            self._streams.append(stream)
         return stream
 
     def checkpoint(self) -> None:
-        """Make durable, and note in a checkpoint, the streams that are complete so far."""
+        """Make durable, and note in a checkpoint, the streams that are complete so far.
+
+        Should this run be killed, `interrupted.complete` publishes them.
+        """
+        with self._lock:
+            for writer in self._open:
+                writer.flush()  # a complete stream may rely on what another has just found to be new
+            snapshot = self._snapshot(0, {})
+        if not snapshot.streams:
+            return
         self._packs.flush()
-        snapshot = self._snapshot(0, {})
         data = catalogue.seal_record(self._access, Kind.CHECKPOINT, snapshot)
-        self._repository.backend.create(layout.content_file(Kind.CHECKPOINT, layout.sha256(data)), data)
+        name = layout.sha256(data)
+        self._repository.backend.create(layout.content_file(Kind.CHECKPOINT, name), data)
+        interrupted.note(self._repository.state, self._run, name)
 
     def finish(self) -> "SnapshotInfo":
         """Make everything durable, publish the snapshot, and return it."""
@@ -145,20 +179,10 @@ class Session:
             raise DedupError("a run without streams has nothing to list")
         self._packs.flush()
         repository = self._repository
-        with repository.publishing():
-            heads = repository.heads()
-            snapshot = self._snapshot(
-                repository.next_sequence(),
-                {signer: (info.sequence, info.name) for signer, info in heads.items()},
-            )
-            data = catalogue.seal_record(self._access, Kind.SNAPSHOT, snapshot)
-            name = layout.sha256(data)
-            repository.backend.create(layout.content_file(Kind.SNAPSHOT, name), data)
-            done = catalogue.seal_record(
-                self._access, Kind.DONE, Done(run=self._run, snapshot=name, finished=snapshot.finished)
-            )
-            repository.backend.create(layout.done_file(self._run, layout.sha256(done)), done)
-            return repository.published(name, snapshot)
+        with repository.publishing() as (sequence, heads):
+            info = repository.publish(self._snapshot(sequence, heads))
+        interrupted.forget(repository.state, self._run)
+        return info
 
     def _snapshot(self, sequence: int, heads: dict[bytes, tuple[int, bytes]]) -> Snapshot:
         details = self._details
@@ -175,7 +199,7 @@ class Session:
             host=details.host,
             program=details.program,
             roster=members.roster,
-            streams=self._streams,
+            streams=list(self._streams),
         )
 
     def _indexed(self, name: bytes, index: Index) -> None:
@@ -187,71 +211,67 @@ class Session:
 class _StreamWriter:
     """The three sequences of one stream."""
 
-    def __init__(self, access: Access, known: KnownChunks, packs: PackWriter) -> None:
+    def __init__(
+        self, access: Access, known: KnownChunks, packs: PackWriter, lock: RLock, splitter: Splitter | None
+    ) -> None:
         self.account = Account()
-        self._known = known
-        self._nodes = BlockWriter(packs, Kind.TREE, self.account)
-        self._writers = [self._nodes]
-        store = NodeStore(known, self._nodes)
+        nodes = BlockWriter(packs, known, lock, Kind.TREE, self.account)
+        self._blocks = [nodes]
         key = recipes.node_key(access.id_key)
 
+        def store_node(id_: bytes, node: bytes) -> None:
+            nodes.store([id_], memoryview(node), [0], [len(node)])
+
         def sequence(sizes: ChunkSizes) -> SequenceWriter:
-            self._writers.append(BlockWriter(packs, Kind.DATA, self.account))
+            self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account))
+            chunker = Chunker(access.chunker_key, sizes)
             return SequenceWriter(
-                access.id_key,
-                Chunker(access.chunker_key, sizes),
-                known,
-                self._writers[-1],
-                recipes.ListWriter(key, store),
+                access.id_key, chunker, self._blocks[-1], recipes.ListWriter(key, store_node)
             )
 
         self._content = sequence(access.content_sizes)
         self._skeleton = sequence(access.skeleton_sizes)
         self._layout = sequence(access.layout_sizes)
-        self._plan = LayoutWriter()
+        self._divider = Divider(splitter) if splitter is not None else None
 
-    def copy(
-        self, source: Source, splitter: Splitter | None, progress: Callable[[Progress], None] | None
-    ) -> int:
+    def copy(self, source: Source, progress: Callable[[Progress], None] | None) -> int:
         """Read the source to its end; return its size in bytes."""
         size = 0
-        pieces: Iterator[tuple[memoryview, list[int]]]
-        if splitter is None:
-            pieces = read_ahead(source, self._content.cut)
-        else:
-            pieces = read_ahead(source, lambda data, ended: (len(data), []))
-        for data, cuts in pieces:
-            if splitter is None:
-                self._content.store(data, cuts)
-            else:
-                self._split(splitter, data)
-            size += len(data)
+        for piece in read_ahead(source, self._prepare):
+            cuts, division = piece.made
+            self._content.store(piece.data, cuts)
+            if division is not None:
+                self._skeleton.write(division.skeleton)
+                self._layout.write(division.layout)
+            size += piece.size
             if progress is not None:
                 progress(Progress(size, self.account.new, self.account.stored))
         return size
 
-    def _split(self, splitter: Splitter, data: memoryview) -> None:
-        at = 0
-        for part in splitter.split(data):
-            piece = data[at : at + part.length]
-            at += part.length
-            (self._content if part.content else self._skeleton).write(piece, final=part.ends)
-            self._layout.write(self._plan.add(part.content, part.length))
-        if at != len(data):
-            raise StreamError("the splitter did not account for every byte of the stream")
+    def _prepare(
+        self, buffer: memoryview, start: int, end: int, ended: bool
+    ) -> tuple[int, int, tuple[list[int], Division | None]]:
+        """Divide and cut new bytes, in the reading thread."""
+        division = None
+        if self._divider is not None:
+            division = self._divider.divide(buffer, start, end, ended=ended)
+            end = division.kept
+        cuts = self._content.cut(buffer[:end], division.ends if division else b"", ended)
+        return (cuts[-1] if cuts else 0), end, (cuts, division)
 
-    def forget(self) -> None:
-        """Give the stream up: its chunks that were not submitted are not this run's any more."""
-        for blocks in self._writers:
-            self._known.forget(blocks.drop())
+    def flush(self) -> None:
+        """Submit all open blocks."""
+        for blocks in self._blocks:
+            blocks.flush()
 
     def finish(self) -> tuple[Root, Root, Root]:
         """End all sequences; return the roots of content, skeleton and layout."""
         content = self._content.finish()
         skeleton = self._skeleton.finish()
-        self._layout.write(self._plan.finish())
+        if self._divider is not None:
+            self._layout.write(self._divider.finish())
         plan = self._layout.finish()
-        self._nodes.flush()
+        self.flush()
         return content, skeleton, plan
 
 

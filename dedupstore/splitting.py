@@ -7,49 +7,64 @@ exactly, because the layout records the ranges.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from dedupstore.errors import DamageError
-
-
-class Range(NamedTuple):
-    """The next `length` bytes of a stream.  `ends` closes a piece of content (a file's last byte)."""
-
-    content: bool
-    length: int
-    ends: bool = False
+from dedupstore import _divide
+from dedupstore.errors import DamageError, StreamError
 
 
 class Splitter(Protocol):
     """Knows a format.  One instance serves one stream."""
 
-    def split(self, data: memoryview) -> list[Range]:
-        """Return ranges that cover `data` exactly; an unfinished element may go on in the next call."""
+    def split(self, data: memoryview, ended: bool) -> bytes:
+        """Return ranges that cover `data` exactly; an unfinished element may go on in the next call.
+
+        They are a column of little-endian u64, each  length << 2 | ends << 1 | content  with a length above 0;
+        `ends`: the range's last byte ends a piece of content (a file).  `ended`: no more data follow.
+        """
         ...
 
 
-class LayoutWriter:
-    """Writes alternating lengths, skeleton first, as LEB128 varints."""
+class Division(NamedTuple):
+    """What became of bytes in a buffer.
 
-    def __init__(self) -> None:
+    kept: where in the buffer the content, moved together, ends now.
+    ends: offsets in the buffer at which pieces of content end, a column of u64 in the machine's order.
+    """
+
+    kept: int
+    skeleton: bytes
+    ends: bytes
+    layout: bytes
+
+
+class Divider:
+    """Divides one stream as its splitter says, and writes its layout: alternating lengths, skeleton first."""
+
+    def __init__(self, splitter: Splitter) -> None:
+        self._splitter = splitter
         self._content = False
         self._length = 0
 
-    def add(self, content: bool, length: int) -> bytes:
-        """Note a range and return the bytes of the layout that this completes."""
-        if content == self._content:
-            self._length += length
-            return b""
-        if not length:
-            return b""
-        done = _varint(self._length)
-        self._content, self._length = content, length
-        return done
+    def divide(self, buffer: memoryview, start: int, end: int, *, ended: bool) -> Division:
+        """Divide the bytes from `start` to `end`, which follow those of the last call.
+
+        Content before `start` stays where it is.  Raises `StreamError` for a splitter that is wrong.
+        """
+        ranges = self._splitter.split(buffer[start:end], ended)
+        try:
+            kept, skeleton, ends, layout, self._content, self._length = _divide.divide(
+                buffer, start, end, ranges, self._content, self._length
+            )
+        except ValueError:
+            raise StreamError("the splitter did not account for every byte of the stream") from None
+        return Division(kept, skeleton, ends, layout)
 
     def finish(self) -> bytes:
         """Return the last bytes of the layout."""
-        return _varint(self._length) if self._length else b""
+        return varint(self._length) if self._length else b""
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Return the number as unsigned LEB128, in the fewest bytes."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)

@@ -3,21 +3,24 @@
 import hashlib
 import io
 import secrets
+import struct
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from dedupstore import sealing
+from dedupstore import blocks, sealing
 from dedupstore.access import Access, Membership, Signer
 from dedupstore.backends.contract import Backend
 from dedupstore.backends.local import LocalBackend
+from dedupstore.blocks import BlockKey
 from dedupstore.chunker import ChunkSizes
 from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.session import RunDetails, Session
-from dedupstore.splitting import Range
 
 
 class World:
@@ -120,18 +123,56 @@ class Alternating:
         self.lengths = (skeleton, content)
         self.inside, self.left = (0, skeleton) if skeleton else (1, content)
 
-    def split(self, data: memoryview) -> list[Range]:
+    def split(self, data: memoryview, ended: bool) -> bytes:
         """Mark ranges by their lengths alone."""
         ranges, at = [], 0
         while at < len(data):
             part = min(self.left, len(data) - at)
             self.left -= part
             at += part
-            ranges.append(Range(bool(self.inside), part, ends=self.left == 0))
+            ranges.append(Range(part, content=bool(self.inside), ends=self.left == 0))
             if not self.left:
                 self.inside ^= bool(self.lengths[self.inside ^ 1])
                 self.left = self.lengths[self.inside]
-        return ranges
+        return column(ranges)
+
+
+class Range(NamedTuple):
+    """What a splitter marks."""
+
+    length: int
+    content: bool
+    ends: bool = False
+
+
+class Marking:
+    """A splitter that marks the ranges it was told, whatever the buffers."""
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        self.ranges = list(ranges)
+
+    def split(self, data: memoryview, ended: bool) -> bytes:
+        """Mark as many bytes as there are."""
+        found, left = [], len(data)
+        while left:
+            length, content, ends = self.ranges[0]
+            part = min(left, length)
+            found.append(Range(part, content, ends and part == length))
+            self.ranges[:1] = [Range(length - part, content, ends)] if part < length else []
+            left -= part
+        return column(found)
+
+
+def column(ranges: Iterable[Range]) -> bytes:
+    """Return ranges as a splitter gives them."""
+    return b"".join(struct.pack("<Q", r.length << 2 | r.ends << 1 | r.content) for r in ranges)
+
+
+def sealed_block(key: BlockKey, number: int, plaintext: bytes) -> bytes:
+    """Return a block's plaintext encrypted, with its tag."""
+    sealed = bytearray(len(plaintext) + sealing.TAG_SIZE)
+    blocks.seal_block(key, number, plaintext, memoryview(sealed))
+    return bytes(sealed)
 
 
 def flip_bit(path: Path, at: int | None = None) -> None:

@@ -15,8 +15,7 @@ from dedupstore.backends.contract import Entry
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import DamageError, StreamError
 from dedupstore.reading import READ_SIZE
-from dedupstore.splitting import Range
-from tests.store import World, begin, noise
+from tests.store import Range, World, begin, column, noise
 
 DATA = noise(200_000)
 LONG = noise(READ_SIZE + 300_000)  # a first part of it is stored before its end was read
@@ -85,8 +84,8 @@ class Failing(io.BytesIO):
 class Careless:
     """A splitter that loses a byte of what it is given last."""
 
-    def split(self, data: memoryview) -> list[Range]:
-        return [Range(True, len(data) - (len(data) < READ_SIZE), ends=False)]
+    def split(self, data: memoryview, ended: bool) -> bytes:
+        return column([Range(len(data) - ended, content=True)])
 
 
 @pytest.mark.parametrize("what", ["source", "splitter", "caller"])

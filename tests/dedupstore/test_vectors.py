@@ -11,6 +11,7 @@ from dedupstore import blocks, layout, recipes, records, sealing, splitting
 from dedupstore.blocks import BlockKey
 from dedupstore.layout import Header, Kind
 from dedupstore.records import Done, Index, IndexedPack, PackTable, Root, Run, Snapshot, Stream
+from tests.store import Marking, Range, sealed_block
 
 REPOSITORY = bytes(range(16))
 KEY = bytes(range(32))
@@ -57,7 +58,7 @@ def test_keys_derived_from_others() -> None:
 def test_a_block() -> None:
     """Codec, nonce and associated data of a block."""
     key = BlockKey(Kind.DATA, REPOSITORY, 3, bytes(16), AESGCM(KEY))
-    sealed = blocks.seal_block(key, 258, b"\0abc")
+    sealed = sealed_block(key, 258, b"\0abc")
     assert sealed.hex() == VECTORS["block"]
     assert blocks.open_block(key, 258, sealed, 3, "x") == b"abc"
 
@@ -102,9 +103,10 @@ def test_a_list_and_a_layout() -> None:
     writer.extend(ids, [n + 1 for n in range(500)])
     root = writer.finish()
     assert [root.depth, root.size, short(root.id), [len(node) // 36 for node in nodes]] == VECTORS["list"]
-    plan = splitting.LayoutWriter()
-    written = b"".join(plan.add(c, n) for c, n in ((False, 5), (True, 300), (False, 1), (False, 2)))
-    assert (written + plan.finish()).hex() == "05ac0203"
+    ranges = [Range(5, False), Range(300, True), Range(1, False), Range(2, False)]
+    divider = splitting.Divider(Marking(ranges))
+    written = divider.divide(memoryview(bytearray(308)), 0, 308, ended=True).layout
+    assert (written + divider.finish()).hex() == "05ac0203"
 
 
 VECTORS: dict[str, Any] = {

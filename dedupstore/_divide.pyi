@@ -1,0 +1,11 @@
+"""Types of the C extension; dedupstore.splitting is its public face."""
+
+def divide(
+    buffer: bytearray | memoryview,
+    start: int,
+    end: int,
+    ranges: bytes,
+    content: bool,
+    length: int,
+    /,
+) -> tuple[int, bytes, bytes, bytes, bool, int]: ...

@@ -1,0 +1,142 @@
+"""A stored stream that is walked forward: its skeleton is at hand, its contents are fetched only if copied.
+
+Invariant: `position` bytes of the stream were returned, yielded or skipped, in order, and each that was returned
+was verified.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from dedupstore import splitting
+from dedupstore.errors import StreamError
+from dedupstore.records import Root, Stream
+from dedupstore.sequence_reader import SequenceReader
+
+if TYPE_CHECKING:
+    from dedupstore.reader import StreamReader
+
+
+class StoredStream:
+    """Walks one stream; a context manager, as threads fetch for it."""
+
+    def __init__(self, reader: "StreamReader", stream: Stream) -> None:
+        threads = max(2, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(threads, "read")
+
+        def sequence(root: Root, *, eager: bool) -> SequenceReader:
+            return SequenceReader(reader.wanted(root), reader.data, self._pool, threads, eager=eager)
+
+        plan = sequence(stream.layout, eager=True)
+        self._skeleton = sequence(stream.skeleton, eager=True)
+        self._content = sequence(stream.content, eager=False)
+        self._sequences = (plan, self._skeleton, self._content)
+        self._lengths: Iterator[int] = iter((0, stream.size) if stream.size else ())
+        if stream.layout.size:
+            self._lengths = splitting.lengths(plan.copy(stream.layout.size))
+        self._unread = stream.skeleton.size  # bytes of skeleton not in the buffer yet
+        self._buffer = b""  # skeleton
+        self._at = 0  # what of it was passed
+        self._in_content = True  # the range that comes next is skeleton
+        self._left = 0  # bytes of the present range
+        self.size = stream.size
+        self.position = 0
+
+    def peek(self, count: int) -> bytes:
+        """Return up to `count` next bytes without moving: fewer where content begins and at the end."""
+        if not self._left:
+            self._next_range()
+        if self._in_content:
+            return b""
+        count = min(count, self._left)
+        if len(self._buffer) - self._at < count:
+            self._fill(count)
+        return self._buffer[self._at : self._at + count]
+
+    def read(self, count: int) -> bytes:
+        """Return the next `count` bytes, fewer only at the end; contents are fetched if they are among them."""
+        return b"".join(self.copy(min(count, self.size - self.position)))
+
+    def skip(self, count: int) -> None:
+        """Move on by `count` bytes, fetching no contents; raises `StreamError` beyond the end."""
+        self._check(count)
+        while count:
+            part = self._part(count)
+            if self._in_content:
+                self._content.skip(part)
+            else:
+                self._pass(part)
+            self._left -= part
+            self.position += part
+            count -= part
+
+    def copy(self, count: int) -> Iterator[bytes | memoryview]:
+        """Yield the next `count` bytes in pieces; to be used up before the next call.
+
+        Raises `StreamError` beyond the end.
+        """
+        self._check(count)
+        while count:
+            part = self._part(count)
+            if self._in_content:
+                yield from self._content.copy(part)
+            else:
+                part = min(part, 1 << 20)
+                yield self.peek(part)
+                self._pass(part)
+            self._left -= part
+            self.position += part
+            count -= part
+
+    def close(self) -> None:
+        """Give up what is being fetched."""
+        for sequence in self._sequences:
+            sequence.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> "StoredStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, count: int) -> None:
+        if count > self.size - self.position:
+            raise StreamError(f"the stream ends after {self.size} bytes, where more are needed")
+
+    def _part(self, count: int) -> int:
+        if not self._left:
+            self._next_range()
+        return min(count, self._left)
+
+    def _next_range(self) -> None:
+        while not self._left and (length := next(self._lengths, None)) is not None:
+            self._in_content = not self._in_content
+            self._left = length
+
+    def _fill(self, count: int) -> None:
+        """Have at least `count` bytes of skeleton in the buffer."""
+        pieces: list[bytes | memoryview] = [self._buffer[self._at :]]
+        held = len(pieces[0])
+        while held < count:
+            taken = min(self._unread, max(count - held, 1 << 20))
+            pieces += self._skeleton.copy(taken)
+            self._unread -= taken
+            held += taken
+            if not taken:
+                raise StreamError("a stream's layout asks for more skeleton than there is")
+        self._buffer, self._at = b"".join(pieces), 0
+
+    def _pass(self, count: int) -> None:
+        """Drop bytes of skeleton."""
+        held = len(self._buffer) - self._at
+        if count > held:
+            self._skeleton.skip(count - held)
+            self._unread -= count - held
+            self._buffer, self._at = b"", 0
+        else:
+            self._at += count

@@ -1,0 +1,52 @@
+/* Divides random ranges of buffers of exactly their size, so that a sanitizer sees any byte too far. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "_divide_core.h"
+
+static void write_range(uint8_t *p, uint64_t length, unsigned flags)
+{
+    uint64_t value = length << 2 | flags;
+    for (int i = 0; i < 8; i++)
+        p[i] = (uint8_t)(value >> 8 * i);
+}
+
+static int divide_once(size_t count, int damage)
+{
+    uint8_t *ranges = malloc(8 * count + 1);
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = 1 + (size_t)rand() % 400;
+        write_range(ranges + 8 * i, length, (unsigned)rand() % 4);
+        size += length;
+    }
+    if (damage && count > 0)
+        write_range(ranges + 8 * ((size_t)rand() % count), (uint64_t)rand() << 31, 1);
+    division_t d = {.content = rand() % 2, .length = (uint64_t)rand() << (rand() % 31)};
+    int fits = measure(&d, ranges, count, size);
+    if (fits) {
+        uint8_t *buffer = malloc(size + 1);
+        output_t out = {malloc(d.skeleton_size + 1), malloc(8 * d.end_count + 1), malloc(d.layout_size + 1)};
+        uint8_t *exact = realloc(buffer, size ? size : 1);
+        memset(exact, 7, size ? size : 1);
+        size_t kept = perform(&d, exact, 0, ranges, count, out);
+        fits = kept + d.skeleton_size == size;
+        free(exact);
+        free(out.skeleton);
+        free(out.ends);
+        free(out.layout);
+    }
+    free(ranges);
+    return damage ? 1 : fits;
+}
+
+int main(void)
+{
+    srand(1);
+    for (int i = 0; i < 20000; i++)
+        if (!divide_once((size_t)rand() % 30, i % 4 == 3)) {
+            fprintf(stderr, "round %d went wrong\n", i);
+            return 1;
+        }
+    return 0;
+}

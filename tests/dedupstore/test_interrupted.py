@@ -1,0 +1,119 @@
+"""A run that was killed loses nothing that it had checkpointed."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from dedupstore.localstate import StateFolder
+from dedupstore.repository import SnapshotInfo
+from tests.store import World, begin, noise
+
+FIRST, SECOND, THIRD = (noise(300_000, name) for name in "abc")
+
+
+def kill_a_run(world: World, host: str = "") -> None:
+    """Store two streams, a checkpoint, and a third stream; then end without a word."""
+    with world.open(world.writer, host=host) as repository:
+        session = begin(repository)
+        session.put("first", io.BytesIO(FIRST), facts={"a": 1})
+        session.put("second", io.BytesIO(SECOND))
+        session.checkpoint()
+        session.put("third", io.BytesIO(THIRD))
+        session.__exit__(None, None, None)
+
+
+def complete(world: World, host: str = "") -> tuple[list[SnapshotInfo], list[str]]:
+    with world.open(world.writer, host=host) as repository:
+        return repository.complete_interrupted(), repository.damage
+
+
+def test_what_was_checkpointed_is_published_by_the_next_run_once(world: World) -> None:
+    kill_a_run(world)
+    with pytest.raises(LookupError):
+        world.get("first")
+    ((info,), damage) = complete(world)
+    assert (2, 1_700_000_000, "writer", []) == (info.streams, info.time, info.domain, damage)
+    assert (FIRST, SECOND) == (world.get("first"), world.get("second"))
+    with pytest.raises(LookupError):
+        world.get("third")
+    assert ([], []) == complete(world)
+    with world.open(world.admin) as repository:
+        (shown,) = repository.snapshots()
+        assert {"a": 1} == repository.streams(shown)[0].facts
+        assert [] == repository.alarms
+
+
+def test_it_takes_its_place_after_snapshots_that_came_meanwhile(world: World) -> None:
+    kill_a_run(world)
+    other = world.put(THIRD, "other")
+    ((info,), _) = complete(world)
+    assert (other.sequence + 1, other.name) == (info.sequence, info.heads[info.signer][1])
+
+
+def test_a_run_that_ended_well_leaves_nothing_to_publish(world: World) -> None:
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("first", io.BytesIO(FIRST))
+        session.checkpoint()
+        session.finish()
+    assert ([], []) == complete(world)
+    assert FIRST == world.get("first")
+
+
+def test_a_run_killed_just_before_it_dropped_its_note_is_not_published_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("dedupstore.interrupted.forget", lambda state, run: None)
+        with world.open(world.writer) as repository, begin(repository) as session:
+            session.put("first", io.BytesIO(FIRST))
+            session.checkpoint()
+            session.finish()
+    assert ([], []) == complete(world)
+    with world.open(world.admin) as repository:
+        assert 1 == len(repository.snapshots())
+
+
+def test_streams_whose_packs_are_gone_are_told_and_not_published(world: World) -> None:
+    with world.open(world.writer) as repository:
+        session = begin(repository)
+        session.put("first", io.BytesIO(FIRST))
+        session.checkpoint()
+        packs = set(world.files("data"))
+        session.put("second", io.BytesIO(SECOND))
+        session.checkpoint()
+        session.__exit__(None, None, None)
+    for pack in set(world.files("data")) - packs:
+        pack.unlink()
+    ((info,), damage) = complete(world)
+    assert 1 == info.streams
+    assert any("second of a run that was killed is stored again" in told for told in damage)
+    assert FIRST == world.get("first")
+
+
+def test_a_checkpoint_that_is_gone_or_another_is_told(world: World) -> None:
+    kill_a_run(world)
+    for file in world.files("checkpoints"):
+        file.unlink()
+    published, (told,) = complete(world)
+    assert [] == published
+    assert "stored again" in told
+
+
+def test_a_note_of_another_run_publishes_nothing(world: World) -> None:
+    """The state folder is not believed further than the signed checkpoint goes."""
+    kill_a_run(world)
+    (note,) = (world.folder / "state" / "writer" / "checkpoints").iterdir()
+    note.rename(note.with_name("00" * 16))
+    published, (told,) = complete(world)
+    assert [] == published
+    assert "not the checkpoint" in told
+
+
+def test_a_checkpoint_without_streams_writes_nothing(world: World, tmp_path: Path) -> None:
+    with world.open(world.writer) as repository:
+        session = begin(repository)
+        session.checkpoint()
+        session.__exit__(None, None, None)
+    assert [] == world.files("checkpoints")
+    assert not (StateFolder(world.folder / "state" / "writer").path / "checkpoints").exists()

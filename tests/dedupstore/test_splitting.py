@@ -1,0 +1,131 @@
+"""Streams are divided as a splitter says: nothing is lost, whatever the buffers."""
+
+import io
+import subprocess
+from array import array
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dedupstore import splitting
+from dedupstore.chunker import Chunker, ChunkSizes
+from dedupstore.errors import StreamError
+from tests.store import Marking, Range, World, begin, column, noise
+
+RANGES = st.lists(st.builds(Range, st.integers(1, 300), st.booleans(), st.booleans()), max_size=40)
+
+
+@given(RANGES, st.integers(0, 50))
+def test_content_is_moved_together_and_skeleton_taken_out(ranges: list[Range], start: int) -> None:
+    size = sum(part.length for part in ranges)
+    data = noise(start + size)
+    buffer = memoryview(bytearray(data))
+    divider = splitting.Divider(Marking(ranges))
+    division = divider.divide(buffer, start, start + size, ended=True)
+    content, skeleton, ends, at = data[:start], b"", array("Q"), start
+    for part in ranges:
+        piece = data[at : at + part.length]
+        at += part.length
+        if part.content:
+            content += piece
+            if part.ends:
+                ends.append(len(content))
+        else:
+            skeleton += piece
+    assert content == bytes(buffer[: division.kept])
+    assert (skeleton, ends.tobytes()) == (division.skeleton, division.ends)
+
+
+@given(RANGES, st.integers(1, 1000))
+def test_a_layout_reads_back_as_it_was_written(ranges: list[Range], at_once: int) -> None:
+    """Lengths alternate, skeleton first, whatever the order of ranges and the buffers were."""
+    size = sum(part.length for part in ranges)
+    divider = splitting.Divider(Marking(ranges))
+    layout = b""
+    for start in range(0, size, at_once):
+        end = min(size, start + at_once)
+        layout += divider.divide(memoryview(bytearray(end)), start, end, ended=end == size).layout
+    expected: list[tuple[bool, int]] = []
+    for part in ranges:
+        if expected and expected[-1][0] == part.content:
+            expected[-1] = (part.content, expected[-1][1] + part.length)
+        else:
+            expected.append((part.content, part.length))
+    found = [(bool(n % 2), length) for n, length in enumerate(splitting.lengths([layout + divider.finish()]))]
+    assert expected == [pair for pair in found if pair[1]]
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        [Range(9, True)],
+        [Range(11, True)],
+        [Range(10, True), Range(0, False)],
+        [Range(2**62 - 1, True), Range(11, True)],
+        [],
+    ],
+)
+def test_a_splitter_that_miscounts_fails_the_stream(ranges: list[Range]) -> None:
+    class Wrong:
+        def split(self, data: memoryview, ended: bool) -> bytes:
+            return column(ranges)
+
+    with pytest.raises(StreamError, match="every byte"):
+        splitting.Divider(Wrong()).divide(memoryview(bytearray(10)), 0, 10, ended=True)
+
+
+def test_a_piece_of_content_is_the_same_chunks_wherever_it_lies(world: World) -> None:
+    """A file that was stored in one stream adds nothing in another, between other bytes."""
+    files = [noise(size, size) for size in (600, 5_000, 100_000, 3_000_000)]
+
+    def store(name: str, order: list[bytes]) -> int:
+        ranges = [part for file in order for part in (Range(7, False), Range(len(file), True, True))]
+        stream = b"".join(b"header " + file for file in order)
+        put = session.put(name, io.BytesIO(stream), splitter=Marking(ranges))
+        streams[name] = stream
+        return put.new
+
+    streams: dict[str, bytes] = {}
+    with world.open(world.writer) as repository, begin(repository) as session:
+        first = store("one", files)
+        second = store("two", files[::-1])
+        session.finish()
+    assert sum(map(len, files)) < first
+    assert 1_000 > second - 36 * 300  # its lists of chunks, and its skeleton
+    assert streams == {name: world.get(name) for name in streams}
+
+
+def test_the_division_reads_and_writes_no_byte_outside(tmp_path: Path) -> None:
+    """The C core under AddressSanitizer and UndefinedBehaviorSanitizer, without Python around it."""
+    program = tmp_path / "driver"
+    here = Path(__file__).parent
+    flags = ["-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+    core = f"-I{here.parents[1] / 'dedupstore'}"
+    subprocess.run(
+        ["cc", "-std=c11", "-O2", *flags, core, "-o", program, here / "divide_driver.c"], check=True
+    )
+    done = subprocess.run([program], capture_output=True, text=True)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+ENDS = st.lists(st.integers(0, 5_000), max_size=20).map(sorted)
+
+
+@given(ENDS, st.integers(0, 9))
+def test_chunks_end_where_pieces_do_and_are_as_of_each_piece_alone(ends: list[int], seed: int) -> None:
+    data = noise(5_000, seed)
+    chunker = Chunker(bytes(32), ChunkSizes(64, 256, 1024))
+    expected = []
+    for start, end in pairwise([0, *sorted({*ends, len(data)} - {0})]):
+        expected += [start + cut for cut in chunker.cuts(data[start:end], final=True)]
+    assert expected == chunker.cuts(data, final=True, ends=array("Q", ends).tobytes())
+
+
+@pytest.mark.parametrize("ends", [[5, 4], [101], [2**63]])
+def test_ends_out_of_order_or_bounds_are_refused(ends: list[int]) -> None:
+    chunker = Chunker(bytes(32), ChunkSizes(64, 256, 1024))
+    with pytest.raises(ValueError, match="ascending"):
+        chunker.cuts(bytes(100), final=False, ends=array("Q", ends).tobytes())

@@ -1,0 +1,117 @@
+"""A stored stream is walked forward: exact bytes, and no contents but those that were asked for."""
+
+import io
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dedupstore.backends.local import LocalBackend
+from dedupstore.errors import DamageError, StreamError
+from dedupstore.stored import StoredStream
+from tests.store import Alternating, Marking, Range, World, begin, noise, text
+
+DATA = noise(2_000_000, 5) + text(1_000_000) + noise(3_000_000, 6)
+
+
+def store(world: World, skeleton: int, content: int) -> None:
+    with world.open(world.writer) as repository, begin(repository) as session:
+        splitter = Alternating(skeleton, content) if skeleton else None
+        session.put("s", io.BytesIO(DATA), splitter=splitter)
+        session.finish()
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["skip", "read", "copy", "peek"]), st.integers(0, 900_000)), max_size=30
+)
+
+
+@pytest.mark.parametrize(("skeleton", "content"), [(700, 90_000), (90_000, 700), (60, 5_000), (0, 0)])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_any_walk_gives_the_bytes_that_are_there(
+    world: World, skeleton: int, content: int, steps: list[tuple[str, int]]
+) -> None:
+    if not world.files("snapshots"):
+        store(world, skeleton, content)
+    with world.open(world.admin) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with repository.open_stream(snapshot, stream) as stored:
+            for step, count in steps:
+                walk(stored, step, count)
+            rest = stored.position
+            assert DATA[rest:] == stored.read(len(DATA))
+            assert (b"", b"") == (stored.read(1), stored.peek(1))
+
+
+def walk(stored: StoredStream, step: str, count: int) -> None:
+    at = stored.position
+    there = DATA[at : at + count]
+    if step == "peek":
+        seen = stored.peek(count)
+        assert there.startswith(seen)
+        assert at == stored.position
+    elif step == "read":
+        assert there == stored.read(count)
+        assert at + len(there) == stored.position
+    elif len(there) < count:
+        with pytest.raises(StreamError, match="ends after"):
+            stored.skip(count) if step == "skip" else list(stored.copy(count))
+    elif step == "skip":
+        stored.skip(count)
+        assert at + count == stored.position
+    else:
+        assert there == b"".join(stored.copy(count))
+
+
+class Counting(LocalBackend):
+    """Counts the bytes read from data packs."""
+
+    fetched = 0
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        data = super().read(name, offset, length)
+        self.fetched += len(data) * name.startswith("data/")
+        return data
+
+
+def test_skeletons_are_read_without_contents(world: World) -> None:
+    store(world, 700, 90_000)
+    backend = Counting(world.path)
+    with world.open(world.admin, backend=backend) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with repository.open_stream(snapshot, stream, contents=False) as stored:
+            skeleton = 0
+            while stored.position < stored.size:
+                skeleton += len(stored.read(len(stored.peek(700))))
+                stored.skip(min(90_000, stored.size - stored.position))
+        assert stream.skeleton.size == skeleton
+    assert 0 < backend.fetched < 300_000
+
+
+def test_one_piece_out_of_the_middle_costs_little_more_than_itself(world: World) -> None:
+    store(world, 0, 0)
+    backend = Counting(world.path)
+    with world.open(world.admin, backend=backend) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with repository.open_stream(snapshot, stream) as stored:
+            stored.skip(4_000_000)
+            assert DATA[4_000_000:4_005_000] == stored.read(5_000)
+    assert backend.fetched < 1_300_000  # the block that holds it
+
+
+def test_contents_that_are_gone_are_noticed_before_the_first_byte(world: World) -> None:
+    ranges = [Range(5, False), Range(3_000_000, True, True), Range(5, False)]
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("s", io.BytesIO(b"head " + noise(3_000_000) + b" tail"), splitter=Marking(ranges))
+        session.finish()
+    largest = max(world.files("data"), key=lambda file: file.stat().st_size)
+    largest.unlink()
+    with world.open(world.admin) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with pytest.raises(DamageError, match="its pack is missing"):
+            repository.open_stream(snapshot, stream)
