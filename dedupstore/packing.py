@@ -80,6 +80,7 @@ class PackWriter:
         self._idle.set()
         self._error: BaseException | None = None
         self._pending: list[IndexedPack] = []
+        self._spare: list[bytearray] = []  # a buffer that was uploaded: the next pack is built in it
         self._oldest = 0.0
         # daemons: a back end that hangs must not keep a stopped program alive
         self._threads = [
@@ -180,9 +181,11 @@ class PackWriter:
                 finish(item.kind)
 
     def _builder(self, kind: Kind) -> PackBuilder:
+        if kind is not Kind.DATA:
+            return PackBuilder(self._access, kind)
         # data packs get full: with room for one block more, and mostly for the table
-        room = self._pack_size + (2 << 20) if kind is Kind.DATA else 0
-        return PackBuilder(self._access, kind, room)
+        buffer = self._spare.pop() if self._spare else bytearray(self._pack_size + (2 << 20))
+        return PackBuilder(self._access, kind, buffer)
 
     def _upload(self) -> None:
         try:
@@ -191,7 +194,10 @@ class PackWriter:
                     self._write_index()
                     item.done.set()
                     continue
-                self._backend.create(item.file, item.data)
+                with item.data as data:
+                    self._backend.create(item.file, data)
+                if len(item.buffer) > self._pack_size:
+                    self._spare = [item.buffer]
                 if not self._pending:
                     self._oldest = time.monotonic()
                 self._pending.append(item.entry)

@@ -24,10 +24,15 @@ _TABLE_STEP = 4 << 10
 
 
 class SealedPack(NamedTuple):
-    """A finished pack: its bytes, and what an index file says of it."""
+    """A finished pack: its bytes, which are in the buffer of its builder, and what an index file says of it."""
 
-    data: memoryview
+    buffer: bytearray
     entry: IndexedPack
+
+    @property
+    def data(self) -> memoryview:
+        """The pack's bytes."""
+        return memoryview(self.buffer)[: self.entry.size]
 
     @property
     def file(self) -> str:
@@ -43,10 +48,10 @@ def pack_file(entry: IndexedPack) -> str:
 class PackBuilder:
     """A pack in the making, in memory.  Not for use by several threads at once.
 
-    `room`: bytes to allocate at once, so that what a growing buffer leaves behind does not pile up on the heap.
+    `buffer`, if given, is filled from its beginning, and grows only if it has to.
     """
 
-    def __init__(self, access: Access, kind: Kind, room: int = 0) -> None:
+    def __init__(self, access: Access, kind: Kind, buffer: bytearray | None = None) -> None:
         self._access = access
         key_id = secrets.token_bytes(16)
         if kind is Kind.DATA:
@@ -62,7 +67,7 @@ class PackBuilder:
         self._key = BlockKey(kind, access.repository, access.epoch, key_id, AESGCM(data_key))
         self._sealed: PackKey = (key_id, access.epoch, sealed)
         self._header = Header(kind, access.repository, access.epoch, secrets.token_bytes(32))
-        self._data = bytearray(room)
+        self._data = bytearray() if buffer is None else buffer
         self._size = 0
         self._hash = hashlib.sha256()
         self._append(self._header.pack())
@@ -125,7 +130,7 @@ class PackBuilder:
             ids=bytes(self._ids),
             lengths=bytes(self._lengths),
         )
-        return SealedPack(memoryview(self._data)[: self._size], entry)
+        return SealedPack(self._data, entry)
 
     def _append(self, part: bytes) -> None:
         end = self._size + len(part)
