@@ -14,6 +14,7 @@ from dedupstore.fetching import ChunkReader, Wanted
 
 STEP_BYTES = 4 << 20
 STEP_BLOCKS = 8
+_BLOCK = 1 << 20
 _FIRST_STEP = 256 << 10  # after a jump: who takes one small file out of a volume wants no more
 
 
@@ -94,7 +95,7 @@ class SequenceReader:
                 self._skip -= chunk.length
                 self._ahead = min(self._ahead, _FIRST_STEP)  # a jump
             self._submit(min(STEP_BYTES, max(self._skip + count, self._ahead)))
-        while self._waiting < self._ahead and not self._ended:
+        while self._waiting + _FIRST_STEP <= self._ahead and not self._ended:
             self._submit(min(STEP_BYTES, self._ahead - self._waiting))
         if not self._steps:
             raise DamageError("a stream's layout asks for more bytes than its sequences have")
@@ -104,13 +105,17 @@ class SequenceReader:
         self._pieces.extend(future.result())
 
     def _submit(self, most: int) -> None:
-        """Let the next step be fetched: chunks of `most` bytes, or one chunk, with a bound on their blocks."""
+        """Let the next step be fetched: chunks of about `most` bytes, with a bound on their blocks.
+
+        It ends where a block does if it can, as two steps at once would each fetch a block that they share.
+        """
         step: list[Wanted] = []
         size = 0
         touched: set[tuple[int, int]] = set()
         while (chunk := self._take_chunk()) is not None:
             place = (chunk.places[0].pack, chunk.places[0].block)
-            full = size + chunk.length > most or (place not in touched and len(touched) >= STEP_BLOCKS)
+            enough = size + _BLOCK > most or len(touched) >= STEP_BLOCKS
+            full = (enough and place not in touched) or size + chunk.length > most + _BLOCK
             if step and full:
                 self._next = chunk
                 break
