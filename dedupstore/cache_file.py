@@ -10,6 +10,7 @@ writers, whose work takes several transactions; `user.*`, one for each open file
 LMDB (https://www.symas.com/mdb) maps the file for reading only, so a full disk is an error and not a signal.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -27,7 +28,7 @@ import msgspec
 
 from dedupstore import cache_walk
 from dedupstore.errors import DamageError, StateError
-from dedupstore.localstate import StateFolder
+from dedupstore.localstate import StateFolder, unusable
 
 DATA, LOCKS = "data.mdb", "lock.mdb"
 IDENTITY = "identity"  # a table of this module's own, with one row
@@ -246,11 +247,12 @@ class CacheFile:
         return subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, check=False).returncode == 0
 
     def _unusable(self, error: Exception) -> StateError:
-        reason = error.strerror or error if isinstance(error, OSError) else error
-        return StateError(
-            f"the index cache {self.path} cannot be used: {reason}",
-            "make room, make it writable, or set DEDUP_STATE_DIR to another folder",
-        )
+        reason, number = str(error), getattr(error, "code", None)
+        if isinstance(error, OSError):
+            reason, number = error.strerror or reason, error.errno
+        elif isinstance(error, lmdb.DiskError):
+            number = errno.ENOSPC
+        return unusable(f"the index cache {self.path}", reason, number)
 
 
 class ScratchSet:

@@ -43,7 +43,7 @@ def complete(repository: "Repository") -> "list[SnapshotInfo]":
     if not runs:
         return []
     published = []
-    ended = {layout.run_done(entry.name) for entry in repository.backend.list("runs")}
+    ended = {layout.run_done(name) for name in repository.backend.names("runs")}
     repository.refresh_index()
     repository.verify_recent_packs()
     for run in runs:

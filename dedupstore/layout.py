@@ -7,6 +7,7 @@ bound gets past `parse_header` or `check_stream_name`.
 import hashlib
 import re
 import struct
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -158,6 +159,11 @@ def digest_of(name: str) -> bytes | None:
     """Return the SHA-256 that a file is called by, or None if its name is not of that form."""
     found = _DIGEST.search(name)
     return bytes.fromhex(found[1]) if found else None
+
+
+def digests(files: Iterable[str]) -> set[bytes]:
+    """Return the digests that these files have for their names; other files are passed over."""
+    return {digest for file in files if (digest := digest_of(file)) is not None}
 
 
 def run_done(name: str) -> bytes | None:

@@ -4,6 +4,7 @@ Invariant: the folder belongs to this uid and no one else may enter it; a file i
 written completely, even if power fails while it is replaced.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -83,8 +84,13 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def unusable(what: str, reason: str, number: int | None) -> StateError:
+    """Return the error for a part of the state, with what to do; `number` is the system's, if it gave one."""
+    hint = "make it writable, or set DEDUP_STATE_DIR to another folder"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        hint = "its disk or quota is full: make room there"
+    return StateError(f"{what} cannot be used: {reason}", hint)
+
+
 def _unusable(path: Path, error: OSError) -> StateError:
-    return StateError(
-        f"the state folder {path} cannot be used: {error.strerror or error}",
-        "make it writable, or set DEDUP_STATE_DIR to another folder",
-    )
+    return unusable(f"the state folder {path}", error.strerror or str(error), error.errno)

@@ -10,11 +10,11 @@ it is.
 
 import errno
 import os
-import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from dedupstore.backends.contract import (
     FILE_MODE,
@@ -32,6 +32,12 @@ from dedupstore.backends.contract import (
 from dedupstore.backends.explain import explained
 from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
 
+_T = TypeVar("_T")
+
+# What was put in a file's place (a link, a pipe) is neither followed nor waited for.
+_TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_TO_LIST = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
+
 
 class LocalBackend:
     """A repository in the folder `root`.
@@ -47,22 +53,19 @@ class LocalBackend:
 
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""
-        path = self._root / check_folder(folder)
-        entries = []
-        with explained("list", str(path)), suppress(FileNotFoundError), os.scandir(path) as found:
-            for item in found:
-                name = f"{folder}/{item.name}" if folder else item.name
-                # Another process may remove its own temporary file between the listing and the stat.
-                with suppress(FileNotFoundError):
-                    if is_name(name) and item.is_file(follow_symlinks=False):
-                        entries.append(Entry(name, item.stat(follow_symlinks=False).st_size))
-        return iter(entries)
+        return iter(
+            self._look(folder, lambda name, item: Entry(name, item.stat(follow_symlinks=False).st_size))
+        )
+
+    def names(self, folder: str) -> Iterator[str]:
+        """See `contract.Backend`."""
+        return iter(self._look(folder, lambda name, _: name))
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""
         check_range(offset, length)
         path = self._root / check_name(name)
-        with explained("read", str(path)), _opened(path) as file:
+        with explained("read", str(path)), _opened(path, _TO_READ) as file:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise BackendError(f"{path} is not a file; move it away")
@@ -83,7 +86,7 @@ class LocalBackend:
         """See `contract.Backend`."""
         target = self._root / check_name(name)
         view = file_bytes(data)
-        temporary = self._root / TEMPORARY_FOLDER / secrets.token_hex(16)
+        temporary = self._root / TEMPORARY_FOLDER / os.urandom(16).hex()
         with explained("write", str(target)):
             try:
                 self._write(temporary, view)
@@ -108,6 +111,27 @@ class LocalBackend:
 
     def close(self) -> None:
         """See `contract.Backend`."""
+
+    def _look(self, folder: str, take: "Callable[[str, os.DirEntry[str]], _T]") -> "Sequence[_T]":
+        """Return what `take` makes of each file's name and entry."""
+        path = self._root / check_folder(folder)
+        prefix = f"{folder}/" if folder else ""
+        taken = []
+        with (
+            explained("list", str(path)),
+            suppress(FileNotFoundError),
+            # or else the way to the folder is walked again for each file's size
+            _opened(path, _TO_LIST) as descriptor,
+            os.scandir(descriptor) as found,
+        ):
+            for item in found:
+                name = prefix + item.name
+                if is_name(name) and item.is_file(follow_symlinks=False):
+                    try:
+                        taken.append(take(name, item))
+                    except FileNotFoundError:
+                        continue  # another process removed its own temporary file meanwhile
+        return taken
 
     def _write(self, temporary: Path, view: memoryview) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -168,9 +192,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """Open a file for reading; what was put in its place (a link, a pipe) is neither followed nor waited for."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    file = os.open(path, flags)
     try:
         yield file
     finally:

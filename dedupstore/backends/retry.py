@@ -46,6 +46,10 @@ class Retry:
         # All of it within the attempt: half a listing cannot be taken back.
         return self._repeat(lambda _: iter([*self._backend.list(folder)]))
 
+    def names(self, folder: str) -> Iterator[str]:
+        """See `contract.Backend`."""
+        return self._repeat(lambda _: iter([*self._backend.names(folder)]))
+
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""
         return self._repeat(lambda _: self._backend.read(name, offset, length))

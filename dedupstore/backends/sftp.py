@@ -77,6 +77,10 @@ class SftpBackend:
                     entries.append(Entry(name, attributes.size))
         return iter(entries)
 
+    def names(self, folder: str) -> Iterator[str]:
+        """See `contract.Backend`."""
+        return (entry.name for entry in self.list(folder))
+
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""
         check_range(offset, length)

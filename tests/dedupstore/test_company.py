@@ -61,6 +61,9 @@ class Meanwhile(LocalBackend):
             self.action()
         return entries
 
+    def names(self, folder: str) -> Iterator[str]:
+        return (entry.name for entry in self.list(folder))
+
 
 def check(world: World, access: Access) -> list[str]:
     """Return what a check with all contents finds."""

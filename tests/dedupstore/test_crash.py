@@ -45,6 +45,11 @@ class Mortal:
         self._alive()
         return iter(list(self.inner.list(folder)))
 
+    def names(self, folder: str) -> Iterator[str]:
+        """List, unless dead."""
+        self._alive()
+        return iter(list(self.inner.names(folder)))
+
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read, unless dead."""
         self._alive()

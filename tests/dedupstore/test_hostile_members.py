@@ -318,6 +318,9 @@ class Hiding(LocalBackend):
     def list(self, folder: str) -> Iterator[Entry]:
         return (entry for entry in super().list(folder) if entry.name not in self.hidden)
 
+    def names(self, folder: str) -> Iterator[str]:
+        return (name for name in super().names(folder) if name not in self.hidden)
+
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         self.asked.append(name)
         return super().read(name, offset, length)

@@ -55,6 +55,10 @@ class Faulty:
         entries = self._call("list", folder, lambda: [*self._inner.list(folder)])
         return iter([entry for entry in entries if entry.name not in self._lost])
 
+    def names(self, folder: str) -> Iterator[str]:
+        """See `contract.Backend`."""
+        return (entry.name for entry in self.list(folder))
+
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""
 

@@ -108,6 +108,7 @@ def test_lists_the_files_directly_in_a_folder(backend: Backend) -> None:
     assert [Entry("config", 6)] == sorted(backend.list(""))
     assert [Entry("packs/4", 7)] == sorted(backend.list("packs"))
     assert [Entry("packs/ab/1", 10), Entry("packs/ab/2", 10)] == sorted(backend.list("packs/ab"))
+    assert ["packs/ab/1", "packs/ab/2"] == sorted(backend.names("packs/ab"))
 
 
 def test_lists_a_folder_of_many_files(backend: Backend, place: Place) -> None:
@@ -130,6 +131,7 @@ def test_leaves_out_what_is_not_a_file_of_a_repository(backend: Backend, place: 
     (place.folder / "packs/folder").mkdir()
     (place.folder / "packs/link").symlink_to("a")
     assert [Entry("packs/a", 0)] == list(backend.list("packs"))
+    assert ["packs/a"] == list(backend.names("packs"))
 
 
 def test_shows_unfinished_files_only_in_the_folder_for_them(backend: Backend, place: Place) -> None:

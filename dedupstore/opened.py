@@ -1,0 +1,62 @@
+"""A repository that is open: where its files lie, who its members are, and what this host keeps of it.
+
+Invariant: the keys are asked for when they are first needed, and once: what the local cache can answer needs none.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import TypeVar
+
+from dedupstore.access import Access, Membership
+from dedupstore.backends.contract import Backend
+from dedupstore.cache import IndexCache
+from dedupstore.localstate import StateFolder
+
+FETCH_THREADS = 8
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class Opened:
+    """What everything that works on a repository shares.
+
+    `members` is what the believed roster says.  `unlock` gives the keys.  `damage` collects what was found to be
+    damaged on the way; callers show it.
+    """
+
+    def __init__(
+        self, backend: Backend, members: Membership, unlock: Callable[[], Access], state: StateFolder
+    ) -> None:
+        self.backend = backend
+        self.members = members
+        self.state = state
+        self.cache = IndexCache(state.path / "cache", members.repository)
+        self.damage: list[str] = []
+        self._unlock = unlock
+
+    @cached_property
+    def access(self) -> Access:
+        """This member's keys."""
+        return self._unlock()
+
+    @cached_property
+    def signer(self) -> bytes:
+        """This member's signing public key."""
+        from dedupstore import sealing
+
+        return sealing.public_of(self.access.signing_key)
+
+    def fetch(
+        self, items: Iterable[S], work: Callable[[S], T | None], at_once: int = 8 * FETCH_THREADS
+    ) -> Iterator[list[T]]:
+        """Yield the results of `work` on the items, batch by batch, without those that are None."""
+        items = list(items)
+        if not items:
+            return
+        _ = self.access  # unlock once, before threads need it
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(FETCH_THREADS) as pool:
+            for start in range(0, len(items), at_once):
+                results = pool.map(work, items[start : start + at_once])
+                yield [result for result in results if result is not None]
