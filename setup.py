@@ -8,6 +8,10 @@ from setuptools import Extension, setup
 EXTENSIONS = {  # where each lives, and the headers with what it does apart from Python
     "dedupstore/_chunker": ["_chunker_core.h"],
     "dedupstore/_divide": ["_divide_core.h"],
+    "pipelines/formats/_split": [
+        f"_split_{part}.h"
+        for part in ("afs", "afs_fields", "hash", "ranges", "succeed", "tar", "tar_fields", "tar_records")
+    ],
 }
 
 setup(
