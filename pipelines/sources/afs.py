@@ -1,0 +1,298 @@
+"""One volume: whether it is dumped in full or from where on, and whether what came may be stored.
+
+`plan` decides before the dump, from the listing and from the facts of what is stored; `judge` afterwards, from what
+the splitter saw.  Invariant: an incremental is stored only if it continues what is stored of the same volume, as far
+as dates, numbers and the volume's own list of vnodes can tell; in every doubt the volume is dumped in full, at once.
+
+docs/afs.md has the same for admins, and the list of facts.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+from pipelines.formats.splitters import DumpFacts, Succession, succeed
+from pipelines.sources import volume_state
+from pipelines.sources.vos_listing import Volume, VosError
+from pipelines.text import count, size
+
+# A dump holds what changed in or after a second.  File server, volume server and clone read the clock at moments
+# of their own, the file server one that is renewed every some seconds; `vos release` goes back 2 s for it.  Ten
+# cover a small correction of the clock, too.  What is sent twice is stored once.
+OVERLAP = 10
+
+# A `.backup` this much older than the run still counts as made by it: clocks of two machines.
+CLOCKS_DIFFER = 60
+
+_VNODES_SHOWN = 5
+_RECORD = 32
+_ADVICE = "see the log of the volume server, and the file server's disk"
+
+
+class Parent(NamedTuple):
+    """The newest stored stream of a volume.
+
+    snapshot: its snapshot's name, in hexadecimal.  facts: its `facts["afs"]`.  broken: why it cannot be restored,
+    in words; empty if it can.
+    """
+
+    snapshot: str
+    facts: Mapping[str, Any]
+    broken: str = ""
+
+
+class Plan(NamedTuple):
+    """What to do with a volume.
+
+    since: seconds since 1970, 0 for a full.  reason: why it is dumped in full.  parent: the snapshot that an
+    incremental continues, in hexadecimal.  continues: what is stored is of the same history, so that both can be
+    compared.  unchanged: nothing was written since the parent; its stream may be listed again, undumped.
+    """
+
+    full: bool
+    since: int
+    reason: str
+    parent: str
+    continues: bool
+    unchanged: bool
+
+
+class Splitter(Protocol):
+    """What `judge` asks an `AfsSplitter` after the end of the stream."""
+
+    @property
+    def unparsed(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+
+    @property
+    def complete(self) -> bool: ...  # noqa: D102
+
+    @property
+    def trailing(self) -> int: ...  # noqa: D102
+
+    def header(self) -> DumpFacts | None: ...  # noqa: D102
+
+    def vnodes(self) -> bytes: ...  # noqa: D102
+
+
+class Verdict(NamedTuple):
+    """What a dump is worth.
+
+    outcome: "accept"; "full" if it does not continue the parent: dump in full, now; "reject" if it is no good: try
+    again.  reason: why it is not accepted.  facts: for the snapshot.  state: the column of vnodes to be kept (its
+    digest is in the facts), None if the dump was not understood to its end.
+    """
+
+    outcome: Literal["accept", "full", "reject"]
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = {}
+    state: bytes | None = None
+
+
+def is_stale(backup: Volume, began: int) -> bool:
+    """Tell whether a backup volume was cloned before the run began, in seconds since 1970."""
+    return backup.backup < began - CLOCKS_DIFFER
+
+
+def plan(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | None, due: str) -> Plan:
+    """Decide how to dump a volume.
+
+    `volume` is the read-write one, `backup` that which is dumped; `parent` the newest stored stream of the same
+    volume id; `state` the column of vnodes that belongs to it; `due` why the schedule wants a full, empty if it
+    does not.
+    """
+    broken = _broken(volume, backup, parent, state)
+    reason = broken or due
+    if reason or parent is None:
+        return Plan(True, 0, reason, "", not broken, False)
+    since = max(1, parent.facts["until"] - OVERLAP)
+    return Plan(False, since, "", parent.snapshot, True, _is_unchanged(backup, parent.facts, since))
+
+
+def _broken(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | None) -> str:
+    """Say why no incremental can continue what is stored; empty if one can."""
+    if parent is None:
+        return "new"
+    facts = parent.facts
+    numbers = [facts.get(key) for key in ("volume", "until", "creation", "copy", "update", "uniquifier")]
+    known = [number for number in numbers if isinstance(number, int)]
+    if len(known) < len(numbers):
+        return "what is stored of it lacks facts"
+    number, until, creation, copy, update, _ = known
+    if number != volume.id:
+        return f"re-created: it was volume {number}"
+    if not volume.copy:
+        return f"its read-write volume is {volume.status}, so nobody knows whether it was restored"
+    if volume.copy != copy:  # a clone keeps the copy date of the first clone, so only this one tells
+        return f"restored, moved or re-created on {_day(volume.copy)}"
+    if volume.creation != creation:
+        return f"re-created on {_day(volume.creation)}"
+    if backup.update < update:
+        return f"its last change went back from {_day(update)} to {_day(backup.update)}"
+    if backup.backup < until:
+        return f"its clock went back: its clone is of {_day(backup.backup)}, what is stored of {_day(until)}"
+    if parent.broken:
+        return f"broken chain: {parent.broken}"
+    if "unparsed" in facts:
+        return "what is stored of it was not understood"
+    if state is None:
+        return "no list of its files on this host"
+    return ""
+
+
+def _is_unchanged(backup: Volume, facts: Mapping[str, Any], since: int) -> bool:
+    """Tell whether the backup volume holds what is stored.
+
+    Whatever the file server does to a vnode sets the volume's update date, together with the vnode's own date
+    by which an incremental finds it (src/vol/vnode.c, VPutVnode): the one is as reliable as the other.
+    """
+    same = (backup.update, backup.size_k) == (facts["update"], facts.get("used"))
+    return backup.backup == facts["until"] or (same and backup.update < since)
+
+
+def judge(
+    planned: Plan,
+    volume: Volume,
+    backup: Volume,
+    splitter: Splitter,
+    *,
+    length: int,
+    size_now: Callable[[], int],
+    parent: Parent | None = None,
+    state: bytes | None = None,
+    stale: bool = False,
+) -> Verdict:
+    """Say whether a dump of `length` bytes, which has ended, may be stored.
+
+    `size_now` asks `vos size` for the length of the same dump; it is called only if the dump was not understood.
+    The other arguments are as in `plan`.
+    """
+    header = splitter.header()
+    if wrong := _wrong(planned, volume, backup, splitter, header):
+        return Verdict("reject", wrong)
+    assert header is not None  # noqa: S101 (that would be wrong)
+    warnings = [f"{count(splitter.trailing, 'byte')} after the end of the dump"] if splitter.trailing else []
+    if splitter.unparsed is not None:
+        wrong, warning = _raw(splitter, length, size_now)
+        if wrong:
+            return Verdict("reject", wrong)
+        warnings.append(warning)
+    if not planned.full and parent and (back := _backwards(header, parent.facts)):
+        return Verdict("full", back)
+    compared = succeed(state if state is not None and planned.continues else b"", splitter.vnodes())
+    if compared.missing and compared.first_missing:
+        first = _vnode(*compared.first_missing)
+        if planned.full:
+            return Verdict("reject", f"a full dump that names {first} without saying what it is")
+        return Verdict(
+            "full", f"it leaves out {count(compared.missing, 'vnode')} that were never stored, first {first}"
+        )
+    column = compared.state if splitter.unparsed is None else None
+    if stale:
+        warnings.append(f"as of {_day(header.until)}: its backup volume could not be made anew")
+    return Verdict(
+        "accept",
+        warnings=tuple(warnings),
+        alarms=_alarms(compared),
+        facts={"afs": _facts(planned, volume, backup, header, splitter.unparsed, column, stale)},
+        state=column,
+    )
+
+
+def _wrong(
+    planned: Plan, volume: Volume, backup: Volume, splitter: Splitter, header: DumpFacts | None
+) -> str:
+    if header is None:
+        return f"no volume dump: {splitter.reason or 'it ends before it begins'}"
+    if header.volume != backup.id or header.parent not in (0, volume.id):
+        return f"it is of volume {header.volume} (of {header.parent}), {backup.id} was asked for"
+    if header.since != planned.since:
+        return f"it begins at {header.since}, {planned.since} was asked for"
+    if header.until < header.since:
+        return f"it ends at {_day(header.until)}, before it begins"
+    if splitter.unparsed is None and not splitter.complete:
+        return f"cut short: {splitter.reason or 'its end mark is missing'}"
+    return ""
+
+
+def _raw(splitter: Splitter, length: int, size_now: Callable[[], int]) -> tuple[str, str]:
+    """Return what is wrong with a dump that was not understood to its end, and what to warn of otherwise."""
+    where = f"not understood from byte {splitter.unparsed} on ({splitter.reason})"
+    try:
+        expected = size_now()
+    except VosError as error:
+        return "", f"{where}, stored as it is; whether it is whole could not be told: {error.message}"
+    if expected != length:
+        return f"{where}, and {size(length)} came instead of {size(expected)}", ""
+    return "", f"{where}, stored as it is; all of its {size(length)} came"
+
+
+def _backwards(header: DumpFacts, facts: Mapping[str, Any]) -> str:
+    if header.until < facts["until"]:
+        return f"its clock went back from {_day(facts['until'])} to {_day(header.until)}"
+    if header.uniquifier < facts["uniquifier"]:
+        return f"its vnode counter went back from {facts['uniquifier']} to {header.uniquifier}"
+    if header.update < facts["update"]:
+        return f"its last change went back from {_day(facts['update'])} to {_day(header.update)}"
+    return ""
+
+
+def _alarms(compared: Succession) -> tuple[str, ...]:
+    if not compared.altered_count:
+        return ()
+    wanted = set(compared.altered[:_VNODES_SHOWN])
+    found = []
+    for at in range(0, len(compared.state) if wanted else 0, _RECORD):
+        vnode = int.from_bytes(compared.state[at : at + 4], "little")
+        if vnode in wanted:
+            found.append(_vnode(vnode, int.from_bytes(compared.state[at + 4 : at + 8], "little")))
+    more = compared.altered_count - len(found)
+    names = ", ".join(found) + (f" and {more} more" if more > 0 else "")
+    return (f"other contents than before, but the same data version: {names}; {_ADVICE}",)
+
+
+def _facts(
+    planned: Plan,
+    volume: Volume,
+    backup: Volume,
+    header: DumpFacts,
+    unparsed: int | None,
+    column: bytes | None,
+    stale: bool,
+) -> dict[str, Any]:
+    facts = {
+        "volume": volume.id,
+        "dumped": backup.id,
+        "name": volume.name,
+        "since": header.since,
+        "until": header.until,
+        "creation": volume.creation,
+        "update": header.update,
+        "backup": header.backup,
+        "copy": volume.copy,
+        "used": backup.size_k,
+        "uniquifier": header.uniquifier,
+        "parent": planned.parent,
+        "full": planned.full,
+        "server": backup.server,
+        "partition": backup.partition,
+    }
+    if unparsed is not None:
+        facts["unparsed"] = unparsed
+    if column is not None:
+        facts["state"] = volume_state.digest(column)
+    if stale:
+        facts["stale"] = True
+    return facts
+
+
+def _vnode(vnode: int, unique: int) -> str:
+    return f"vnode {vnode}.{unique}"
+
+
+def _day(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y.%m.%dT%H:%M:%S}"

@@ -1,0 +1,82 @@
+"""Root's rights: what root may believe, and how they are given up for good.
+
+Invariant: after `become` nothing in this process can get them back; what `trusted` accepts, nobody but root could
+have written.
+"""
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from dedupstore.errors import DedupError
+
+
+class PrivilegeError(DedupError):
+    """Rights are missing, or could not be given up."""
+
+
+def trusted(path: Path) -> None:
+    """Check that only root could have written the file or any folder on its way.
+
+    Links are followed first.  A folder in which everybody may write is well if it is sticky, as /tmp is.  Raises
+    `PrivilegeError`.
+    """
+    try:
+        real = path.resolve(strict=True)
+        for part in (real, *real.parents):
+            status = part.stat()
+            writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+            if status.st_uid != 0 or (writable and not sticky):
+                raise PrivilegeError(
+                    f"root does not believe {path}: others than root may write {part}",
+                    f"chown root {part}; chmod go-w {part}",
+                )
+    except OSError as error:
+        raise PrivilegeError(f"{path} cannot be checked: {error.strerror}") from None
+
+
+def user_of(name: str) -> pwd.struct_passwd:
+    """Return the account of that name, which must not be root's.  Raises `PrivilegeError`."""
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        raise PrivilegeError(f"there is no user {name!a}", "make it, or correct `user` in [run]") from None
+    if account.pw_uid == 0 or account.pw_gid == 0:
+        raise PrivilegeError(f"the user {name!a} has root's rights", "give an ordinary user in [run]")
+    return account
+
+
+def become(name: str) -> None:
+    """Become that user, with its groups, home and a private umask, for good.  Needs root.
+
+    Call it before the first thread is started: threads of C libraries would keep root's rights otherwise.
+    Raises `PrivilegeError` if anything of root is left.
+    """
+    account = user_of(name)
+    try:
+        os.setgroups(os.getgrouplist(name, account.pw_gid))
+        os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+        os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+    except OSError as error:
+        raise PrivilegeError(f"cannot become {name}: {error.strerror}", "start it as root") from None
+    _verify(account)
+    os.environ.update(HOME=account.pw_dir, USER=name, LOGNAME=name)
+    os.umask(0o077)
+
+
+def _verify(account: pwd.struct_passwd) -> None:
+    ids = (account.pw_uid,) * 3, (account.pw_gid,) * 3
+    if (os.getresuid(), os.getresgid()) != ids or 0 in os.getgroups():
+        raise PrivilegeError("some of root's ids are left after giving them up")
+    for take_back in (os.setuid, os.setgid):
+        try:
+            take_back(0)
+        except PermissionError:
+            continue
+        raise PrivilegeError("root's rights could be taken back after giving them up")
+    # proc(5): what a process may do beyond its ids; all of it goes with the last id that was 0
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(("CapPrm:", "CapEff:", "CapAmb:")) and int(line.split()[1], 16):
+            raise PrivilegeError("some of root's capabilities are left after giving them up")

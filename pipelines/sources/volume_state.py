@@ -1,0 +1,99 @@
+"""What this host remembers of each volume: its vnodes as they were dumped last.
+
+One file for each column of vnodes (`AfsSplitter.vnodes`, `Succession.state`), named by the volume's id and the
+column's digest, which is in the facts of the stream, too.  So a column belongs to exactly one stored stream, whether
+that was published or not.  Invariant: a file is there whole or not at all, and what `load` returns is what was saved;
+anything else is as if it were not there, and the volume is then dumped in full.
+
+A column is 32 bytes a vnode: 32 MB for a million files, held in memory while the volume is stored.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from blake3 import blake3
+
+from dedupstore.errors import StateError
+
+_DIGEST_SIZE = 16
+_NAME = re.compile(r"(\d+)-([0-9a-f]{32})")
+
+
+def digest(column: bytes) -> str:
+    """Return the hexadecimal digest by which a column is known."""
+    return blake3(column).hexdigest(length=_DIGEST_SIZE)
+
+
+class VolumeStates:
+    """The columns in a folder, which is made if it is not there.  Threads may share it.
+
+    Its methods raise `StateError` if the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(folder, error) from None
+
+    def load(self, volume: int, digest_: str) -> bytes | None:
+        """Return the column of that digest; None if it is not there, or not what it was."""
+        path = self._path(volume, digest_)
+        if path is None:
+            return None
+        try:
+            column = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unusable(path, error) from None
+        return column if digest(column) == digest_ else None
+
+    def save(self, volume: int, column: bytes) -> str:
+        """Keep a column beside the volume's others, durably, and return its digest."""
+        name = digest(column)
+        path = self._folder / f"{volume}-{name}"
+        new = path.with_suffix(f".new-{os.getpid()}")
+        try:
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(column)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            self._sync()
+        except OSError as error:
+            with suppress(OSError):
+                new.unlink()
+            raise _unusable(path, error) from None
+        return name
+
+    def keep(self, digests: Mapping[int, str]) -> None:
+        """Remove all columns but these, by volume: those of the newest published stream of each."""
+        try:
+            for path in list(self._folder.iterdir()):
+                found = _NAME.fullmatch(path.name)
+                if not found or digests.get(int(found[1])) != found[2]:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(self._folder, error) from None
+
+    def _path(self, volume: int, digest_: str) -> Path | None:
+        name = f"{volume}-{digest_}"  # the digest is from a snapshot: it must not lead elsewhere
+        return self._folder / name if _NAME.fullmatch(name) else None
+
+    def _sync(self) -> None:
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _unusable(path: Path, error: OSError) -> StateError:
+    return StateError(
+        f"cannot use {path}: {error.strerror or error}", "its folder must belong to the user that runs dedup"
+    )

@@ -1,0 +1,186 @@
+"""What `vos` says about volumes, as values.
+
+Fields are found by their names, never by their place.  Invariant: a volume that the server counts is never lost
+on the way: one that is busy or cannot be attached is a `Volume` too, and a listing that was cut short is an error.
+
+Source: OpenAFS src/volser/vos.c, DisplayFormat2, DisplayVolumes2, ListVolumes, EnumerateEntry.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal, NamedTuple
+
+from dedupstore.errors import StreamError
+
+Kind = Literal["RW", "RO", "BK", "?"]
+READ_WRITE: Final = "RW"
+READ_ONLY: Final = "RO"
+BACKUP: Final = "BK"
+UNKNOWN: Final = "?"
+OK = "OK"
+BACKUP_SUFFIX = ".backup"
+
+_KINDS: dict[str, Kind] = {READ_WRITE: READ_WRITE, READ_ONLY: READ_ONLY, BACKUP: BACKUP}
+_STATUS = {"BUSY": "busy", "UNATTACHABLE": "unattachable"}
+_TOTAL = re.compile(rb"^Total number of volumes on server .*: *(\d+) *$", re.MULTILINE)
+_IDS = re.compile(r"(RWrite|ROnly|Backup): (\d+)")
+_SITE_IDS: tuple[tuple[str, Kind, str], ...] = (
+    ("RWrite", READ_WRITE, ""),
+    ("ROnly", READ_ONLY, ".readonly"),
+    ("Backup", BACKUP, BACKUP_SUFFIX),
+)
+
+
+class VosError(StreamError):
+    """`vos` failed, or said what is not understood."""
+
+
+class VolumeGoneError(VosError):
+    """The volume does not exist, or not on line: asking again soon would not help."""
+
+
+class Volume(NamedTuple):
+    """One volume on one server.  Times are seconds since 1970, as the file server's clock has them.
+
+    `status` is "OK", "busy", "offline", "unattachable", "needs salvage" or "half deleted".  Of a busy or
+    unattachable one only `id`, `server`, `partition` and (from the location database) `name` and `type` are
+    known; the other numbers are 0, `name` may be empty and `type` be "?".  `parent` is the id of the read-write
+    volume (its own id, if it is one), `backup_id` that of its backup volume, 0 if there is none.
+    """
+
+    name: str
+    id: int
+    parent: int
+    type: Kind
+    server: str
+    partition: str
+    status: str
+    size_k: int = 0
+    creation: int = 0
+    copy: int = 0
+    backup: int = 0
+    update: int = 0
+    access: int = 0
+    backup_id: int = 0
+
+
+def parse_listing(said: bytes, server: str) -> list[Volume]:
+    """Return the volumes in what `vos listvol -format` said of `server`.  Raises `VosError`."""
+    expected = sum(int(total) for total in _TOTAL.findall(said))
+    volumes = [_volume(fields, server) for fields in _entries(_lines(said))]
+    if len(volumes) != expected:
+        raise VosError(f"the server {server} counts {expected} volumes, but vos listed {len(volumes)}")
+    return volumes
+
+
+def parse_examine(said: bytes, server: str) -> Volume:
+    """Return the volume in what `vos examine -format` said.  Raises `VosError`."""
+    fields: dict[str, str] = {}
+    for line in _lines(said):
+        if not line:
+            break  # what follows is for people
+        _add(fields, line)
+    return _volume(fields, server)
+
+
+def parse_names(said: bytes) -> dict[int, tuple[str, Kind, int]]:
+    """Return {id: (name, type, id of the read-write volume)} from what `vos listvldb` said."""
+    names: dict[int, tuple[str, Kind, int]] = {}
+    name = ""
+    for line in _lines(said):
+        if line and not line[0].isspace():
+            name = line.strip()
+        elif ids := {key: int(number) for key, number in _IDS.findall(line)}:
+            for key, kind, suffix in _SITE_IDS:
+                if key in ids:
+                    names[ids[key]] = (name + suffix, kind, ids.get("RWrite", 0))
+    return names
+
+
+def named(volume: Volume, names: Mapping[int, tuple[str, Kind, int]]) -> Volume:
+    """Return the volume with what the location database knows, if the server did not say it."""
+    if volume.name or volume.id not in names:
+        return volume
+    name, kind, parent = names[volume.id]
+    return volume._replace(name=name, type=kind, parent=parent)
+
+
+def parse_size(said: bytes) -> int:
+    """Return the bytes that `vos size -dump` said.  Raises `VosError`."""
+    found = re.search(rb"^dump_size: *(\d+)", said, re.MULTILINE)
+    if not found:
+        raise VosError("vos size did not say the size of a dump")
+    return int(found[1])
+
+
+def parse_dumping(said: bytes) -> dict[int, int]:
+    """Return {id of a volume that is being dumped: number of the transaction} from what `vos status` said."""
+    found = re.findall(
+        rb"^transaction: *(\d+) [^-]*?^volume: *(\d+) .*procedure: *Dump\b", said, re.MULTILINE
+    )
+    return {int(volume): int(transaction) for transaction, volume in found}
+
+
+def _lines(said: bytes) -> Iterator[str]:
+    # splitlines() would also break at odd bytes that a name may have
+    return iter(said.decode(errors="backslashreplace").split("\n"))
+
+
+def _entries(lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    fields: dict[str, str] | None = None
+    for line in lines:
+        if line == "BEGIN_OF_ENTRY":
+            if fields is not None:
+                raise VosError("vos listvol began a volume before it had ended the one before")
+            fields = {}
+        elif line == "END_OF_ENTRY" and fields is not None:
+            yield fields
+            fields = None
+        elif fields is not None:
+            _add(fields, line)
+    if fields is not None:
+        raise VosError("what vos listvol said is cut short")
+
+
+def _add(fields: dict[str, str], line: str) -> None:
+    key, tab, value = line.partition("\t")
+    if tab:
+        fields.setdefault(key.strip(), value.lstrip("\t"))
+
+
+def _volume(fields: Mapping[str, str], server: str) -> Volume:
+    def number(key: str) -> int:
+        text = (fields.get(key, "").split() or [""])[0]
+        if not (text.isascii() and text.isdigit()):
+            raise VosError(f"vos gave no usable {key} for volume {fields.get('id', '?')!a} on {server}")
+        return int(text)
+
+    said = fields.get("status", "missing")
+    volume, partition = number("id"), fields.get("part", "").strip()
+    if said != OK:
+        status = _STATUS.get(said, f"in the state {said!a}")
+        return Volume("", volume, 0, UNKNOWN, server, partition, status)
+    return Volume(
+        name=fields.get("name", ""),
+        id=volume,
+        parent=number("parentID"),
+        type=_KINDS.get(fields.get("type", "").strip(), UNKNOWN),
+        server=server,
+        partition=partition,
+        status=_status(fields),
+        size_k=number("diskused"),
+        creation=number("creationDate"),
+        copy=number("copyDate"),
+        backup=number("backupDate"),
+        update=number("updateDate"),
+        access=number("accessDate"),
+        backup_id=number("backupID"),
+    )
+
+
+def _status(fields: Mapping[str, str]) -> str:
+    if fields.get("destroyMe") == "Y":
+        return "half deleted"
+    if fields.get("needsSalvaged") == "Y":
+        return "needs salvage"
+    return OK if fields.get("inUse") == "Y" else "offline"
