@@ -1,72 +1,100 @@
-"""Notice streams that were cut short, by how they end.
+"""Splitters that notice streams that were cut short, or are not what they should be.
 
-Invariant: a stream that must have an end mark and lacks it is never stored as whole: the source raises before
-it reports its end, so that the store does not take the stream.
+Invariant: a stream that must have an end mark and lacks it is never stored as whole.  Where the parser gave up
+before the end, the last bytes must be those of a whole stream: that much is known of it even then.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dedupstore.errors import StreamError
+from dedupstore.splitting import Splitter
+from pipelines.formats.splitters import AfsSplitter, TarSplitter
 
-if TYPE_CHECKING:
-    from dedupstore.reading import Source
-
-_DUMP_END = bytes.fromhex("043a214b6e")
+_DUMP_END = bytes.fromhex("043a214b6e")  # D_DUMPEND and DUMPENDMAGIC, src/volser/dump.h of OpenAFS
 _TAR_BLOCK = 512
-_TAR_END = bytes(2 * _TAR_BLOCK)
+_TAR_END = bytes(2 * _TAR_BLOCK)  # POSIX.1-2017, pax, "ustar Interchange Format"
+_RAW = "nothing was listed; to keep it as it is: --format raw"
 
 
-class TailCheck:
-    """A source that hands on another one's bytes and calls `judge(size, tail)` at the end.
+class Judge(Splitter, Protocol):
+    """A splitter that knows at the end what to think of its stream."""
 
-    `tail` is the stream's last `length` bytes (all, if it is shorter); `judge` may raise.
-    """
+    def findings(self, name: str) -> list[str]:
+        """Return what is odd about the stream called `name`.  Raises `StreamError` if it is cut short."""
+        ...
 
-    def __init__(self, source: "Source", length: int, judge: Callable[[int, bytes], None]) -> None:
-        self._source = source
+
+class _Tail:
+    """The number of bytes so far, and the last `length` of them."""
+
+    def __init__(self, length: int) -> None:
+        self.size = 0
+        self.last = b""
         self._length = length
-        self._judge = judge
-        self._tail = b""
-        self._size = 0
 
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Read from the source beneath."""
-        count = self._source.readinto(buffer) or 0
-        if count:
-            self._size += count
-            last = bytes(buffer[max(0, count - self._length) : count])
-            self._tail = (self._tail + last)[-self._length :]
-        else:
-            self._judge(self._size, self._tail)
-        return count
+    def add(self, data: memoryview) -> None:
+        self.size += len(data)
+        self.last = (self.last + bytes(data[-self._length :]))[-self._length :]
 
 
-def whole_dump(source: "Source", name: str) -> TailCheck:
-    """Return the source of a volume dump, which raises `StreamError` at the end if the end mark is not there.
+class DumpSplitter:
+    """Splits an AFS volume dump, which must have its end mark."""
 
-    The end mark is the tag D_DUMPEND (4) and DUMPENDMAGIC, as in src/volser/dump.h of OpenAFS.
-    """
+    def __init__(self) -> None:
+        self.dump = AfsSplitter()
+        self._tail = _Tail(len(_DUMP_END))
 
-    def judge(size: int, tail: bytes) -> None:
-        if tail != _DUMP_END:
+    def split(self, data: memoryview, ended: bool) -> bytes:
+        """Return the ranges of the stream's next bytes."""
+        self._tail.add(data)
+        return self.dump.split(data, ended)
+
+    def findings(self, name: str) -> list[str]:
+        """Return what is odd about it; see `Judge`."""
+        dump, size = self.dump, self._tail.size
+        if dump.complete:
+            if not dump.trailing:
+                return []
+            return [f"{dump.trailing} bytes follow the end mark of the volume dump for {name}"]
+        if dump.unparsed is None or self._tail.last != _DUMP_END:
             raise StreamError(
                 f"the volume dump for {name} is cut short: it has no end mark after {size} bytes",
                 "nothing was listed; dump it again, or keep it as it is with --format raw",
             )
+        return [_raw(f"the volume dump for {name}", dump.unparsed, size, dump.reason)]
 
-    return TailCheck(source, len(_DUMP_END), judge)
+
+class WholeTarSplitter:
+    """Splits a tar.  Some programs write no end: `must_end` says whether that is an error, or merely odd."""
+
+    def __init__(self, *, must_end: bool) -> None:
+        self._tar = TarSplitter()
+        self._tail = _Tail(len(_TAR_END))
+        self._must_end = must_end
+
+    def split(self, data: memoryview, ended: bool) -> bytes:
+        """Return the ranges of the stream's next bytes."""
+        self._tail.add(data)
+        return self._tar.split(data, ended)
+
+    def findings(self, name: str) -> list[str]:
+        """Return what is odd about it; see `Judge`."""
+        tar, tail, found = self._tar, self._tail, []
+        whole = tail.size % _TAR_BLOCK == 0 and tail.last == _TAR_END
+        if not tar.complete and (tar.unparsed is None or not whole):
+            what = (
+                f"the tar for {name} does not end as a tar does: it may be cut short, after {tail.size} bytes"
+            )
+            if self._must_end:
+                raise StreamError(what, _RAW)
+            found.append(f"{what}; it is stored all the same, --format tar would refuse it")
+        if tar.unparsed is not None:
+            found.append(_raw(f"the tar for {name}", tar.unparsed, tail.size, tar.reason))
+        return found
 
 
-def whole_tar(source: "Source", complain: Callable[[int], None]) -> TailCheck:
-    """Return the source of a tar, which calls `complain(size)` at the end if the tar does not end as one.
-
-    A tar consists of blocks of 512 bytes and ends with two of zeros (POSIX.1-2017, pax).  Some programs leave
-    these out, so what follows from it is for the caller to say.
-    """
-
-    def judge(size: int, tail: bytes) -> None:
-        if size % _TAR_BLOCK or tail != _TAR_END:
-            complain(size)
-
-    return TailCheck(source, len(_TAR_END), judge)
+def _raw(what: str, offset: int, size: int, reason: str) -> str:
+    return (
+        f"{what} is not understood from byte {offset} of {size} on: {reason}; "
+        "all of it is stored, but the rest is not listed, and deduplicates less"
+    )

@@ -1,0 +1,46 @@
+"""What a stream holds, name by name, whatever its format: the rows that ls, find, diff and extract work on.
+
+Invariant: nothing here is trusted.  Paths and targets are bytes from outside: they may hold anything, `..` too,
+and whoever writes files by them must check each.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from pipelines.formats.afs.acl import Acl
+
+Kind = Literal["file", "dir", "symlink", "mount", "hardlink", "other"]
+
+HOLE = bytes(64 << 10)
+"""Zeros.  A piece of contents that *is* this object, not merely equal, may become a hole in a file."""
+
+NO_IDENT = (0, 0, 0)
+
+
+class Entry(NamedTuple):
+    """One name.
+
+    `path` is relative, without a slash at either end; b"" is the root.  `mode` are the permission bits with
+    setuid, setgid and sticky, `owner` and `group` numbers, `mtime` Unix seconds, `size` bytes.  `target` is the
+    text of a symbolic link or an AFS mount point, or the path of which a hard link is another name.  `ident` is
+    an AFS vnode's number, uniquifier and data version, `NO_IDENT` in a tar.  Of kind "other" are devices,
+    pipes and what is unknown.
+    """
+
+    path: bytes
+    kind: Kind
+    mode: int
+    owner: int
+    group: int
+    mtime: int
+    size: int
+    target: bytes = b""
+    ident: tuple[int, int, int] = NO_IDENT
+    acl: "Acl | None" = None
+
+
+Contents = Callable[[], Iterator[bytes | memoryview]]
+"""Yields a file's data; to be called before the next entry is asked for, or never: then nothing is fetched."""
+
+Entries = Iterator[tuple[Entry, Contents | None]]
