@@ -33,6 +33,10 @@ _SPOILS_SIGNATURE = frozenset(
     ("BADSIG", "ERRSIG", "EXPSIG", "REVKEYSIG", "KEYREVOKED", "NO_PUBKEY", "NODATA", "UNEXPECTED", "FAILURE")
 )
 
+# As Latin-1, the byte 0x85 would end a line, and a user id could smuggle in status lines of its own.  In this
+# code page every byte above 0x7F is a plain character; gpg itself escapes those below 0x20.
+_CODE_PAGE = "cp437"
+
 _STRONG_DIGESTS = ("8", "9", "10")  # SHA-256, SHA-384, SHA-512 (RFC 4880, 9.4)
 
 # libgpg-error's codes (gpg-error.h) that a user can do something about; the source is in the upper 16 bits.
@@ -103,6 +107,8 @@ class Gpg:
         """
         if not spec.strip():
             raise KeyAccessError("an empty name is not a GPG key", "give a fingerprint or an address")
+        if _FINGERPRINT.fullmatch(bare := "".join(spec.split()).upper()):
+            spec = bare  # typed in groups, as gpg prints it
         found = self._driver.list_keys(keys=["--", spec])
         usable = [key["fingerprint"] for key in found if _can_encrypt(key)]
         if len(usable) == 1:
@@ -124,6 +130,12 @@ class Gpg:
     def secret_fingerprints(self) -> list[str]:
         """Return the primary fingerprints of the keys whose secret part is here or on a known card."""
         return [key["fingerprint"] for key in self._driver.list_keys(secret=True)]
+
+    def user_ids(self, fingerprints: Sequence[str]) -> dict[str, str]:
+        """Return the first user id of each of these keys that the keyring has: a name for people, proof of nothing."""
+        found = self._driver.list_keys(keys=list(fingerprints))
+        names = {key["fingerprint"]: key["uids"][0] for key in found if key["uids"]}
+        return {key: name.encode(_CODE_PAGE).decode(errors="replace") for key, name in names.items()}
 
     def export(self, fingerprint: str) -> bytes:
         """Return the OpenPGP public key, without the signatures of others and without photos."""
@@ -214,11 +226,9 @@ def _driver(home: Path | None, options: list[str]) -> "gnupg.GPG":
         driver = gnupg.GPG(gnupghome=str(home) if home else None, options=options, env=_environment())
     except (OSError, ValueError) as error:
         raise KeyAccessError(
-            f"gpg cannot be run: {error}", "install GnuPG 2.2 or newer, or set GNUPGHOME"
+            f"gpg cannot be run: {str(error).rstrip('.')}", "install GnuPG 2.2 or newer, or set GNUPGHOME"
         ) from None
-    # As Latin-1, the byte 0x85 would end a line, and a user id could smuggle in status lines of its own.  In this
-    # code page every byte above 0x7F is a plain character; gpg itself escapes those below 0x20.
-    driver.encoding = "cp437"
+    driver.encoding = _CODE_PAGE
     driver.result_map = driver.result_map | dict.fromkeys(("crypt", "sign", "verify", "import"), _Result)
     return driver
 

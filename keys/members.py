@@ -146,14 +146,19 @@ def remove(
     or another admin was faster; `KeyAccessError` if the user is no admin.
     """
     leaving = find(roster, gpg, spec)
-    if leaving.role == "admin" and len(roster.present("admin")) == 1:
-        raise DedupError(f"{leaving.fingerprint} is the last admin", "add another admin first: dedup key add")
+    refuse_last_admin(roster, leaving)
     admin = _admin_here(roster, gpg)
     serial = _next_serial(backend, roster)
     left = msgspec.structs.replace(leaving, removed=serial, last_snapshot=last_snapshot)
     members = [left if member is leaving else member for member in roster.members]
     payload = rosters.successor(roster, serial, members, int(time.time()))
     return _change(backend, url, roster, gpg, trust, admin, payload)
+
+
+def refuse_last_admin(roster: Roster, leaving: Member) -> None:
+    """Raise `DedupError` if nobody could read or change anything without this member."""
+    if roster.present("admin") == [leaving]:
+        raise DedupError(f"{leaving.fingerprint} is the last admin", "add another admin first: dedup key add")
 
 
 def find(roster: Roster, gpg: Gpg, spec: str) -> Member:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _FILE = "trust.json"
 _LOCK = "trust.lock"
+_CHECK = "check the path; where there never was one, an admin makes it: dedup init"
 _ACCEPT = "ask the admins; if they say that it is right: dedup trust accept --admin FINGERPRINT"
 
 
@@ -67,7 +68,7 @@ class Trust:
         files = rosters.listing(backend)
         pin = next((pin for pin in pins if place in pin.urls), None)
         if not pin and not files:
-            raise NotARepositoryError(f"there is no dedup repository at {url}", "make one: dedup init")
+            raise NotARepositoryError(f"there is no dedup repository at {url}", _CHECK)
         if not pin:
             pin = next((pin for pin in pins if _pinned(backend, pin, files)), None)
         if not pin:
@@ -92,7 +93,7 @@ class Trust:
         admin = normal_fingerprint(admin_fingerprint)
         files = rosters.listing(backend)
         if not files:
-            raise NotARepositoryError("there is no dedup repository here", "make one: dedup init")
+            raise NotARepositoryError("there is no dedup repository here", _CHECK)
         newer: NewerFormatError | None = None
         for serial in reversed(files):
             try:

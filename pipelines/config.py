@@ -24,6 +24,9 @@ _EXAMPLES = {
     "compression": f"a Zstandard level from {LEVELS[0]} to {LEVELS[-1]}, as in compression = 3",
 }
 
+SECTIONS = ("run", "schedule", "source")
+"""The tables that `dedup run` alone reads, by `pipelines.config_run`: no other command pays for them."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -31,12 +34,14 @@ class Settings:
 
     `repository` is a URL or an absolute path, None if nothing names one.  `gpg_home` is None where gpg's own
     choice counts.  `state` is the folder of this host's local state, `compression` the level of Zstandard.
+    `file` is the config file, which need not be there.
     """
 
     repository: str | None
     gpg_home: Path | None
     state: Path
     compression: int
+    file: Path = DEFAULT_FILE
 
 
 def load(repository: str | None, file: str | None, environment: Mapping[str, str], *, root: bool) -> Settings:
@@ -46,7 +51,9 @@ def load(repository: str | None, file: str | None, environment: Mapping[str, str
     exist; the default one need not.  Raises `DedupError` for a file that cannot be read or understood.
     """
     named = file or environment.get("DEDUP_CONFIG")
-    values = _read(Path(named) if named else DEFAULT_FILE, required=bool(named))
+    path = Path(named) if named else DEFAULT_FILE
+    text = read(path, required=bool(named))
+    values = parse(path, text) if text is not None else {}
     where = repository
     if where is None:  # an empty -r is somebody's unset variable: never fall back to another repository
         where = environment.get("DEDUP_REPOSITORY") or values.get("repository")
@@ -57,6 +64,7 @@ def load(repository: str | None, file: str | None, environment: Mapping[str, str
         gpg_home=_folder(home) if home else None,
         state=_folder(state) if state else _default_state(environment, root),
         compression=values.get("compression", 3),
+        file=path,
     )
 
 
@@ -82,27 +90,45 @@ def _default_state(environment: Mapping[str, str], root: bool) -> Path:
     return _folder(base if base.startswith("/") else "~/.local/state") / "dedup"
 
 
-def _read(path: Path, *, required: bool) -> dict[str, Any]:
+def read(path: Path, *, required: bool = True) -> str | None:
+    """Return the file's text; None if it is not there and need not be.  Raises `DedupError`."""
     try:
-        text = path.read_bytes()
+        return path.read_bytes().decode()
     except FileNotFoundError:
         if not required:
-            return {}
+            return None
         raise DedupError(f"there is no config file {path}", "see --config and DEDUP_CONFIG") from None
     except OSError as error:
         raise DedupError(f"the config file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DedupError(f"the config file {path} is not valid TOML: {error}") from None
+
+
+def parse(path: Path, text: str) -> dict[str, Any]:
+    """Return the values of the file at `path`, of which all but `SECTIONS` are checked.  Raises `DedupError`."""
     import tomllib  # only where there is a file: it costs more than all the rest here
 
     try:
-        values = tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise DedupError(f"the config file {path} is not valid TOML: {error}") from None
     for key, value in values.items():
+        if key in SECTIONS:
+            continue
         if key not in _EXAMPLES:
-            raise DedupError(f"{path}: unknown key {key!a}", f"known are: {', '.join(_EXAMPLES)}")
+            known = ", ".join((*_EXAMPLES, *SECTIONS))
+            raise DedupError(f"{_place(path, text, key)}: unknown key {key!a}", f"known are: {known}")
         if not (_is_level(value) if key == "compression" else isinstance(value, str) and value):
-            raise DedupError(f"{path}: {key} = {value!a} is not understood", f"write {_EXAMPLES[key]}")
+            raise DedupError(
+                f"{_place(path, text, key)}: {key} = {value!a} is not understood", f"write {_EXAMPLES[key]}"
+            )
     return values
+
+
+def _place(path: Path, text: str, key: str) -> str:
+    from pipelines.config_lines import lines
+
+    return f"{path}, line {lines(text)[(key,)]}"
 
 
 def _is_level(value: object) -> bool:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Return lines of aligned columns; those in `right` (from 0) are flush right, the last is not padded."""
+    """Return lines of aligned columns; those in `right` (from 0) are flush right."""
     shown = [list(heads), *([safe(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    widths[-1] = 0
     flush = set(right)
     lines = (
         "  ".join(

@@ -3,13 +3,17 @@
 Invariant: a stream that is known to be cut short is refused, and so never listed; `raw` takes what comes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from dedupstore.errors import StreamError
 from dedupstore.reading import Source
 from dedupstore.records import Stream
 from dedupstore.session import Progress, Session
-from pipelines.formats import detect, wholeness
+from pipelines.formats import detect
+
+if TYPE_CHECKING:
+    from pipelines.formats.wholeness import Judge
 
 FORMATS = ("auto", "afs", "tar", "raw")
 
@@ -21,26 +25,45 @@ def store(
     *,
     form: str = "auto",
     allow_empty: bool = False,
+    facts: Mapping[str, Any] | None = None,
     warn: Callable[[str], None],
     progress: Callable[[Progress], None] | None = None,
 ) -> Stream:
     """Store what `source` gives under `name`, as the format `form` (one of `FORMATS`).
 
     A volume dump must have its end mark.  A tar without its end is refused when a tar was asked for, and
-    stored with a warning when it was merely detected: some programs write no end.  Raises `StreamError`.
+    stored with a warning when it was merely detected: some programs write no end.  So is what its parser does
+    not understand to the end.  `facts` go into the snapshot.  Raises `StreamError`.
     """
     begun = _Begun(source)
     kind = detect.detect(begun.head) if form == "auto" else form
-    checked: Source = begun
+    splitter = _splitter(kind, name, begun.head, must_end=form != "auto")
+
+    def judged() -> Mapping[str, Any]:
+        for found in splitter.findings(name) if splitter is not None else ():
+            warn(found)
+        return facts or {}
+
+    return session.put(
+        name, begun, kind=kind, splitter=splitter, facts=judged, allow_empty=allow_empty, progress=progress
+    )
+
+
+def _splitter(kind: str, name: str, head: bytes, *, must_end: bool) -> "Judge | None":
+    """Return what splits and judges a stream of this kind that begins with `head`."""
     if kind == "afs":
-        if not detect.is_volume_dump(begun.head):
-            raise _not_a(name, "volume dump", begun.head)
-        checked = wholeness.whole_dump(begun, name)
-    elif kind == "tar":
-        if not (detect.has_tar_header(begun.head) or detect.is_empty_tar(begun.head)):
-            raise _not_a(name, "tar", begun.head)
-        checked = wholeness.whole_tar(begun, lambda size: _tar_without_end(name, size, form, warn))
-    return session.put(name, checked, kind=kind, allow_empty=allow_empty, progress=progress)
+        if not detect.is_volume_dump(head):
+            raise _not_a(name, "volume dump", head)
+        from pipelines.formats.wholeness import DumpSplitter
+
+        return DumpSplitter()
+    if kind == "tar":
+        if not (detect.has_tar_header(head) or detect.is_empty_tar(head)):
+            raise _not_a(name, "tar", head)
+        from pipelines.formats.wholeness import WholeTarSplitter
+
+        return WholeTarSplitter(must_end=must_end)
+    return None
 
 
 class _Begun:
@@ -70,10 +93,3 @@ def _not_a(name: str, what: str, head: bytes) -> StreamError:
     found = f"it begins with {head[:8].hex(' ')}" if head else "it is empty"
     hint = "nothing was listed; to keep it as it is: --format raw"
     return StreamError(f"the stream for {name} is not a {what}: {found}", hint)
-
-
-def _tar_without_end(name: str, size: int, form: str, warn: Callable[[str], None]) -> None:
-    what = f"the tar for {name} does not end as a tar does: it may be cut short, after {size} bytes"
-    if form == "tar":
-        raise StreamError(what, "nothing was listed; to keep it as it is: --format raw")
-    warn(f"{what}; it is stored all the same, --format tar would refuse it")

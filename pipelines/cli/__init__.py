@@ -6,6 +6,7 @@
 | `entry` | `main`: runs a command; signals, messages and exit statuses, all in one place |
 | `group` | the options before the command, and the commands, each loaded only when it is called |
 | `console` | what is said to the user: answers on stdout, everything else on stderr |
+| `usage` | what wrong usage most likely meant |
 | `workspace` | the repository, the trust and the keys that the settings name, opened when first used |
 | `progress` | the bar on a terminal |
 | `dating` | dates as arguments |

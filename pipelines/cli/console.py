@@ -50,13 +50,24 @@ class Console:
         _to_stderr(f"dedup: warning: {line}")
 
     def fail(self, line: str) -> None:
-        """Say why the command failed; with `verbose`, also where."""
-        if self.verbose and sys.exc_info()[0] is not None and sys.stderr is not None:
+        """Say why the command failed."""
+        _to_stderr(f"dedup: {line}")
+
+    def bug(self, error: Exception) -> None:
+        """Say that the program itself failed; with `verbose`, also where."""
+        if self.verbose:
             import traceback
 
-            for part in traceback.format_exc().splitlines():
-                _to_stderr(part)
-        _to_stderr(f"dedup: {line}")
+            for part in traceback.format_exception(error):
+                _to_stderr(part.rstrip("\n"))
+        self.fail(f"{type(error).__name__}: {error}; this is a bug: run again with -v to see where")
+
+    def confirm(self, question: str) -> bool | None:
+        """Ask on the terminal, and return whether the answer is yes; None if nobody is there to ask."""
+        if sys.stdin is None or not sys.stdin.isatty() or sys.stderr is None:
+            return None
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def flush(self) -> None:
         """Write what waits to be written; raises if that fails."""

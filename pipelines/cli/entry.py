@@ -3,6 +3,8 @@
 Invariant: every way out of the program goes through here.  A user's mistake never shows a traceback.
 """
 
+import gc
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -30,11 +32,12 @@ def main() -> NoReturn:
         console.fail(str(error))
         status = FAILED
     except ReaderGoneError:
-        status = FAILED  # whoever closed the pipe knows why: nothing is said
+        status = 128 + signal.SIGPIPE  # as other programs end; whoever closed the pipe knows why
     except Exception as error:
-        console.fail(f"{type(error).__name__}: {error}; this is a bug: run again with -v to see where")
+        console.bug(error)
         status = FAILED
     console.close()
+    gc.freeze()  # or else the interpreter looks through all that was imported once more, to free what ends anyway
     sys.exit(status)
 
 
@@ -57,6 +60,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
         console.say(help_text.format_message())
         return USAGE
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "dedup"
-        console.fail(f"{error.format_message().rstrip('.')}; see: {command} --help")
+        from pipelines.cli.usage import advice
+
+        console.fail(f"{error.format_message().rstrip('.')}; {advice(error)}")
         return USAGE

@@ -15,12 +15,19 @@ from pipelines.cli.workspace import Workspace
 # What `dedup --help` says of each; the command is `pipelines.cli.NAME:command`.
 _COMMANDS = {
     "init": "Make a repository (on an admin's machine).",
+    "run": "Store everything that the config file names (for cron).",
     "put": "Store one stream: what comes in, or what a command writes.",
     "list": "Show the dates that are stored, or one date's streams.",
-    "get": "Give back one stream, byte for byte.",
+    "get": "Give back one stream; a volume as one full dump.",
+    "restore": "Restore a volume into AFS.",
+    "ls": "Show the files in a stored volume or tar.",
+    "extract": "Take files out of a stored volume or tar.",
+    "find": "Tell which dates hold which versions of a file.",
+    "diff": "Compare a volume of two dates.",
     "check": "Look for damage.",
     "key": "Show and change who may write and read.",
     "trust": "Make this host believe a repository.",
+    "config": "Check the config file, or print an example.",
 }
 
 
@@ -49,7 +56,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.option("-r", "--repository", metavar="URL", help="A folder, or sftp://user@host[:port]/path.")
 @click.option("--config", "file", metavar="FILE", help=f"Instead of {config.DEFAULT_FILE}.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more, and where an error came from.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version)
 @click.pass_context
 def dedup(ctx: click.Context, repository: str | None, file: str | None, quiet: bool, verbose: bool) -> None:

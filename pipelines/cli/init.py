@@ -2,7 +2,7 @@
 
 import click
 
-from pipelines.cli.members import member_table, trust_command
+from pipelines.cli.members import member_table, trust_command, warn_of_one_admin
 from pipelines.cli.workspace import Workspace
 
 
@@ -28,7 +28,4 @@ def command(workspace: Workspace, writers: tuple[str, ...], admins: tuple[str, .
         "This host believes it already. Next, on every other host, as its writer or admin:\n"
     )
     workspace.console.say(f"    {trust_command(url, roster)}\n")
-    if len(roster.present("admin")) == 1:
-        workspace.console.warn(
-            "there is one admin only; if that GPG key is lost, so is everything: dedup key add KEY --role admin"
-        )
+    warn_of_one_admin(workspace.console, roster)

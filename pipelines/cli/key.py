@@ -1,13 +1,20 @@
 """`dedup key`: who may write and read."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from pipelines.cli.members import member_table, sealing_hash, trust_command
+from dedupstore.errors import DedupError, KeyAccessError
+from pipelines.cli.members import member_table, sealing_hash, trust_command, warn_of_one_admin
+from pipelines.cli.usage import FullHelpGroup
 from pipelines.cli.workspace import Workspace
 from pipelines.listing import to_json
 
+if TYPE_CHECKING:
+    from keys.roster import Roster
 
-@click.group
+
+@click.group(cls=FullHelpGroup)
 def command() -> None:
     """Show and change who may write and read."""
 
@@ -16,10 +23,14 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def list_keys(workspace: Workspace, as_json: bool) -> None:
-    """Show the members, and those who were."""
+    """Show the members, and those who were.
+
+    With what GPG calls them, where their public keys are here. DOMAIN is where a member deduplicates.
+    """
     roster = workspace.roster()
+    user_ids = _user_ids(workspace, roster)
     if not as_json:
-        workspace.console.answer(member_table(roster.members))
+        workspace.console.answer(member_table(roster.members, user_ids))
         return
     answer = {
         "repository": roster.repository.hex(),
@@ -28,6 +39,7 @@ def list_keys(workspace: Workspace, as_json: bool) -> None:
         "members": [
             {
                 "fingerprint": member.fingerprint,
+                "user_id": user_ids.get(member.fingerprint),
                 "role": member.role,
                 "domain": member.domain,
                 "added": member.added,
@@ -69,8 +81,9 @@ def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
 
 @command.command()
 @click.argument("key", metavar="GPGKEY")
+@click.option("--yes", is_flag=True, help="Do not ask, even if it is a key of your own.")
 @click.pass_obj
-def remove(workspace: Workspace, key: str) -> None:
+def remove(workspace: Workspace, key: str, yes: bool) -> None:
     """Put a member out: by fingerprint, the end of it, or as GPG knows it.
 
     What it stored so far stays listed. What removal does not undo is said when it is done.
@@ -81,11 +94,16 @@ def remove(workspace: Workspace, key: str) -> None:
     before = workspace.roster()
     with workspace.repository(reading=False) as repository:
         leaving = members.find(before, workspace.gpg, key)
+        members.refuse_last_admin(before, leaving)
+        if not yes and leaving.fingerprint in workspace.gpg.secret_fingerprints():
+            _ask(workspace, leaving.fingerprint)
         last = repository.heads().get(leaving.signing_key)
         repository.refuse_if_rolled_back()  # or its newest backups would be given up for good
         arguments = (workspace.backend, url, before, workspace.gpg, workspace.trust, leaving.fingerprint)
         roster = members.remove(*arguments, last.name if last else b"")
     workspace.console.answer(f"{leaving.fingerprint} is out (roster {roster.serial})\n")
+    if leaving.role == "admin":
+        warn_of_one_admin(workspace.console, roster)
     can = (
         "read everything that was stored, and that will be"
         if leaving.role == "admin"
@@ -97,3 +115,22 @@ def remove(workspace: Workspace, key: str) -> None:
         "So also take away its SSH access to the storage. Changing the repository's keys is a thing of its own,\n"
         "which this version cannot do yet."
     )
+
+
+def _ask(workspace: Workspace, fingerprint: str) -> None:
+    """Go on only if a human says that a key of this user's own is to be put out."""
+    own = f"{fingerprint} is a key of your own: you could not use the repository with it any more"
+    answer = workspace.console.confirm(f"{own}. Remove it?")
+    if answer is None:
+        raise DedupError(own, "if that is meant, add --yes")
+    if not answer:
+        raise DedupError(f"{fingerprint} was not removed")
+
+
+def _user_ids(workspace: Workspace, roster: "Roster") -> dict[str, str]:
+    """Return what the user's GPG calls the members; nothing if there is no GPG: the roster is shown without it."""
+    try:
+        return workspace.gpg.user_ids([member.fingerprint for member in roster.members])
+    except KeyAccessError as error:
+        workspace.console.detail(str(error))
+        return {}

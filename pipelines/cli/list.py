@@ -1,5 +1,7 @@
 """`dedup list`: what is stored."""
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from pipelines.cli.workspace import Workspace
 from pipelines.listing import stream_row, table, to_json
 
 if TYPE_CHECKING:
-    from dedupstore.repository import Repository
+    from dedupstore.repository import Repository, SnapshotInfo
 
 _SUMS = ("snapshots", "streams", "size", "new", "stored")
 
@@ -21,7 +23,11 @@ _SUMS = ("snapshots", "streams", "size", "new", "stored")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: exact bytes, ISO dates.")
 @click.pass_obj
 def command(workspace: Workspace, when: dates.When | None, as_json: bool) -> None:
-    """Show the dates that are stored, or the streams of one DATE."""
+    """Show the dates that are stored, or the streams of one DATE.
+
+    DATE is 2026.11.01, with a time if need be (2026.11.01T03:15), today, yesterday, or latest: the newest that
+    there is.
+    """
     with workspace.repository(reading=False) as repository:
         answer = _dates(repository, as_json) if when is None else _streams(repository, when, as_json)
         if not answer:
@@ -32,13 +38,14 @@ def command(workspace: Workspace, when: dates.When | None, as_json: bool) -> Non
 def _dates(repository: "Repository", as_json: bool) -> str:
     days: dict[date, dict[str, int]] = {}
     for snapshot in repository.snapshots():
-        row = days.setdefault(dates.local(snapshot).date(), dict.fromkeys(_SUMS, 0))
+        day = dates.local(snapshot).date()
+        row = days.get(day) or days.setdefault(day, dict.fromkeys(_SUMS, 0))
         row["snapshots"] += 1
         row["streams"] += snapshot.streams
         row["size"] += snapshot.size
         row["new"] += snapshot.new
         row["stored"] += snapshot.stored
-    rows = [(f"{day:%Y.%m.%d}", days[day]) for day in sorted(days)]
+    rows = [(day.isoformat().replace("-", "."), days[day]) for day in sorted(days)]
     if as_json:
         return to_json([{"date": day, **sums} for day, sums in rows])
     if not rows:
@@ -62,17 +69,27 @@ def _streams(repository: "Repository", when: dates.When, as_json: bool) -> str:
     pairs.sort(key=lambda pair: pair[1].name)
     if as_json:
         return to_json([stream_row(snapshot, stream) for snapshot, stream in pairs])
+    writers = _writers(snapshot for snapshot, _ in pairs)
+    several = len(writers) > 1
     return table(
-        ("TIME", "SIZE", "STORED", "KIND", "NAME"),
+        ("TIME", "SIZE", "STORED", "KIND", *(("HOST",) if several else ()), "NAME"),
         (
             (
                 f"{dates.local(snapshot):%Y.%m.%dT%H:%M:%S}",
                 text.size(stream.size),
                 text.size(stream.stored),
                 stream.kind,
+                *((writers[snapshot.host, snapshot.domain],) if several else ()),
                 stream.name,
             )
             for snapshot, stream in pairs
         ),
         right=(1, 2),
     )
+
+
+def _writers(snapshots: "Iterable[SnapshotInfo]") -> dict[tuple[str, str], str]:
+    """Return how to call each writer, by host and domain: by its host, and by its domain where that is not enough."""
+    pairs = {(snapshot.host, snapshot.domain) for snapshot in snapshots}
+    hosts = Counter(host for host, _ in pairs)
+    return {(host, domain): host if hosts[host] == 1 else f"{host} ({domain[:8]})" for host, domain in pairs}

@@ -2,31 +2,41 @@
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pipelines.listing import table
 
 if TYPE_CHECKING:
     from keys.roster import Member, Roster
+    from pipelines.cli.console import Console
 
 
-def member_table(members: "Sequence[Member]") -> str:
-    """Return the members as lines of text."""
+def member_table(members: "Sequence[Member]", user_ids: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the members as lines of text; `user_ids` has what GPG calls them, by fingerprint, where it is known."""
     return table(
-        ("ROLE", "SINCE", "STATE", "FINGERPRINT"),
+        ("ROLE", "SINCE", "STATE", "FINGERPRINT", "DOMAIN", *(("USER ID",) if user_ids else ())),
         (
             (
                 member.role,
                 f"roster {member.added}",
                 f"removed in roster {member.removed}" if member.removed else "member",
-                member.fingerprint
-                if member.domain == member.fingerprint
-                else f"{member.fingerprint} (deduplicates in {member.domain})",
+                member.fingerprint,
+                "its own" if member.domain == member.fingerprint else member.domain,
+                *((user_ids.get(member.fingerprint, ""),) if user_ids else ()),
             )
             for member in members
         ),
     )
+
+
+def warn_of_one_admin(console: "Console", roster: "Roster") -> None:
+    """Tell whoever has just changed the members that all hangs on one key."""
+    if len(roster.present("admin")) == 1:
+        console.warn(
+            "there is one admin only; if that GPG key is lost, so is everything: dedup key add KEY --role admin"
+        )
 
 
 def sealing_hash(roster: "Roster") -> str:

@@ -17,16 +17,35 @@ from pipelines.cli.stop import Interrupted
 from pipelines.cli.workspace import Workspace
 from pipelines.pipes import closed
 
+_TOMORROW = 25 * 3600  # seconds; the day on which clocks are put back has so many hours
 HOW = "dedup put NAME < FILE, COMMAND | dedup put NAME, or dedup put NAME -- COMMAND"
 
 
 class _PutCommand(click.Command):
+    """Takes everything after the first -- as a command, and everything before it as its own."""
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        marked = "--" in args
-        rest = super().parse_args(ctx, args)
-        if ctx.params.get("arguments") and not marked:
-            raise click.UsageError(f"the command that writes the stream goes after --: {HOW}", ctx)
+        """Read the command line; for click."""
+        at = args.index("--") if "--" in args else len(args)
+        own, command = args[:at], args[at + 1 :]
+        try:
+            rest = super().parse_args(ctx, list(own))
+        except click.NoSuchOption as error:
+            # Of a command without its --, most likely, if words come before it that are not just the name.
+            words = own[: own.index(error.option_name)] if error.option_name in own else []
+            if at < len(args) or sum(not word.startswith("-") for word in words) < 2:
+                raise
+            raise _without_mark(ctx) from None
+        if ctx.params.get("arguments"):
+            raise _without_mark(ctx)
+        if at < len(args) and not command:
+            raise click.UsageError(f"there is no command after --: {HOW}", ctx)
+        ctx.params["arguments"] = tuple(command)
         return rest
+
+
+def _without_mark(ctx: click.Context) -> click.UsageError:
+    return click.UsageError(f"the command that writes the stream goes after --: {HOW}", ctx)
 
 
 @click.command(cls=_PutCommand)
@@ -111,7 +130,13 @@ def _moment(when: dates.When | None, console: Console) -> dates.Moment:
         moment = dates.moment(when, datetime.now())
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--date") from None
-    if moment.time > time.time() + 60:
+    ahead = moment.time - time.time()
+    if ahead > _TOMORROW:
+        raise click.BadParameter(
+            f"{when} lies more than a day in the future; backups of it would hide newer ones",
+            param_hint="--date",
+        )
+    if ahead > 60:
         console.warn(f"{when} lies in the future")
     return moment
 

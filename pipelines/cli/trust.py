@@ -1,20 +1,21 @@
 """`dedup trust`: which repository this host believes."""
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from dedupstore.errors import TrustError
+from pipelines.cli.console import Console
 from pipelines.cli.members import member_table, sealing_hash
+from pipelines.cli.usage import FullHelpGroup
 from pipelines.cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from keys.roster import Roster
 
 
-@click.group
+@click.group(cls=FullHelpGroup)
 def command() -> None:
     """Make this host believe a repository."""
 
@@ -40,13 +41,16 @@ def accept(workspace: Workspace, admin: str, yes: bool) -> None:
             f"this host knows another repository here, {known}; it will not believe that one any more"
         )
     if not yes:
-        _ask(url)
+        _ask(console, url)
     trust.accept(url, roster)
     # The backups, too, are taken as they are now, even if this host saw newer ones before.
     heads.forget(trust.folder(roster.repository))
     console.answer(
         f"this host believes repository {roster.repository.hex()} at {url}, roster {roster.serial}\n"
     )
+    here = workspace.gpg.secret_fingerprints()
+    if not any(member.fingerprint in here for member in roster.present()):
+        console.warn("none of your GPG keys is a member: ask an admin to run: dedup key add YOURKEY")
 
 
 def _describe(url: str, roster: "Roster") -> str:
@@ -59,10 +63,10 @@ def _describe(url: str, roster: "Roster") -> str:
     )
 
 
-def _ask(url: str) -> None:
+def _ask(console: Console, url: str) -> None:
     """Go on only if a human says so."""
-    if sys.stdin is None or not sys.stdin.isatty() or sys.stderr is None:
+    answer = console.confirm("Is that right?")
+    if answer is None:
         raise TrustError(f"nobody is here to say whether {url} is right", "look at the above, then add --yes")
-    print("Is that right? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not answer:
         raise TrustError(f"the repository at {url} was not accepted")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dedupstore.errors import KeyAccessError
 from dedupstore.localstate import StateFolder
 from pipelines.cli.console import Console
 from pipelines.config import Settings
@@ -54,7 +55,13 @@ class Workspace:
         """The user's GnuPG."""
         from keys.gpg import Gpg
 
-        return Gpg(self.settings.gpg_home)
+        home = self.settings.gpg_home
+        if home is not None and not home.is_dir():  # gpg would tell only that it finds no keys
+            raise KeyAccessError(
+                f"there is no folder {home}, which is gpg_home in {self.settings.file}",
+                "correct it, or take it out for gpg's own choice",
+            )
+        return Gpg(home)
 
     @cached_property
     def trust(self) -> "Trust":

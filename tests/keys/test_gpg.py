@@ -303,3 +303,14 @@ def revoke(home: GpgHome, key: str) -> None:
     """Import the revocation certificate that gpg made along with the key."""
     certificate = (home.path / "openpgp-revocs.d" / f"{key}.rev").read_bytes()
     home.run("--import", data=certificate.replace(b":-----BEGIN", b"-----BEGIN"))
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+def test_user_ids_are_those_of_the_keys_that_are_here(home: GpgHome) -> None:
+    zoe = home.make_key("Zoë Ωmega: <zoe@example.org>")
+    odd = home.make_key("a\u2028b\u0085c")
+    assert {} == home.gpg.user_ids(["0" * 40])
+    assert {zoe: "Zoë Ωmega: <zoe@example.org>"} == home.gpg.user_ids([zoe, "0" * 40])
+    assert {odd: "a\u2028b\u0085c"} == home.gpg.user_ids([odd])

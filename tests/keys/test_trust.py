@@ -105,7 +105,7 @@ def test_a_known_repository_is_believed_at_another_place_and_remembered_there(
 def test_a_place_without_files_is_no_repository(world: World, tmp_path: Path) -> None:
     empty = LocalBackend(tmp_path / "empty")
     with pytest.raises(
-        NotARepositoryError, match="there is no dedup repository at somewhere; make one: dedup init"
+        NotARepositoryError, match="there is no dedup repository at somewhere; check the path; "
     ):
         world.trust.believe(empty, "somewhere")
     with pytest.raises(NotARepositoryError):

@@ -29,7 +29,7 @@ def test_reads_every_key(tmp_path: Path) -> None:
     settings = load(
         'repository = "sftp://u@h/~/r"\ngpg_home = "/g"\nstate_dir = "/s"\ncompression = 19\n', tmp_path
     )
-    assert Settings("sftp://u@h/~/r", Path("/g"), Path("/s"), 19) == settings
+    assert Settings("sftp://u@h/~/r", Path("/g"), Path("/s"), 19, tmp_path / "dedup.toml") == settings
 
 
 def test_an_option_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
@@ -85,9 +85,10 @@ def test_a_home_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_an_unknown_key_names_the_file_the_key_and_the_choices(tmp_path: Path) -> None:
     expected = (
-        f"{tmp_path}/dedup.toml: unknown key 'repo'; known are: repository, gpg_home, state_dir, compression"
+        f"{tmp_path}/dedup.toml, line 2: unknown key 'repo'; known are: repository, gpg_home, state_dir, "
+        "compression, run, schedule, source"
     )
-    assert expected == why('repo = "/x"\n', tmp_path)
+    assert expected == why('# x\nrepo = "/x"\n', tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,9 @@ def test_an_unknown_key_names_the_file_the_key_and_the_choices(tmp_path: Path) -
 def test_a_wrong_value_names_the_file_the_key_and_an_example(tmp_path: Path, line: str) -> None:
     key = line.split()[0]
     message = why(line + "\n", tmp_path)
-    assert re.match(rf"{tmp_path}/dedup\.toml: {key} = .* is not understood; write .*{key} = ", message)
+    assert re.match(
+        rf"{tmp_path}/dedup\.toml, line 1: {key} = .* is not understood; write .*{key} = ", message
+    )
 
 
 @pytest.mark.parametrize("data", [b"repository = \n", b'repository = "\xff"\n', b"[["])
@@ -113,6 +116,10 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, data: bytes) -> None:
     file.write_bytes(data)
     with pytest.raises(DedupError, match=f"the config file {file} is not valid TOML: "):
         config.load(None, str(file), {}, root=False)
+
+
+def test_what_only_a_run_needs_is_not_read_by_others(tmp_path: Path) -> None:
+    assert 5 == load("compression = 5\n[run]\nno_such_key = 1\n", tmp_path).compression
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What a stream is, and whether it is whole."""
 
 import io
-import random
+import re
 import tarfile
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dedupstore.errors import StreamError
 from pipelines.formats import detect, wholeness
+from tests.afsdump import make_dump
 
 DUMP = bytes.fromhex("01b3a11322 00000001") + b"v\0\0\0\1" + bytes(2000) + bytes.fromhex("043a214b6e")
 
@@ -21,28 +22,6 @@ def tar(form: int, name: str = "a") -> bytes:
         info.size = 3
         archive.addfile(info, io.BytesIO(b"abc"))
     return out.getvalue()
-
-
-def drain(source: wholeness.TailCheck, size: int) -> bytes:
-    out = bytearray()
-    buffer = memoryview(bytearray(size))
-    while count := source.readinto(buffer):
-        out += buffer[:count]
-    return bytes(out)
-
-
-class InPieces(io.RawIOBase):
-    """Gives its bytes in pieces of odd sizes, as a pipe does."""
-
-    def __init__(self, data: bytes, seed: int) -> None:
-        self._data = data
-        self._random = random.Random(seed)
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = min(len(buffer), len(self._data), self._random.choice([1, 2, 7, 1000, 5000]))
-        buffer[:count] = self._data[:count]
-        self._data = self._data[count:]
-        return count
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -93,31 +72,63 @@ def test_detection_takes_any_bytes(head: bytes) -> None:
     assert detect.detect(head) in ("afs", "tar", "raw")
 
 
+REAL = make_dump("user.alice", 7, {"file": b"content" * 1000})
+UNKNOWN = REAL.replace(b"b\x01\xa4", b"\x05\x01\xa4", 1)  # a tag that nobody knows, in the middle
+
+
+def findings(data: bytes, splitter: wholeness.Judge, size: int) -> list[str]:
+    for at in range(0, len(data), size):
+        splitter.split(memoryview(data)[at : at + size], at + size >= len(data))
+    return splitter.findings("user.alice")
+
+
 @pytest.mark.parametrize("size", [1, 2, 4, 5, 6, 512, 100_000])
 def test_a_whole_dump_passes_in_pieces_of_any_size(size: int) -> None:
-    for seed in range(3):
-        assert DUMP == drain(wholeness.whole_dump(InPieces(DUMP, seed), "user.alice"), size)
+    assert [] == findings(REAL, wholeness.DumpSplitter(), size)
 
 
-@pytest.mark.parametrize("missing", [1, 2, 4, 5, 6, 1000, len(DUMP)])
-def test_a_dump_without_its_end_mark_is_refused(missing: int) -> None:
-    source = wholeness.whole_dump(InPieces(DUMP[:-missing], 1), "user.alice")
+@pytest.mark.parametrize("dump", [REAL, UNKNOWN])
+@pytest.mark.parametrize("missing", [1, 2, 4, 5, 6, 1000])
+def test_a_dump_without_its_end_mark_is_refused(dump: bytes, missing: int) -> None:
     with pytest.raises(
         StreamError,
-        match=rf"the volume dump for user\.alice is cut short: it has no end mark after {len(DUMP) - missing} bytes; "
+        match=rf"the volume dump for user\.alice is cut short: it has no end mark after {len(dump) - missing} bytes; "
         "nothing was listed; dump it again, or keep it as it is with --format raw",
     ):
-        drain(source, 100)
+        findings(dump[:-missing], wholeness.DumpSplitter(), 100)
 
 
-def test_a_dump_with_something_after_its_end_mark_is_refused() -> None:
-    with pytest.raises(StreamError):
-        drain(wholeness.whole_dump(InPieces(DUMP + b"\0", 1), "user.alice"), 100)
+def test_a_dump_that_is_not_understood_to_its_end_mark_is_odd() -> None:
+    (found,) = findings(UNKNOWN, wholeness.DumpSplitter(), 100)
+    assert re.match(
+        rf"the volume dump for user\.alice is not understood from byte \d+ of {len(UNKNOWN)} on: ", found
+    )
 
 
-def test_only_a_tar_that_does_not_end_as_one_is_complained_of() -> None:
-    whole = tar(tarfile.PAX_FORMAT)
-    complaints: list[int] = []
-    for data in (whole, whole[:-512], whole[: 512 + 512], whole[:700], whole + b"\0"):
-        drain(wholeness.whole_tar(InPieces(data, 2), complaints.append), 300)
-    assert [1024, 700, len(whole) + 1] == complaints
+def test_what_follows_the_end_mark_of_a_dump_is_odd() -> None:
+    found = findings(REAL + b"\0\0", wholeness.DumpSplitter(), 100)
+    assert ["2 bytes follow the end mark of the volume dump for user.alice"] == found
+
+
+TAR = tar(tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize("data", [TAR, TAR[:-512], bytes(10240)])
+def test_a_tar_that_ends_as_one_passes(data: bytes) -> None:
+    assert [] == findings(data, wholeness.WholeTarSplitter(must_end=True), 300)
+
+
+@pytest.mark.parametrize("data", [TAR[:1024], TAR[:700], TAR[:1536]])
+def test_a_tar_without_its_end_is_odd_or_refused(data: bytes) -> None:
+    says = (
+        rf"the tar for user\.alice does not end as a tar does: it may be cut short, after {len(data)} bytes; "
+    )
+    with pytest.raises(StreamError, match=f"{says}nothing was listed; to keep it as it is: --format raw"):
+        findings(data, wholeness.WholeTarSplitter(must_end=True), 300)
+    (found,) = findings(data, wholeness.WholeTarSplitter(must_end=False), 300)
+    assert re.match(f"{says}it is stored all the same, --format tar would refuse it", found)
+
+
+def test_what_follows_the_end_of_a_tar_is_odd() -> None:
+    (found,) = findings(TAR + b"x" * 512, wholeness.WholeTarSplitter(must_end=True), 300)
+    assert f"is not understood from byte {len(TAR)} of {len(TAR) + 512} on: " in found

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -79,6 +80,12 @@ def test_refuses_to_overwrite_without_force(stored: World) -> None:
     assert b"second" == out.read_bytes()
 
 
+def test_a_dash_as_the_file_is_standard_output(stored: World) -> None:
+    assert b"second" == stored.alice.does("get latest user.alice -o -")
+    assert [] == parts(stored.alice.folder)
+    assert "--force is for -o FILE" in stored.alice.fails("get latest user.alice -o - --force", status=2)
+
+
 @pytest.mark.parametrize("force", ["", " --force"])
 def test_a_failed_get_leaves_no_half_file(stored: World, force: str) -> None:
     stored.wendy.does("put big", os.urandom(40_000_000))
@@ -121,7 +128,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(stored: World) -> None:
         assert 1 == len(process.stdout.read(1))
         process.stdout.close()
         assert b"" == process.stderr.read()
-        assert 1 == process.wait(DEADLINE)
+        assert 128 + signal.SIGPIPE == process.wait(DEADLINE)
 
 
 def test_a_full_disk_is_an_error(stored: World) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 from tests.e2e.cli.conftest import World
@@ -48,6 +49,28 @@ def test_a_date_has_one_line_a_stream(world: World) -> None:
     ]
 
 
+def test_sizes_stand_below_each_other(world: World) -> None:
+    world.wendy.does("put a --date 2026.11.01", os.urandom(300_000))
+    world.wendy.does("put b --date 2026.11.02", b"data")
+    lines = world.wendy.does("list").decode().splitlines()
+    assert 1 == len({len(line) for line in lines})
+    assert all(line.endswith(("STORED", " B", " kB")) for line in lines)
+
+
+def test_hosts_are_shown_where_several_wrote(world: World) -> None:
+    world.wendy.does("put a --date 2026.11.01T03:00", b"of wendy")
+    world.alice.does("put b --date 2026.11.02T03:00", b"of alice")
+    host = os.uname().nodename
+    assert " HOST " not in world.bob.does("list 2026.11.01").decode()
+    world.alice.does("put a --date 2026.11.01T04:00", b"of alice")
+    head, *lines = (line.split() for line in world.bob.does("list 2026.11.01").decode().splitlines())
+    assert ["TIME", "SIZE", "STORED", "KIND", "HOST", "NAME"] == head
+    assert [
+        [host, f"({world.keys['wendy'][:8]})", "a"],
+        [host, f"({world.keys['alice'][:8]})", "a"],
+    ] == [cells[-3:] for cells in lines]
+
+
 def test_an_unknown_date_names_the_nearest(world: World) -> None:
     world.wendy.does("put a --date 2026.11.01T03:00", b"data")
     said = world.wendy.fails("list 2026.11.02")
@@ -73,6 +96,26 @@ def test_what_is_known_already_needs_no_gpg(world: World) -> None:
     before = world.wendy.does("list")
     world.wendy.environ["GNUPGHOME"] = "/nowhere"
     assert before == world.wendy.does("list")
+
+
+def test_what_is_known_already_loads_nothing_heavy(world: World) -> None:
+    world.wendy.does("put a --date 2026.11.01T03:00", b"data")
+    python, *rest = world.wendy.command("list")
+    line = [python, "-X", "importtime", *rest]
+    done = subprocess.run(line, capture_output=True, text=True, env=world.wendy.environ, check=True)
+    loaded = {row.rpartition("|")[2].strip() for row in done.stderr.splitlines()}
+    assert {"click", "msgspec", "lmdb"} <= loaded
+    heavy = {
+        "concurrent.futures",
+        "cryptography",
+        "gnupg",
+        "json",
+        "paramiko",
+        "rich",
+        "subprocess",
+        "zstandard",
+    }
+    assert set() == heavy & loaded
 
 
 def test_a_snapshot_that_vanished_is_told(world: World) -> None:
@@ -101,5 +144,5 @@ def test_a_reader_that_goes_away_ends_it_quietly(world: World) -> None:
     for line in ("list --json", "--help"):
         process = world.wendy.start(line, stdout=writer)
         _, err = process.communicate()
-        assert (1, b"") == (process.returncode, err)
+        assert (128 + signal.SIGPIPE, b"") == (process.returncode, err)
     os.close(writer)

@@ -86,10 +86,16 @@ def test_the_newest_of_a_day_wins_and_times_tell_them_apart(world: World) -> Non
     assert b"first" == world.alice.does("get 2026-11-01T03:15 x")
 
 
-def test_a_future_date_is_taken_with_a_warning(world: World) -> None:
-    said = world.wendy.dedup("put x --date 2999.01.01", b"data")
+def test_tomorrow_is_taken_with_a_warning(world: World) -> None:
+    tomorrow = time.strftime("%Y.%m.%d", time.gmtime(time.time() + 86_400))
+    said = world.wendy.dedup(f"put x --date {tomorrow}", b"data")
     assert 0 == said.status
-    assert said.err.startswith("dedup: warning: 2999.01.01 lies in the future\n")
+    assert said.err.startswith(f"dedup: warning: {tomorrow} lies in the future\n")
+
+
+def test_a_date_of_the_far_future_is_wrong_usage(world: World) -> None:
+    said = world.wendy.fails("put x --date 2999.01.01", b"data", status=2)
+    assert "2999.01.01 lies more than a day in the future" in said
 
 
 @pytest.mark.parametrize(

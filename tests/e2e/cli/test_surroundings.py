@@ -1,5 +1,7 @@
 """Options, config file, state folder: what a command finds around it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ def test_a_wrong_config_file_is_an_error(world: World) -> None:
     config = world.wendy.folder / "dedup.toml"
     config.write_text('repositry = "/x"\n')
     said = world.wendy.fails(f"--config {config} list")
-    assert said.startswith(f"dedup: {config}: unknown key 'repositry'; known are: repository, ")
+    assert said.startswith(f"dedup: {config}, line 1: unknown key 'repositry'; known are: repository, ")
 
 
 @pytest.mark.parametrize(
@@ -78,9 +80,37 @@ def test_a_cache_that_was_thrown_away_is_made_again(world: World) -> None:
     assert b"x\n" in world.wendy.does("list latest")
 
 
-def test_verbose_shows_where_an_error_came_from(world: World) -> None:
-    assert "Traceback" not in world.wendy.dedup("get latest x").err
-    assert "Traceback" in world.wendy.dedup("-v get latest x").err
+def test_an_ordinary_error_never_shows_where_it_came_from(world: World) -> None:
+    said = world.wendy.dedup("-v get latest x")
+    assert 1 == said.status
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(("option", "shown"), [("", False), ("-v", True)])
+def test_a_bug_is_called_one_and_verbose_shows_where_it_is(world: World, option: str, shown: bool) -> None:
+    script = (
+        "from pipelines import dates\ndates.select = None\nfrom pipelines.cli import main\nimport sys\n"
+        f"sys.argv = ['dedup', *{option.split()}, 'list', 'latest']\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=world.wendy.environ, check=False
+    )
+    assert (1, "") == (done.returncode, done.stdout)
+    assert (
+        "dedup: TypeError: 'NoneType' object is not callable; this is a bug: run again with -v" in done.stderr
+    )
+    assert shown == ("Traceback (most recent call last):\n" in done.stderr)
+
+
+def test_a_gpg_home_that_is_not_there_names_the_config(world: World) -> None:
+    host = world.wendy
+    config = host.folder / "dedup.toml"
+    config.write_text(f'gpg_home = "{world.folder}/gone"\n')
+    del host.environ["GNUPGHOME"]
+    assert (
+        f"dedup: there is no folder {world.folder}/gone, which is gpg_home in {config}; "
+        "correct it, or take it out for gpg's own choice" == host.fails(f"--config {config} put x", b"data")
+    )
 
 
 def test_a_password_in_a_url_is_never_shown(world: World) -> None:

@@ -21,8 +21,8 @@ def test_init_says_what_it_made_and_what_comes_next(
     repository = next(path.name for path in world.alice.state.iterdir())
     out = said.out.decode()
     assert out.startswith(f"made repository {repository} at {world.repository}\n")
-    assert f"admin   roster 1  member  {keys['alice']}\n" in out
-    assert f"writer  roster 1  member  {keys['wendy']}\n" in out
+    assert f"admin   roster 1  member  {keys['alice']}  its own\n" in out
+    assert f"writer  roster 1  member  {keys['wendy']}  its own\n" in out
     assert f"    dedup -r '{world.repository}' trust accept --admin {keys['alice']}\n" in said.err
     assert "warning: there is one admin only" in said.err
 
@@ -148,19 +148,77 @@ def test_key_list_shows_those_who_were_too(world: World) -> None:
     world.alice.does("key add mallory@example.org --domain shared")
     world.alice.does(f"key remove {world.keys['mallory']}")
     table = world.bob.does("key list").decode().splitlines()
-    assert "ROLE    SINCE     STATE                FINGERPRINT" == table[0]
-    mallory = f"writer  roster 2  removed in roster 3  {world.keys['mallory']} (deduplicates in shared)"
+    heads = ["ROLE", "SINCE", "STATE", "FINGERPRINT", "DOMAIN", "USER", "ID"]
+    assert heads == table[0].split()
+    mallory = f"writer  roster 2  removed in roster 3  {world.keys['mallory']}  shared   mallory@example.org"
     assert mallory == table[-1]
+    assert (
+        f"admin   roster 1  member               {world.keys['alice']}  its own  alice@example.org"
+        == table[1]
+    )
     answer = json.loads(world.bob.does("key list --json"))
     assert 3 == answer["roster"]
     assert {
         "fingerprint": world.keys["mallory"],
+        "user_id": "mallory@example.org",
         "role": "writer",
         "domain": "shared",
         "added": 2,
         "removed": 3,
     } == answer["members"][-1]
     assert [None] * 3 == [member["removed"] for member in answer["members"][:-1]]
+
+
+def test_members_are_shown_where_gpg_does_not_know_them(world: World) -> None:
+    with GpgHome() as empty:
+        world.bob.environ["GNUPGHOME"] = str(empty.path)
+        table = world.bob.does("key list").decode().splitlines()
+        assert ["ROLE", "SINCE", "STATE", "FINGERPRINT", "DOMAIN"] == table[0].split()
+        answer = json.loads(world.bob.does("key list --json"))
+        assert [None] * 3 == [member["user_id"] for member in answer["members"]]
+        world.bob.environ["PATH"] = "/nowhere"
+        assert table == world.bob.does("key list").decode().splitlines()
+
+
+def test_to_remove_oneself_takes_a_yes(world: World) -> None:
+    key = world.keys["alice"]
+    own = f"{key} is a key of your own: you could not use the repository with it any more"
+    assert f"dedup: {own}; if that is meant, add --yes" == world.alice.fails(f"key remove {key}")
+    said = world.alice.on_terminal(f"key remove {key}", "stdin", b"n\n")
+    assert (1, f"{own}. Remove it? [y/N] dedup: {key} was not removed\n") == (said.status, said.err)
+    assert b"removed" not in world.bob.does("key list")
+    said = world.alice.dedup(f"key remove {key} --yes")
+    assert 0 == said.status
+    assert f"{key} is out (roster 2)\n" == said.out.decode()
+    assert "dedup: warning: there is one admin only; " in said.err
+
+
+def test_to_remove_a_writer_warns_of_no_admin(world: World) -> None:
+    said = world.alice.dedup("key remove wendy@example.org")
+    assert 0 == said.status
+    assert "there is one admin only" not in said.err
+
+
+def test_fingerprints_are_taken_as_gpg_prints_them(world: World) -> None:
+    def spaced(name: str) -> str:
+        key = world.keys[name]
+        return " ".join(key[at : at + 4] for at in range(0, 40, 4)).lower().replace(" ", "  ", 5)
+
+    world.alice.does(["-r", f"{world.folder}/new", "init", "--admin", spaced("alice")])
+    world.alice.does(["key", "add", spaced("mallory")])
+    world.alice.does(["key", "remove", spaced("mallory")])
+    for line in (["key", "add"], ["trust", "accept", "--admin"], ["init", "--admin"]):
+        said = world.alice.fails([*line, *spaced("mallory").split()], status=2)
+        assert said.endswith("; write a fingerprint without spaces, or in quotes")
+
+
+def test_accept_warns_who_is_no_member(world: World) -> None:
+    accept = f"trust accept --yes --admin {world.keys['alice']}"
+    warning = (
+        "dedup: warning: none of your GPG keys is a member: ask an admin to run: dedup key add YOURKEY\n"
+    )
+    assert warning in world.host("mallory").dedup(accept).err
+    assert warning not in world.host("wendy", "new").dedup(accept).err
 
 
 def test_key_refuses_what_makes_no_sense(world: World) -> None:
@@ -184,7 +242,9 @@ def test_gpg_that_is_not_there_is_an_error(world: World) -> None:
     host = world.wendy
     python = os.path.dirname(host.command("")[0])
     host.environ["PATH"] = python if not os.path.exists(f"{python}/gpg") else "/nowhere"
-    assert "dedup: gpg cannot be run: " in host.fails("put x", b"data")
+    said = host.fails("put x", b"data")
+    assert "dedup: gpg cannot be run: " in said
+    assert ".;" not in said
 
 
 def test_of_two_inits_at_once_one_makes_the_repository(world: World) -> None:

@@ -1,0 +1,160 @@
+"""What an incremental dump builds on: the streams from its full dump up to itself, found by the snapshots' facts.
+
+The facts are those that `dedup run` stores with each dump of a volume (docs/afs.md).  They are a writer's words, so
+each is checked, and none leads to another writer's data.
+
+Invariant: a chain stays with one signer and one domain, goes strictly back in that signer's numbering, and leaves
+no time between two dumps that neither has.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dedupstore.errors import NotStoredError, StreamError
+from pipelines import dates
+from pipelines.text import safe
+
+if TYPE_CHECKING:
+    from dedupstore.records import Stream
+    from dedupstore.repository import Repository, SnapshotInfo
+    from dedupstore.stored import StoredStream
+
+MAX_DUMPS = 400  # in a chain: more than a year of days
+
+_RAW = "take another date, or what is stored of this one by itself with `dedup get --raw`"
+
+
+class Link(NamedTuple):
+    """One stream and the snapshot that lists it."""
+
+    snapshot: "SnapshotInfo"
+    stream: "Stream"
+
+    def __str__(self) -> str:
+        return f"{safe(self.stream.name)} of {dates.local(self.snapshot):%Y.%m.%dT%H:%M}"
+
+
+class VolumeFacts(NamedTuple):
+    """What a chain is found by: the read-write volume's id, the dump's time span, the parent's snapshot."""
+
+    volume: int
+    since: int
+    until: int
+    parent: bytes  # empty for none
+    unparsed: int | None
+
+
+def volume_facts(stream: "Stream") -> VolumeFacts | None:
+    """Return what is stored with a volume's dump; None if nothing is, or not what a chain needs."""
+    afs = stream.facts.get("afs")
+    if stream.kind != "afs" or not isinstance(afs, dict):
+        return None
+    numbers = [_number(afs.get(key)) for key in ("volume", "since", "until")]
+    volume, since, until = numbers
+    if volume is None or since is None or until is None:
+        return None
+    try:
+        parent = bytes.fromhex(afs.get("parent", ""))
+    except (TypeError, ValueError):
+        return None
+    return VolumeFacts(volume, since, until, parent, _number(afs.get("unparsed")))
+
+
+def chain(repository: "Repository", snapshot: "SnapshotInfo", stream: "Stream") -> list[Link]:
+    """Return the full dump and the incrementals up to this one; for what builds on nothing, just itself.
+
+    Raises `NotStoredError` for one that is missing, `StreamError` for those that do not follow one another.
+    """
+    link = Link(snapshot, stream)
+    links = [link]
+    snapshots = None
+    while (facts := volume_facts(link.stream)) is not None and facts.parent:
+        if snapshots is None:
+            snapshots = {info.name: info for info in repository.snapshots()}
+        parent = snapshots.get(facts.parent)
+        if parent is None:
+            begin = _moment(facts.since, link.snapshot)
+            raise NotStoredError(
+                f"{link} builds on a backup of about {begin} that is not stored any more", _RAW
+            )
+        if (parent.signer, parent.domain) != (snapshot.signer, snapshot.domain):
+            raise StreamError(f"{link} claims to build on another writer's backup, of {parent.host!a}", _RAW)
+        if parent.sequence >= link.snapshot.sequence or len(links) >= MAX_DUMPS:
+            raise StreamError(f"{link} claims to build on a backup that is none before it", _RAW)
+        link = Link(parent, _parent_stream(repository, link, facts, parent))
+        links.insert(0, link)
+    if len(links) > 1:
+        _check_parsed(links)
+    return links
+
+
+@contextmanager
+def full_dump(repository: "Repository", links: list[Link]) -> Iterator[Iterator[bytes | memoryview]]:
+    """Yield the pieces of one full dump of a volume, as of the last of a chain.
+
+    Before the first, all of the chain is checked as `Repository.read` checks one stream.  Raises `StreamError`
+    for an incremental dump whose chain is not known, too, as one that was stored by hand.
+    """
+    if len(links) == 1:
+        with repository.open_stream(*links[0], contents=False) as stream:
+            _check_full(stream, links[0])
+        yield repository.read(*links[0])
+        return
+    from pipelines.formats.afs.merge import merge
+
+    with ExitStack() as stack:
+        yield merge([stack.enter_context(repository.open_stream(*link)) for link in links])
+
+
+def _check_full(stream: "StoredStream", link: Link) -> None:
+    from pipelines.formats.afs.reader import DumpReader
+
+    if not DumpReader(stream).header.is_full:
+        raise StreamError(
+            f"{link} is an incremental dump, and nothing says what it builds on",
+            "give it as it was stored with --raw",
+        )
+
+
+def _parent_stream(
+    repository: "Repository", link: Link, facts: VolumeFacts, parent: "SnapshotInfo"
+) -> "Stream":
+    found = [
+        (stream, theirs)
+        for stream in repository.streams(parent)
+        if (theirs := volume_facts(stream)) is not None and theirs.volume == facts.volume
+    ]
+    if len(found) > 1:  # a volume and its read-only copy, say: then the names tell
+        found = [(stream, theirs) for stream, theirs in found if stream.name == link.stream.name]
+    when = dates.local(parent).strftime("%Y.%m.%dT%H:%M")
+    if len(found) != 1:
+        raise NotStoredError(f"{link} builds on a dump that the backup of {when} does not hold", _RAW)
+    ((stream, theirs),) = found
+    if facts.since > theirs.until:
+        raise StreamError(
+            f"{link} begins at {_moment(facts.since, link.snapshot)}, but the dump of {when} before it ends at "
+            f"{_moment(theirs.until, parent)}: the one between is missing",
+            _RAW,
+        )
+    return stream
+
+
+def _check_parsed(links: list[Link]) -> None:
+    for link in links:
+        facts = volume_facts(link.stream)
+        if facts is not None and facts.unparsed is not None:
+            raise StreamError(
+                f"{link} was not understood from byte {facts.unparsed} on: it cannot be merged", _RAW
+            )
+
+
+def _moment(seconds: int, snapshot: "SnapshotInfo") -> str:
+    """Return a date as the calendar showed it where the snapshot was made."""
+    zone = timezone(timedelta(seconds=snapshot.utc_offset))
+    return f"{datetime.fromtimestamp(seconds, zone):%Y.%m.%dT%H:%M:%S}"
+
+
+def _number(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**63 else None

@@ -1,0 +1,305 @@
+"""The sections of the config file that `dedup run` works by: [run], [schedule] and each [[source]].
+
+Invariant: a file is understood wholly or refused: an unknown key, a wrong value or two keys that contradict
+each other stop the run before anything is asked of a server, with file, line and what to write instead.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from dedupstore.errors import DedupError
+from pipelines import config
+from pipelines.config_lines import Place, lines
+
+T = TypeVar("T")
+
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+FORMATS = ("auto", "afs", "tar", "raw")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """[run]: how much at a time, how long, how often; all times in seconds, 0 for no limit.
+
+    `idle_timeout`: a source that gives nothing.  `total_timeout`: one stream in all.  `stall_timeout`: a store
+    that takes nothing.  `user` is whom a run started as root becomes, "" for nobody else.
+    """
+
+    at_once: int = 2
+    retries: int = 2
+    retry_wait: int = 60
+    idle_timeout: int = 600
+    total_timeout: int = 86400
+    stall_timeout: int = 300
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """[schedule]: when a volume is dumped in full.
+
+    `weekday` (0 is Monday) is the first day of the week; with `every`, a number of days counts instead.
+    Volumes of at most `small_kib` KiB always are, and those whose name matches one of `always_full`.
+    """
+
+    weekday: int = 6
+    every: int = 0
+    small_kib: int = 1024
+    always_full: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AfsSource:
+    """[[source]] of kind afs: the volumes of these servers and partitions, all if none is named.
+
+    `take` and `leave` are patterns of volume names, as a shell's; what matches both is left.
+    """
+
+    name: str
+    servers: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    take: tuple[str, ...] = ("*",)
+    leave: tuple[str, ...] = ()
+    backupsys: bool = True
+    localauth: bool = True
+    noauth: bool = False
+    cell: str = ""
+    vos: str = "vos"
+
+
+@dataclass(frozen=True)
+class CommandSource:
+    """[[source]] of kind command: a program's standard output.
+
+    Without `list`, one stream called `name`.  With it, one for each line that `list` prints, called
+    `name.LINE`, by `command` with LINE for {name}.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    list: tuple[str, ...] = ()
+    format: str = "auto"
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All of it, and the file it is from."""
+
+    file: Path
+    run: RunSettings
+    schedule: Schedule
+    sources: tuple[AfsSource | CommandSource, ...]
+
+
+@dataclass(frozen=True)
+class _Rule(Generic[T]):
+    """How one kind of value is read: `read` returns None for what is not understood."""
+
+    read: Callable[[Any], T | None]
+    example: str
+
+
+def parse(file: Path, text: str) -> RunConfig:
+    """Read the sections out of a config file's text.  Raises `DedupError` for what is not understood."""
+    values = config.parse(file, text)
+    where = _Where(file, text)
+    run = _run(_Section(where, ("run",), values.get("run", {})))
+    schedule = _schedule(_Section(where, ("schedule",), values.get("schedule", {})))
+    sources = tuple(
+        _source(_Section(where, ("source", number), each))
+        for number, each in enumerate(_sources(values, where))
+    )
+    names = [source.name for source in sources]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise where.error(
+                ("source", number, "name"), f"there are two sources called {name!a}", "rename one of them"
+            )
+    return RunConfig(file, run, schedule, sources)
+
+
+class _Where:
+    """Says where in the file something is."""
+
+    def __init__(self, file: Path, text: str) -> None:
+        self._file = file
+        self._text = text
+
+    def error(self, place: Place, message: str, hint: str) -> DedupError:
+        found = lines(self._text)
+        while place and place not in found:
+            place = place[:-1]
+        at = f", line {found[place]}" if place else ""
+        return DedupError(f"{self._file}{at}: {message}", hint)
+
+
+class _Section:
+    """A table whose keys are taken one by one; what nobody took is unknown."""
+
+    def __init__(self, where: _Where, place: Place, values: Any) -> None:
+        self._where = where
+        self._place = place
+        self._known: list[str] = []
+        if not isinstance(values, dict):
+            raise where.error(place, f"{place[0]} is not a table", f"begin it with a line [{place[0]}]")
+        self._values: Mapping[str, Any] = values
+
+    def has(self, key: str) -> bool:
+        return key in self._values
+
+    def take(self, key: str, rule: _Rule[T], default: T) -> T:
+        self._known.append(key)
+        return self._read(key, rule) if key in self._values else default
+
+    def need(self, key: str, rule: _Rule[T]) -> T:
+        self._known.append(key)
+        if key not in self._values:
+            raise self.error(
+                None, f"this {self._place[0]} has no {key}", f"add a line {key} = {rule.example}"
+            )
+        return self._read(key, rule)
+
+    def _read(self, key: str, rule: _Rule[T]) -> T:
+        value = rule.read(self._values[key])
+        if value is None:
+            raise self.error(
+                key, f"{key} = {self._values[key]!a} is not understood", f"write {key} = {rule.example}"
+            )
+        return value
+
+    def error(self, key: str | None, message: str, hint: str) -> DedupError:
+        return self._where.error((*self._place, key) if key else self._place, message, hint)
+
+    def finish(self) -> None:
+        for key in self._values:
+            if key not in self._known:
+                raise self.error(
+                    key,
+                    f"unknown key {key!a} in {self._place[0]}",
+                    f"known are: {', '.join(self._known)}",
+                )
+
+
+def _sources(values: Mapping[str, Any], where: _Where) -> list[Any]:
+    found = values.get("source", [])
+    if not isinstance(found, list):
+        raise where.error(("source",), "source is not a list", "begin each source with a line [[source]]")
+    if not found:
+        raise where.error(
+            (),
+            "there is nothing to back up",
+            "add a [[source]] of kind afs or command; see dedup config example",
+        )
+    return found
+
+
+def _run(section: _Section) -> RunSettings:
+    seconds = _number(0, 10**7, "seconds")
+    d = RunSettings()
+    settings = RunSettings(
+        at_once=section.take("at_once", _number(1, 64, "streams at the same time"), d.at_once),
+        retries=section.take("retries", _number(0, 100, "further tries"), d.retries),
+        retry_wait=section.take("retry_wait", seconds, d.retry_wait),
+        idle_timeout=section.take("idle_timeout", seconds, d.idle_timeout),
+        total_timeout=section.take("total_timeout", seconds, d.total_timeout),
+        stall_timeout=section.take("stall_timeout", seconds, d.stall_timeout),
+        user=section.take("user", _TEXT, d.user),
+    )
+    section.finish()
+    return settings
+
+
+def _schedule(section: _Section) -> Schedule:
+    d = Schedule()
+    schedule = Schedule(
+        weekday=section.take("full", _DAY, d.weekday),
+        every=section.take("every", _number(1, 366, "days"), d.every),
+        small_kib=section.take("small_kib", _number(0, 2**40, "KiB"), d.small_kib),
+        always_full=section.take("always_full", _TEXTS, d.always_full),
+    )
+    section.finish()
+    if section.has("full") and section.has("every"):
+        raise section.error("every", "full and every contradict each other", "keep one of the two")
+    return schedule
+
+
+def _source(section: _Section) -> AfsSource | CommandSource:
+    kind = section.need("kind", _one_of(("afs", "command")))
+    name = section.need("name", _TEXT)
+    source = _afs(section, name) if kind == "afs" else _command(section, name)
+    section.finish()
+    return source
+
+
+def _afs(section: _Section, name: str) -> AfsSource:
+    source = AfsSource(
+        name=name,
+        servers=section.take("servers", _TEXTS, ()),
+        partitions=section.take("partitions", _TEXTS, ()),
+        take=section.take("take", _TEXTS, ("*",)),
+        leave=section.take("leave", _TEXTS, ()),
+        backupsys=section.take("backupsys", _FLAG, True),
+        noauth=section.take("noauth", _FLAG, False),
+        localauth=section.take("localauth", _FLAG, not section.has("noauth")),
+        cell=section.take("cell", _TEXT, ""),
+        vos=section.take("vos", _TEXT, "vos"),
+    )
+    if source.noauth and source.localauth:
+        raise section.error("noauth", "localauth and noauth contradict each other", "keep one of the two")
+    return source
+
+
+def _command(section: _Section, name: str) -> CommandSource:
+    source = CommandSource(
+        name=name,
+        command=section.need("command", _COMMAND),
+        list=section.take("list", _COMMAND, ()),
+        format=section.take("format", _one_of(FORMATS), "auto"),
+        allow_empty=section.take("allow_empty", _FLAG, False),
+    )
+    named = any("{name}" in argument for argument in source.command)
+    if source.list and not named:
+        raise section.error(
+            "command",
+            "the command would do the same for every name that `list` prints",
+            "write {name} in one of its arguments",
+        )
+    if named and not source.list:
+        raise section.error(
+            "command", "nothing says what {name} is", "add a line list = [...]: a program that prints names"
+        )
+    return source
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    return tuple(value) if isinstance(value, list) and value and all(map(_is_text, value)) else None
+
+
+def _number(least: int, most: int, of: str) -> _Rule[int]:
+    def read(value: object) -> int | None:
+        return value if type(value) is int and least <= value <= most else None  # True is an int, too
+
+    return _Rule(read, f"a number of {of} from {least} to {most}")
+
+
+def _one_of(choices: Iterable[str]) -> _Rule[str]:
+    listed = tuple(choices)
+    return _Rule(
+        lambda value: value if value in listed else None, " or ".join(f'"{choice}"' for choice in listed)
+    )
+
+
+_TEXT: _Rule[str] = _Rule(lambda value: value if _is_text(value) else None, '"a text"')
+_TEXTS: _Rule[tuple[str, ...]] = _Rule(_texts, '["a text", "another"]')
+_COMMAND: _Rule[tuple[str, ...]] = _Rule(_texts, '["program", "argument", "another"]')
+_FLAG: _Rule[bool] = _Rule(lambda value: value if isinstance(value, bool) else None, "true or false")
+_DAY: _Rule[int] = _Rule(
+    lambda value: DAYS.index(value) if value in DAYS else None, " or ".join(f'"{day}"' for day in DAYS)
+)

@@ -1,0 +1,314 @@
+"""The run itself: jobs a few at a time, retries, checkpoints; one snapshot at the end.
+
+Invariant: what a stream's failure costs is that stream.  What the store's failure or a signal costs is what was
+stored since the last checkpoint: the next run publishes the rest, and takes up from there.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dedupstore.errors import BackendError, DamageError, DedupError, KeyAccessError, TrustError
+from dedupstore.records import Stream
+from dedupstore.session import RunDetails, Session
+from pipelines import dates
+from pipelines.config_run import RunSettings
+from pipelines.run.jobs import Desk, Job, Line, Listing, Report, Source
+from pipelines.run.transfer import Flow, StoppedError, Transfer
+from pipelines.text import count
+
+if TYPE_CHECKING:
+    from dedupstore.repository import Repository
+
+CHECKPOINT_SECONDS = 300.0
+CHECKPOINT_STREAMS = 100
+
+_TICK = 1.0  # seconds between two looks at the clocks
+_UNWIND = 60.0  # seconds for transfers to end after they were stopped
+
+# What the store raises; everything else is the stream's own trouble.
+_STORE_ERRORS = (BackendError, DamageError, KeyAccessError, TrustError)
+
+
+@dataclass
+class _Result:
+    job: Job
+    line: Line
+    error: BaseException | None = None
+
+
+class Engine:
+    """One run over these sources.
+
+    `progress` is told how many streams are done, of how many.  After a failure or a signal, `kept` is how many
+    streams the next run takes up, and `finishing` tells whether the snapshot was being published.
+    """
+
+    def __init__(
+        self,
+        repository: "Repository",
+        sources: Iterable[Source],
+        limits: RunSettings,
+        details: RunDetails,
+        *,
+        level: int = 3,
+        progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+    ) -> None:
+        self._repository = repository
+        self._sources = list(sources)
+        self._limits = limits
+        self._details = details
+        self._level = level
+        self._progress = progress
+        self._tasks: queue.SimpleQueue[tuple[Job, bool] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
+        self._transfers: set[Transfer] = set()
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()  # over _transfers
+        self._stored = 0
+        self._fresh = 0  # stored since the last checkpoint
+        self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+        self._look_at = 0.0
+        self.kept = 0
+        self.finishing = False
+        self.report = Report(run_day(details))
+
+    def run(self) -> Report:
+        """Store everything, publish the snapshot, and say what happened.
+
+        Raises `DedupError` if the store fails: then nothing more can be stored.
+        """
+        began = time.monotonic()
+        report = self.report
+        report.taken_up = self._repository.complete_interrupted()
+        done = self._taken_up()
+        listings = self._list(done)
+        for listing in listings:
+            report.lines += listing.lines
+            report.warnings += listing.warnings
+        jobs = self._without_twins([job for listing in listings for job in listing.jobs])
+        if jobs:
+            with self._repository.session(self._details, level=self._level) as session:
+                self._store(session, jobs)
+                if self._stored:
+                    self.finishing = True
+                    report.snapshot = session.finish()
+        for listing in listings:
+            listing.published()
+        report.seconds = time.monotonic() - began
+        return report
+
+    def plan(self) -> Report:
+        """Say what a run would do, and change nothing."""
+        for source in self._sources:
+            try:
+                self.report.lines += source.plan()
+            except _STORE_ERRORS:
+                raise
+            except DedupError as error:
+                self.report.lines.append(Line(source.name, "", "failed", error=str(error)))
+        return self.report
+
+    def taken_up_next(self) -> str:
+        """Say what becomes of what was stored in a run that did not end well."""
+        return (
+            f"the next run takes up {count(self.kept, 'stream')}" if self.kept else "nothing of it was kept"
+        )
+
+    # -- before
+
+    def _taken_up(self) -> set[str]:
+        """Note what interrupted runs of the same day had stored; return the names."""
+        names = set()
+        for snapshot in self.report.taken_up:
+            if dates.local(snapshot).date() != self.report.today:
+                continue
+            for stream in self._repository.streams(snapshot):
+                names.add(stream.name)
+                self.report.lines.append(_kept(stream))
+        return names
+
+    def _list(self, done: set[str]) -> list[Listing]:
+        listings = []
+        for source in self._sources:
+            self._progress(f"listing {source.name}", 0, 1)
+            try:
+                listings.append(source.listing(done))
+            except _STORE_ERRORS:
+                raise
+            except DedupError as error:
+                self.report.lines.append(Line(source.name, "", "failed", error=str(error)))
+        return listings
+
+    def _without_twins(self, jobs: Iterable[Job]) -> list[Job]:
+        """Refuse the second of two streams of one name: a snapshot holds one."""
+        first: dict[str, Job] = {}
+        for job in jobs:
+            other = first.setdefault(job.line.name, job)
+            if other is not job:
+                why = f"{other.line.source} has a stream of this name already, which was stored"
+                self.report.lines.append(replace(job.line, state="failed", error=why))
+        return list(first.values())
+
+    # -- during
+
+    def _store(self, session: Session, jobs: list[Job]) -> None:
+        desk = Desk(session, self._watch)
+        workers = [
+            threading.Thread(target=self._work, args=(desk,), name="job", daemon=True)
+            for _ in range(min(self._limits.at_once, len(jobs)))
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            self._rounds(session, jobs)
+        except BaseException as error:
+            self._stop_all()
+            for _ in workers:
+                self._tasks.put(None)
+            deadline = time.monotonic() + _UNWIND
+            for worker in workers:
+                worker.join(max(0.0, deadline - time.monotonic()))
+            if not isinstance(error, _STORE_ERRORS):
+                self._note_finished()
+                with suppress(DedupError):
+                    self._checkpoint(session)
+            raise
+        for _ in workers:
+            self._tasks.put(None)
+        for worker in workers:
+            worker.join()
+
+    def _rounds(self, session: Session, jobs: list[Job]) -> None:
+        """Try all jobs, then those that failed again, as often as the config says."""
+        total = len(jobs)
+        for tries_left in range(self._limits.retries, -1, -1):
+            failed: list[_Result] = []
+            for job in jobs:
+                self._tasks.put((job, tries_left == 0))
+            for left in range(len(jobs), 0, -1):
+                self._progress("storing", total - left - len(failed), total)
+                result = self._next_result(session)
+                if isinstance(result.error, _STORE_ERRORS):
+                    raise result.error
+                if result.error is None:
+                    self._note(result.line)
+                else:
+                    failed.append(result)
+                self._checkpoint_if_due(session)
+            if not failed:
+                return
+            jobs = [result.job for result in failed]
+            if tries_left:
+                self._progress(f"waiting to try {count(len(jobs), 'stream')} again", total - len(jobs), total)
+                self._wait(session, self._limits.retry_wait)
+        self.report.lines += [
+            replace(result.line, state="failed", error=_words(result.error)) for result in failed
+        ]
+
+    def _next_result(self, session: Session) -> _Result:
+        while True:
+            if time.monotonic() >= self._look_at:
+                self._look()
+                self._checkpoint_if_due(session)
+            with suppress(queue.Empty):
+                return self._results.get(timeout=_TICK)
+
+    def _wait(self, session: Session, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(_TICK, left))
+            self._checkpoint_if_due(session)
+
+    def _note(self, line: Line) -> None:
+        self.report.lines.append(line)
+        self._stored += 1
+        self._fresh += 1
+
+    def _note_finished(self) -> None:
+        """Note what was stored while we were stopping."""
+        with suppress(queue.Empty):
+            while True:
+                result = self._results.get_nowait()
+                if result.error is None:
+                    self._note(result.line)
+
+    def _checkpoint_if_due(self, session: Session) -> None:
+        if self._fresh >= CHECKPOINT_STREAMS or (self._fresh and time.monotonic() >= self._checkpoint_at):
+            self._checkpoint(session)
+
+    def _checkpoint(self, session: Session) -> None:
+        if self._fresh:
+            stored = self._stored
+            session.checkpoint()
+            self.kept, self._fresh = stored, 0
+        self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+
+    # -- the threads that store
+
+    def _work(self, desk: Desk) -> None:
+        while (task := self._tasks.get()) is not None:
+            if self._stopping.is_set():
+                return
+            job, last = task
+            try:
+                result = _Result(job, job.attempt(desk, last=last))
+            except BaseException as error:  # it is for the main thread to say what it means
+                result = _Result(job, job.line, error)
+            self._results.put(result)
+
+    def _watch(self, flow: Flow, name: str) -> Transfer:
+        transfer = Transfer(flow, name, self._limits, ended=self._unwatch)
+        with self._lock:
+            self._transfers.add(transfer)
+        if self._stopping.is_set():
+            transfer.stop(StoppedError("the run was asked to stop"))
+        return transfer
+
+    def _unwatch(self, transfer: Transfer) -> None:
+        with self._lock:
+            self._transfers.discard(transfer)
+
+    def _look(self) -> None:
+        self._look_at = time.monotonic() + _TICK
+        with self._lock:
+            transfers = list(self._transfers)
+        for transfer in transfers:
+            transfer.look()
+
+    def _stop_all(self) -> None:
+        self._stopping.set()
+        with self._lock:
+            transfers = list(self._transfers)
+        for transfer in transfers:
+            transfer.stop(StoppedError("the run was asked to stop"))
+
+
+def _kept(stream: Stream) -> Line:
+    """Return the line of a stream that an interrupted run has stored."""
+    afs = stream.facts.get("afs")
+    kind = stream.kind if not isinstance(afs, Mapping) else "full" if afs.get("full") else "incr"
+    line = Line(str(stream.facts.get("source", "")), stream.name, "kept", kind)
+    line.size, line.new, line.stored = stream.size, stream.new, stream.stored
+    return line
+
+
+def run_day(details: RunDetails) -> date:
+    """Return the day of the run, as its calendar shows it."""
+    return (datetime(1970, 1, 1) + timedelta(seconds=details.time + details.utc_offset)).date()
+
+
+def _words(error: BaseException | None) -> str:
+    if isinstance(error, DedupError):
+        return str(error)
+    trace = error.__traceback__ if error is not None else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})" if trace else ""
+    return f"{type(error).__name__}: {error}{where}; this is a bug"
