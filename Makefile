@@ -3,11 +3,13 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
-SOURCES := pyproject.toml setup.py $(wildcard dedupstore/*.c dedupstore/*.h)
+C := $(wildcard dedupstore/*.c dedupstore/*.h pipelines/formats/*.c pipelines/formats/*.h)
+SOURCES := pyproject.toml setup.py $(C)
+FUZZ_SECONDS ?= 200
 
 unexport PYTHONDONTWRITEBYTECODE  # demo and tests start dedup hundreds of times: compile it once
 
-.PHONY: help build demo test lint bench clean
+.PHONY: help build demo test lint bench fuzz clean
 
 help:
 	@echo "make build   ./.venv with dedup in it"
@@ -15,6 +17,7 @@ help:
 	@echo "make test    the whole suite, on real servers (installs what is missing when root)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   figures, with ratios to the machine's limits"
+	@echo "make fuzz    ten minutes of coverage-guided fuzzing of the splitters (needs clang)"
 	@echo "make clean   remove what the others made"
 
 build: $(VENV)/built
@@ -41,8 +44,20 @@ lint: $(VENV)/developed
 	$(BIN)/mypy
 
 bench: $(VENV)/developed
-	$(BIN)/python -m pytest bench --benchmark-only -p no:timeout
+	$(BIN)/python -m pytest bench/bench_*.py --benchmark-only -o timeout=0
+
+fuzz: $(VENV)/built
+	@mkdir -p build/fuzz
+	$(BIN)/python tests/fuzz/seeds.py build/fuzz
+	for what in afs tar succeed; do \
+		clang -std=c11 -O2 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+			-DTARGET=check_$$what -Ipipelines/formats -o build/fuzz/check_$$what tests/fuzz/libfuzzer.c || exit 1; \
+		nice build/fuzz/check_$$what -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -print_final_stats=1 \
+			-artifact_prefix=build/fuzz/ build/fuzz/$$what 2> build/fuzz/$$what.log \
+			|| { tail -n 40 build/fuzz/$$what.log; exit 1; }; \
+		grep -E 'DONE|stat::' build/fuzz/$$what.log; \
+	done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info dedupstore/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info dedupstore/*.so pipelines/formats/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -22,6 +22,8 @@ def dumps() -> dict[str, bytes]:
     return {
         "plain": plain,
         "odd": plain[: -len(END)] + odd + END,
+        "huge": plain[: -len(END)] + b"\3\0\0\0\2\0\0\0\2h" + b"\xff" * 8 + bytes(600),
+        "long": plain[: -len(END)] + b"\3\0\0\0\2\0\0\0\2\x2a\x88" + b"\xff" * 8 + bytes(600),
         "trailing": plain + b"more",
         "empty": (SAMPLES / "1-empty.dump").read_bytes(),
         "incremental": (SAMPLES / "3-incr.dump").read_bytes()[:3000],
@@ -43,11 +45,16 @@ def tars() -> dict[str, bytes]:
     size = tarfile.TarInfo("c")
     size.pax_headers = {"size": "1600", "GNU.sparse.major": "1"}
     stored = b"2\n0\n5\n900\n1083\n".ljust(512, b"\0") + b"x" * 1088 + bytes(448)
+    for_all = tarfile.TarInfo.create_pax_global_header({"size": "600"})
+    label = tarfile.TarInfo("label")
+    label.type = b"V"
+    made["global"] = for_all + 2 * (label.tobuf() + b"x" * 600 + bytes(424)) + bytes(1024)
     made["map"] = size.tobuf(tarfile.PAX_FORMAT) + stored + bytes(1024)
     sparse = bytearray(tarfile.TarInfo("d").tobuf(tarfile.GNU_FORMAT))
     sparse[124:136] = b"\x80" + (700).to_bytes(11)
     sparse[156:157], sparse[482:483] = b"S", b"\1"
     sparse[148:155] = b"%06o\0" % (sum(sparse[:148]) + 8 * ord(" ") + sum(sparse[156:]))
+    made["no map"] = made["map"].replace(b"2\n0\n5\n900\n1083\n".ljust(512, b"\0"), b"9" * 512)
     made["sparse"] = bytes(sparse) + bytes(504) + b"\1" + bytes(519) + b"x" * 700 + bytes(1348)
     return made
 

@@ -228,6 +228,11 @@ def test_a_pax_size_for_all_members_gives_way_to_a_members_own() -> None:
     assert [DATA[:1000], DATA[:600], DATA[:1000]] == contents(for_all + plain + own + plain + END)
 
 
+def test_a_pax_size_is_spent_on_a_label_too() -> None:
+    label = records(size=600) + header(octal(0), b"V") + padded(DATA[:600])
+    assert [DATA] == contents(label + header(octal(3000)) + padded(DATA) + END)
+
+
 def test_a_long_name_may_stand_between_a_pax_size_and_its_member() -> None:
     name = header(octal(700), b"L") + padded(b"n" * 700)
     assert [DATA] == contents(records(size=3000) + name + header(octal(0)) + padded(DATA) + END)
