@@ -255,6 +255,20 @@ def test_a_vnode_of_the_same_number_is_not_taken_for_another() -> None:
         merged(chain.full, other)
 
 
+@pytest.mark.parametrize("unique", [3, 0x103, 0x1000003])
+def test_another_vnode_is_noticed_in_the_middle_of_many_that_are_the_same(unique: int) -> None:
+    volume = Volume("user.x", now=START - 10)
+    for n in range(1000):
+        volume.write(1, b"%d" % n, b"")
+    dumps = [volume.dump(until=START), *(volume.dump(START, until=START + day) for day in (1, 2))]
+    assert volume.dump(until=START + 2) == merged(*dumps)
+    vnode = struct.pack(">BII", 3, 1002, 502)
+    dumps[1] = dumps[1].replace(vnode, struct.pack(">BII", 3, 1002, 502 ^ unique))
+    message = f"names vnode 1002 of uniquifier 502 as unchanged, .* of uniquifier {502 ^ unique};"
+    with pytest.raises(StreamError, match=message):
+        merged(*dumps)
+
+
 def test_a_full_that_is_not_full_is_refused() -> None:
     chain = Chain()
     bare = chain.first.replace(

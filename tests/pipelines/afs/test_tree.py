@@ -148,6 +148,13 @@ def test_a_name_that_comes_twice_is_that_of_one_file() -> None:
     assert 1 == len(list(directory.names(pages)))
 
 
+def test_a_chain_of_names_that_leads_back_into_itself_ends() -> None:
+    pages = bytearray(make_directory([(b".", 1, 1), (b"..", 1, 1), (b"one", 2, 2), (b"two", 4, 3)]))
+    slot = pages.index(b"one\0") // 32
+    pages[32 * slot + 2 : 32 * slot + 4] = slot.to_bytes(2)
+    assert (b"one", 2, 2) in list(directory.names(bytes(pages)))
+
+
 def test_a_name_without_end_is_none() -> None:
     pages = make_directory([(b".", 1, 1), (b"..", 1, 1), (b"x" * 256, 2, 2), (b"y" * 255, 4, 3)])
     assert [(b"y" * 255, 4, 3)] == list(directory.names(pages))
