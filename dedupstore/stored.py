@@ -18,6 +18,8 @@ from dedupstore.sequence_reader import SequenceReader
 if TYPE_CHECKING:
     from dedupstore.reader import StreamReader
 
+_PIECE = 1 << 20  # of skeleton, at a time
+
 
 class StoredStream:
     """Walks one stream; a context manager, as threads fetch for it."""
@@ -51,9 +53,11 @@ class StoredStream:
         if self._in_content:
             return b""
         count = min(count, self._left)
-        if len(self._buffer) - self._at < count:
+        at = self._at
+        if len(self._buffer) - at < count:
             self._fill(count)
-        return self._buffer[self._at : self._at + count]
+            at = 0
+        return self._buffer[at : at + count]
 
     def read(self, count: int) -> bytes:
         """Return the next `count` bytes, fewer only at the end; contents are fetched if they are among them."""
@@ -62,14 +66,16 @@ class StoredStream:
     def skip(self, count: int) -> None:
         """Move on by `count` bytes, fetching no contents; raises `StreamError` beyond the end."""
         self._check(count)
+        self.position += count
         while count:
-            part = self._part(count)
+            if not self._left:
+                self._next_range()
+            part = min(count, self._left)
             if self._in_content:
                 self._content.skip(part)
             else:
                 self._pass(part)
             self._left -= part
-            self.position += part
             count -= part
 
     def copy(self, count: int) -> Iterator[bytes | memoryview]:
@@ -78,16 +84,27 @@ class StoredStream:
         Raises `StreamError` beyond the end.
         """
         self._check(count)
+        if not self._left:
+            self._next_range()
+        if count > self._left or (not self._in_content and count > _PIECE):
+            return self._copy(count)
+        # nearly always: one file's contents, or what is between two
+        if self._in_content:
+            pieces: Iterator[bytes | memoryview] = self._content.copy(count)
+        else:
+            pieces = iter((self.peek(count),))
+            self._pass(count)
+        self._left -= count
+        self.position += count
+        return pieces
+
+    def _copy(self, count: int) -> Iterator[bytes | memoryview]:
+        """Yield bytes of several ranges."""
         while count:
             part = self._part(count)
-            if self._in_content:
-                yield from self._content.copy(part)
-            else:
-                part = min(part, 1 << 20)
-                yield self.peek(part)
-                self._pass(part)
-            self._left -= part
-            self.position += part
+            if not self._in_content:
+                part = min(part, _PIECE)
+            yield from self.copy(part)
             count -= part
 
     def close(self) -> None:
@@ -123,7 +140,7 @@ class StoredStream:
         pieces: list[bytes | memoryview] = [self._buffer[self._at :]]
         held = len(pieces[0])
         while held < count:
-            taken = min(self._unread, max(count - held, 1 << 20))
+            taken = min(self._unread, max(count - held, _PIECE))
             pieces += self._skeleton.copy(taken)
             self._unread -= taken
             held += taken

@@ -104,9 +104,12 @@ class DumpReader:
     def _stream_out(self, start: int) -> Pieces:
         if self._ahead:
             yield self._held[start:]
-        elif start:
-            self._stream.skip(start)
-        yield from self._stream.copy(self._end - (self._ahead or start))
+            yield from self._stream.copy(self._end - self._ahead)
+        else:
+            if start < self._data:
+                yield self._held[start : self._data]
+            self._stream.skip(self._data)
+            yield from self._stream.copy(self._end - self._data)
         self._held, self._at, self._ahead, self._end = b"", 0, 0, 0
         self._copying = False
 
