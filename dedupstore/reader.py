@@ -50,7 +50,7 @@ class StreamReader:
             )
         roots = [stream.layout, stream.skeleton, *([stream.content] if contents else [])]
         packs = {number: self.data.pack(number) for number in self._needed(roots)}
-        sizes = self._repository.pack_sizes({pack_file(pack).rsplit("/", 1)[0] for pack in packs.values()})
+        sizes = self._repository.listed_sizes({pack_file(pack).rsplit("/", 1)[0] for pack in packs.values()})
         lost = {number for number, pack in packs.items() if sizes.get(pack_file(pack)) != pack.size}
         if lost:  # are there other copies of their chunks?
             self._missing |= lost

@@ -43,6 +43,9 @@ class Repository(Opened):
     ) -> None:
         super().__init__(backend, members, unlock, state)
         self._snapshots = Snapshots(self)
+        self._index_is_read = False
+        self._listed: dict[str, int] = {}
+        self._folders: set[str] = set()
 
     def __enter__(self) -> "Repository":
         return self
@@ -85,10 +88,12 @@ class Repository(Opened):
     def refresh_snapshots(self) -> None:
         """Read the snapshots that are new, drop those that are gone, and compare with what was seen before."""
         self._snapshots.refresh()
+        self._index_is_read = False
 
     def refresh_index(self) -> None:
         """Read the index files that are new, and drop the rows of those that are gone."""
         index.refresh(self)
+        self._index_is_read = True
 
     def verify_recent_packs(self) -> None:
         """List and size the packs of index files not verified yet: a server may lose what it acknowledged."""
@@ -97,6 +102,13 @@ class Repository(Opened):
     def pack_sizes(self, folders: Iterable[str]) -> dict[str, int]:
         """Return the files in these folders of packs, with their sizes."""
         return index.pack_sizes(self, folders)
+
+    def listed_sizes(self, folders: Iterable[str]) -> dict[str, int]:
+        """Return the same as `pack_sizes`, and perhaps more; each folder is listed once while this is open."""
+        if new := set(folders) - self._folders:
+            self._listed |= index.pack_sizes(self, new)
+            self._folders |= new
+        return self._listed
 
     # -- writing and reading
 
@@ -114,7 +126,7 @@ class Repository(Opened):
         """
         from dedupstore.reader import StreamReader
 
-        self.refresh_index()
+        self._read_index_once()
         reader = StreamReader(self, snapshot.domain)
         reader.preflight(stream)
         return reader.read(stream)
@@ -128,7 +140,7 @@ class Repository(Opened):
         from dedupstore.reader import StreamReader
         from dedupstore.stored import StoredStream
 
-        self.refresh_index()
+        self._read_index_once()
         reader = StreamReader(self, snapshot.domain)
         reader.preflight(stream, contents=contents)
         return StoredStream(reader, stream)
@@ -138,6 +150,11 @@ class Repository(Opened):
         from dedupstore.check import Checker
 
         return Checker(self, report).run(read_data=read_data)
+
+    def _read_index_once(self) -> None:
+        """Have in the cache what the snapshots that were listed rely on."""
+        if not self._index_is_read:
+            self.refresh_index()
 
     def complete_interrupted(self) -> list[SnapshotInfo]:
         """Publish what runs of this host that were killed had checkpointed; none of them may be going on."""

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dedupstore.errors import NotStoredError, StreamError
@@ -106,19 +107,28 @@ def short_line(entry: Entry, name: bytes) -> str:
 
 def long_line(entry: Entry, name: bytes) -> str:
     """Show kind, permissions, owner, group, size in bytes, local date and name, much as `ls -l` does."""
-    bits = stat.filemode(entry.mode)[1:]
     arrow = _ARROWS.get(entry.kind)
     target = f"{arrow}{shown(entry.target)}" if arrow else ""
     return (
-        f"{_LETTERS[entry.kind]}{bits} {entry.owner:>7} {entry.group:>7} {entry.size:>12} "
+        f"{_permissions(entry.kind, entry.mode)} {entry.owner:>7} {entry.group:>7} {entry.size:>12} "
         f"{clock(entry.mtime)} {shown(name)}{target}"
     )
 
 
+@lru_cache(1024)
+def _permissions(kind: Kind, mode: int) -> str:
+    return _LETTERS[kind] + stat.filemode(mode)[1:]
+
+
 def clock(seconds: int) -> str:
     """Return a date in this machine's zone, as `2026.11.01 03:15`."""
+    return _clock(min(seconds, _LAST_SECOND) // 60)
+
+
+@lru_cache(16384)
+def _clock(minutes: int) -> str:
     try:
-        return time.strftime("%Y.%m.%d %H:%M", time.localtime(min(seconds, _LAST_SECOND)))
+        return time.strftime("%Y.%m.%d %H:%M", time.localtime(60 * minutes))
     except (OverflowError, ValueError, OSError):
         return "?".rjust(16)
 

@@ -29,18 +29,26 @@ class Choice:
     """The paths that were asked for, each with all below it; b"" is everything."""
 
     def __init__(self, paths: Sequence[bytes]) -> None:
-        self._paths = [(path, path + b"/" if path else b"") for path in dict.fromkeys(paths)]
+        self._paths = dict.fromkeys(paths)
+        self._longest = max(map(len, paths), default=0)
 
     def __contains__(self, path: bytes) -> bool:
-        return any(path == one or path.startswith(below) for one, below in self._paths)
+        return bool(self.chosen_by(path))
 
     def chosen_by(self, path: bytes) -> list[bytes]:
-        """Return which of the paths chose this one."""
-        return [one for one, below in self._paths if path == one or path.startswith(below)]
+        """Return which of the paths chose this one: itself, and what it lies in."""
+        found = [b""] if b"" in self._paths else []
+        if len(path) > self._longest:
+            path = path[: max(0, path.rfind(b"/", 0, self._longest + 1))]
+        while path:
+            if path in self._paths:
+                found.append(path)
+            path = path[: max(0, path.rfind(b"/"))]
+        return found
 
     def unmet(self, met: set[bytes]) -> list[bytes]:
         """Return the paths that are not in `met`, but for that of everything."""
-        return [one for one, _ in self._paths if one and one not in met]
+        return [path for path in self._paths if path and path not in met]
 
 
 @dataclass

@@ -7,11 +7,11 @@ relative to the one before.  A file appears whole or not at all.
 
 import contextlib
 import errno
-import itertools
 import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 
@@ -141,9 +141,8 @@ class NewTree:
             if self._owners:
                 with contextlib.suppress(PermissionError):
                     os.chown(name, *_ids(entry), dir_fd=folder, follow_symlinks=False)
-            with contextlib.suppress(
-                OSError, OverflowError
-            ):  # not every file system keeps the times of links
+            # not every file system keeps the times of links
+            with contextlib.suppress(OSError, OverflowError):
                 os.utime(name, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
         self._files.discard(entry.path)
         self._links.add(entry.path)
@@ -171,8 +170,8 @@ class NewTree:
 
     def note(self, name: str, lines: Iterable[bytes]) -> str:
         """Make a text file in the root, under that name or, if it is taken, with a number; return the name."""
-        taken = set(os.listdir(self._root))
-        names = (name if number == 1 else f"{name}.{number}" for number in itertools.count(1))
+        taken = set(os.listdir(self._root))  # noqa: PTH208 - it is a descriptor
+        names = chain([name], (f"{name}.{number}" for number in count(2)))
         chosen = next(one for one in names if one not in taken)
         try:
             with new_file.begin(self._root, os.fsencode(chosen), replace=False) as descriptor:

@@ -196,21 +196,20 @@ def next_steps(vos: Vos, target: Target, original: str) -> list[tuple[str, str]]
     name = target.name
     if target.replaced is not None:
         return [
-            (vos.line("release", "-id", name), "if it has read-only copies"),
+            (vos.line("release", "-id", name), "if that has read-only copies"),
             (undo(vos, target), "to put back what it was before, until the next vos backup"),
         ]
     steps = [(f"fs mkm {name} {name}", "to look at it: mounts it in the AFS folder where you are")]
-    if original != name and _NAME.fullmatch(original):
+    placed = original if _NAME.fullmatch(original) else name
+    if placed != name:
+        old = f"{placed[:18]}.old"
         steps += [
-            (
-                vos.line("rename", "-oldname", original, "-newname", f"{original[:18]}.old"),
-                f"to make it {original}:",
-            ),
-            (vos.line("rename", "-oldname", name, "-newname", original), ""),
+            (vos.line("rename", "-oldname", placed, "-newname", old), f"to make it {placed}, these two"),
+            (vos.line("rename", "-oldname", name, "-newname", placed), ""),
         ]
-    steps += [
-        (vos.line("release", "-id", original if original != name else name), "if that has read-only copies"),
+    return [
+        *steps,
+        (vos.line("release", "-id", placed), "if that has read-only copies"),
         ("fs checkvolumes", "on clients that knew the old one"),
         (vos.line("remove", *target.site.arguments(), "-id", name), "to throw it away again"),
     ]
-    return steps

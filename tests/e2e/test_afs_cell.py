@@ -102,7 +102,7 @@ def test_a_full_and_an_incremental_come_back_byte_for_byte(
         dump = f"vos dump -id user.inc.backup -time {time} -localauth"
         in_cell(f"{dump} -file {tmp_path}/{kind}")
         in_cell(f"{dump} | dedup put user.inc")
-        in_cell(f"dedup get latest user.inc | cmp - {tmp_path}/{kind}")
+        in_cell(f"dedup get latest user.inc --raw | cmp - {tmp_path}/{kind}")
 
         increment = (SAMPLES / "3-incr.dump").read_bytes()
         into = (afs_cell.server, afs_cell.partition, "user.inc")
