@@ -4,16 +4,13 @@ Invariant: a file is understood wholly or refused: an unknown key, a wrong value
 each other stop the run before anything is asked of a server, with file, line and what to write instead.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from dedupstore.errors import DedupError
 from pipelines import config
-from pipelines.config_lines import Place, lines
-
-T = TypeVar("T")
+from pipelines.config_sections import Rule, Section, Where
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 FORMATS = ("auto", "afs", "tar", "raw")
@@ -94,22 +91,14 @@ class RunConfig:
     sources: tuple[AfsSource | CommandSource, ...]
 
 
-@dataclass(frozen=True)
-class _Rule(Generic[T]):
-    """How one kind of value is read: `read` returns None for what is not understood."""
-
-    read: Callable[[Any], T | None]
-    example: str
-
-
 def parse(file: Path, text: str) -> RunConfig:
     """Read the sections out of a config file's text.  Raises `DedupError` for what is not understood."""
     values = config.parse(file, text)
-    where = _Where(file, text)
-    run = _run(_Section(where, ("run",), values.get("run", {})))
-    schedule = _schedule(_Section(where, ("schedule",), values.get("schedule", {})))
+    where = Where(file, text)
+    run = _run(Section(where, ("run",), values.get("run", {})))
+    schedule = _schedule(Section(where, ("schedule",), values.get("schedule", {})))
     sources = tuple(
-        _source(_Section(where, ("source", number), each))
+        _source(Section(where, ("source", number), each))
         for number, each in enumerate(_sources(values, where))
     )
     names = [source.name for source in sources]
@@ -121,69 +110,7 @@ def parse(file: Path, text: str) -> RunConfig:
     return RunConfig(file, run, schedule, sources)
 
 
-class _Where:
-    """Says where in the file something is."""
-
-    def __init__(self, file: Path, text: str) -> None:
-        self._file = file
-        self._text = text
-
-    def error(self, place: Place, message: str, hint: str) -> DedupError:
-        found = lines(self._text)
-        while place and place not in found:
-            place = place[:-1]
-        at = f", line {found[place]}" if place else ""
-        return DedupError(f"{self._file}{at}: {message}", hint)
-
-
-class _Section:
-    """A table whose keys are taken one by one; what nobody took is unknown."""
-
-    def __init__(self, where: _Where, place: Place, values: Any) -> None:
-        self._where = where
-        self._place = place
-        self._known: list[str] = []
-        if not isinstance(values, dict):
-            raise where.error(place, f"{place[0]} is not a table", f"begin it with a line [{place[0]}]")
-        self._values: Mapping[str, Any] = values
-
-    def has(self, key: str) -> bool:
-        return key in self._values
-
-    def take(self, key: str, rule: _Rule[T], default: T) -> T:
-        self._known.append(key)
-        return self._read(key, rule) if key in self._values else default
-
-    def need(self, key: str, rule: _Rule[T]) -> T:
-        self._known.append(key)
-        if key not in self._values:
-            raise self.error(
-                None, f"this {self._place[0]} has no {key}", f"add a line {key} = {rule.example}"
-            )
-        return self._read(key, rule)
-
-    def _read(self, key: str, rule: _Rule[T]) -> T:
-        value = rule.read(self._values[key])
-        if value is None:
-            raise self.error(
-                key, f"{key} = {self._values[key]!a} is not understood", f"write {key} = {rule.example}"
-            )
-        return value
-
-    def error(self, key: str | None, message: str, hint: str) -> DedupError:
-        return self._where.error((*self._place, key) if key else self._place, message, hint)
-
-    def finish(self) -> None:
-        for key in self._values:
-            if key not in self._known:
-                raise self.error(
-                    key,
-                    f"unknown key {key!a} in {self._place[0]}",
-                    f"known are: {', '.join(self._known)}",
-                )
-
-
-def _sources(values: Mapping[str, Any], where: _Where) -> list[Any]:
+def _sources(values: Mapping[str, Any], where: Where) -> list[Any]:
     found = values.get("source", [])
     if not isinstance(found, list):
         raise where.error(("source",), "source is not a list", "begin each source with a line [[source]]")
@@ -196,7 +123,7 @@ def _sources(values: Mapping[str, Any], where: _Where) -> list[Any]:
     return found
 
 
-def _run(section: _Section) -> RunSettings:
+def _run(section: Section) -> RunSettings:
     seconds = _number(0, 10**7, "seconds")
     d = RunSettings()
     settings = RunSettings(
@@ -212,7 +139,7 @@ def _run(section: _Section) -> RunSettings:
     return settings
 
 
-def _schedule(section: _Section) -> Schedule:
+def _schedule(section: Section) -> Schedule:
     d = Schedule()
     schedule = Schedule(
         weekday=section.take("full", _DAY, d.weekday),
@@ -226,7 +153,7 @@ def _schedule(section: _Section) -> Schedule:
     return schedule
 
 
-def _source(section: _Section) -> AfsSource | CommandSource:
+def _source(section: Section) -> AfsSource | CommandSource:
     kind = section.need("kind", _one_of(("afs", "command")))
     name = section.need("name", _TEXT)
     source = _afs(section, name) if kind == "afs" else _command(section, name)
@@ -234,7 +161,7 @@ def _source(section: _Section) -> AfsSource | CommandSource:
     return source
 
 
-def _afs(section: _Section, name: str) -> AfsSource:
+def _afs(section: Section, name: str) -> AfsSource:
     source = AfsSource(
         name=name,
         servers=section.take("servers", _TEXTS, ()),
@@ -252,7 +179,7 @@ def _afs(section: _Section, name: str) -> AfsSource:
     return source
 
 
-def _command(section: _Section, name: str) -> CommandSource:
+def _command(section: Section, name: str) -> CommandSource:
     source = CommandSource(
         name=name,
         command=section.need("command", _COMMAND),
@@ -282,24 +209,24 @@ def _texts(value: object) -> tuple[str, ...] | None:
     return tuple(value) if isinstance(value, list) and value and all(map(_is_text, value)) else None
 
 
-def _number(least: int, most: int, of: str) -> _Rule[int]:
+def _number(least: int, most: int, of: str) -> Rule[int]:
     def read(value: object) -> int | None:
         return value if type(value) is int and least <= value <= most else None  # True is an int, too
 
-    return _Rule(read, f"a number of {of} from {least} to {most}")
+    return Rule(read, f"a number of {of} from {least} to {most}")
 
 
-def _one_of(choices: Iterable[str]) -> _Rule[str]:
+def _one_of(choices: Iterable[str]) -> Rule[str]:
     listed = tuple(choices)
-    return _Rule(
+    return Rule(
         lambda value: value if value in listed else None, " or ".join(f'"{choice}"' for choice in listed)
     )
 
 
-_TEXT: _Rule[str] = _Rule(lambda value: value if _is_text(value) else None, '"a text"')
-_TEXTS: _Rule[tuple[str, ...]] = _Rule(_texts, '["a text", "another"]')
-_COMMAND: _Rule[tuple[str, ...]] = _Rule(_texts, '["program", "argument", "another"]')
-_FLAG: _Rule[bool] = _Rule(lambda value: value if isinstance(value, bool) else None, "true or false")
-_DAY: _Rule[int] = _Rule(
+_TEXT: Rule[str] = Rule(lambda value: value if _is_text(value) else None, '"a text"')
+_TEXTS: Rule[tuple[str, ...]] = Rule(_texts, '["a text", "another"]')
+_COMMAND: Rule[tuple[str, ...]] = Rule(_texts, '["program", "argument", "another"]')
+_FLAG: Rule[bool] = Rule(lambda value: value if isinstance(value, bool) else None, "true or false")
+_DAY: Rule[int] = Rule(
     lambda value: DAYS.index(value) if value in DAYS else None, " or ".join(f'"{day}"' for day in DAYS)
 )

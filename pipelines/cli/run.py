@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pipelines.run.jobs import Report
 
 FAILED, SOME_FAILED = 1, 3
+
+_TOMORROW = 25 * 3600  # seconds; the day on which clocks are put back has so many hours
 
 
 @click.command
@@ -47,10 +51,7 @@ def command(
 
     file = workspace.settings.file
     wanted = _select(parse(file, config.read(file) or ""), names)
-    try:
-        moment = dates.moment(when, datetime.now())
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--date") from None
+    moment = _moment(when)
     from pipelines.run.privileges import privileges
 
     with privileges(wanted, workspace.settings.state) as vos_of:
@@ -64,7 +65,8 @@ def command(
         with workspace.repository(reading=False) as repository:
             details = RunDetails(os.uname().nodename, f"dedup {VERSION}", moment.time, moment.utc_offset)
             sources = make_sources(wanted, repository, run_day(details), vos_of, all_full=full)
-            with only_run(StateFolder(workspace.settings.state).path), counter(console) as progress:
+            alone = nullcontext() if dry_run else only_run(StateFolder(workspace.settings.state).path)
+            with alone, counter(console) as progress:
                 engine = Engine(
                     repository,
                     sources,
@@ -84,6 +86,16 @@ def command(
             console.answer(summary.table(report) + "\n")
         console.answer(summary.page(report))
     return status
+
+
+def _moment(when: dates.When | None) -> dates.Moment:
+    try:
+        moment = dates.moment(when, datetime.now())
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--date") from None
+    if moment.time > time.time() + _TOMORROW:
+        raise click.BadParameter(f"{when} lies more than a day in the future", param_hint="--date")
+    return moment
 
 
 def _select(found: "RunConfig", names: tuple[str, ...]) -> "RunConfig":
@@ -107,7 +119,7 @@ def _run(engine: "Engine") -> "Report":
         elif engine.finishing:
             stop.meaning = "see `dedup list` whether it was listed"
         else:
-            stop.meaning = f"nothing was listed, but {engine.taken_up_next()}"
+            stop.meaning = ", but ".join(filter(None, ("nothing was listed", engine.taken_up_next())))
         raise
     except DedupError as error:
         raise type(error)(

@@ -3,11 +3,13 @@
 | module | what for |
 |---|---|
 | `jobs` | the protocol of a source, its jobs, and what is said of each stream |
-| `engine` | jobs a few at a time, retries, checkpoints, signals; one snapshot |
+| `engine` | retries, checkpoints, signals; one snapshot |
+| `workers` | the threads in which jobs run, a few at a time |
 | `transfer` | a stream on its way into the store: time-outs, and stopping it from outside |
-| `volumes`, `commands` | the two kinds of source |
+| `sources` | from the config file to the two kinds of source: `volumes`, `commands` |
 | `history` | what is stored of each volume: parents, their fulls, what is gone |
 | `schedule` | when a volume is dumped in full |
+| `privileges` | what stays root's in a run that root started |
 | `lock` | one run at a time on a host |
 | `summary` | what is said at the end: a table, a page for mail, JSON |
 

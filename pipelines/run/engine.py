@@ -4,12 +4,10 @@ Invariant: what a stream's failure costs is that stream.  What the store's failu
 stored since the last checkpoint: the next run publishes the rest, and takes up from there.
 """
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +17,8 @@ from dedupstore.records import Stream
 from dedupstore.session import RunDetails, Session
 from pipelines import dates
 from pipelines.config_run import RunSettings
-from pipelines.run.jobs import Desk, Job, Line, Listing, Report, Source
-from pipelines.run.transfer import Flow, StoppedError, Transfer
+from pipelines.run.jobs import Job, Line, Listing, Report, Source
+from pipelines.run.workers import Result, Workers
 from pipelines.text import count
 
 if TYPE_CHECKING:
@@ -29,18 +27,10 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 300.0
 CHECKPOINT_STREAMS = 100
 
-_TICK = 1.0  # seconds between two looks at the clocks
-_UNWIND = 60.0  # seconds for transfers to end after they were stopped
+_TICK = 1.0  # seconds between two looks at the clock
 
 # What the store raises; everything else is the stream's own trouble.
 _STORE_ERRORS = (BackendError, DamageError, KeyAccessError, TrustError)
-
-
-@dataclass
-class _Result:
-    job: Job
-    line: Line
-    error: BaseException | None = None
 
 
 class Engine:
@@ -66,15 +56,9 @@ class Engine:
         self._details = details
         self._level = level
         self._progress = progress
-        self._tasks: queue.SimpleQueue[tuple[Job, bool] | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
-        self._transfers: set[Transfer] = set()
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()  # over _transfers
         self._stored = 0
         self._fresh = 0  # stored since the last checkpoint
         self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
-        self._look_at = 0.0
         self.kept = 0
         self.finishing = False
         self.report = Report(run_day(details))
@@ -116,10 +100,8 @@ class Engine:
         return self.report
 
     def taken_up_next(self) -> str:
-        """Say what becomes of what was stored in a run that did not end well."""
-        return (
-            f"the next run takes up {count(self.kept, 'stream')}" if self.kept else "nothing of it was kept"
-        )
+        """Say what becomes of what was stored in a run that did not end well; "" if there is nothing."""
+        return f"the next run takes up {count(self.kept, 'stream')}" if self.kept else ""
 
     # -- before
 
@@ -159,42 +141,30 @@ class Engine:
     # -- during
 
     def _store(self, session: Session, jobs: list[Job]) -> None:
-        desk = Desk(session, self._watch)
-        workers = [
-            threading.Thread(target=self._work, args=(desk,), name="job", daemon=True)
-            for _ in range(min(self._limits.at_once, len(jobs)))
-        ]
-        for worker in workers:
-            worker.start()
+        workers = Workers(session, self._limits, len(jobs))
         try:
-            self._rounds(session, jobs)
+            self._rounds(session, workers, jobs)
         except BaseException as error:
-            self._stop_all()
-            for _ in workers:
-                self._tasks.put(None)
-            deadline = time.monotonic() + _UNWIND
-            for worker in workers:
-                worker.join(max(0.0, deadline - time.monotonic()))
+            for result in workers.stop():
+                if result.error is None:
+                    self._note(result.line)
             if not isinstance(error, _STORE_ERRORS):
-                self._note_finished()
                 with suppress(DedupError):
                     self._checkpoint(session)
             raise
-        for _ in workers:
-            self._tasks.put(None)
-        for worker in workers:
-            worker.join()
+        workers.finish()
 
-    def _rounds(self, session: Session, jobs: list[Job]) -> None:
+    def _rounds(self, session: Session, workers: Workers, jobs: list[Job]) -> None:
         """Try all jobs, then those that failed again, as often as the config says."""
         total = len(jobs)
         for tries_left in range(self._limits.retries, -1, -1):
-            failed: list[_Result] = []
+            failed: list[Result] = []
             for job in jobs:
-                self._tasks.put((job, tries_left == 0))
+                workers.give(job, last=tries_left == 0)
             for left in range(len(jobs), 0, -1):
                 self._progress("storing", total - left - len(failed), total)
-                result = self._next_result(session)
+                while (result := workers.next()) is None:
+                    self._checkpoint_if_due(session)
                 if isinstance(result.error, _STORE_ERRORS):
                     raise result.error
                 if result.error is None:
@@ -212,14 +182,6 @@ class Engine:
             replace(result.line, state="failed", error=_words(result.error)) for result in failed
         ]
 
-    def _next_result(self, session: Session) -> _Result:
-        while True:
-            if time.monotonic() >= self._look_at:
-                self._look()
-                self._checkpoint_if_due(session)
-            with suppress(queue.Empty):
-                return self._results.get(timeout=_TICK)
-
     def _wait(self, session: Session, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -231,14 +193,6 @@ class Engine:
         self._stored += 1
         self._fresh += 1
 
-    def _note_finished(self) -> None:
-        """Note what was stored while we were stopping."""
-        with suppress(queue.Empty):
-            while True:
-                result = self._results.get_nowait()
-                if result.error is None:
-                    self._note(result.line)
-
     def _checkpoint_if_due(self, session: Session) -> None:
         if self._fresh >= CHECKPOINT_STREAMS or (self._fresh and time.monotonic() >= self._checkpoint_at):
             self._checkpoint(session)
@@ -249,45 +203,6 @@ class Engine:
             session.checkpoint()
             self.kept, self._fresh = stored, 0
         self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
-
-    # -- the threads that store
-
-    def _work(self, desk: Desk) -> None:
-        while (task := self._tasks.get()) is not None:
-            if self._stopping.is_set():
-                return
-            job, last = task
-            try:
-                result = _Result(job, job.attempt(desk, last=last))
-            except BaseException as error:  # it is for the main thread to say what it means
-                result = _Result(job, job.line, error)
-            self._results.put(result)
-
-    def _watch(self, flow: Flow, name: str) -> Transfer:
-        transfer = Transfer(flow, name, self._limits, ended=self._unwatch)
-        with self._lock:
-            self._transfers.add(transfer)
-        if self._stopping.is_set():
-            transfer.stop(StoppedError("the run was asked to stop"))
-        return transfer
-
-    def _unwatch(self, transfer: Transfer) -> None:
-        with self._lock:
-            self._transfers.discard(transfer)
-
-    def _look(self) -> None:
-        self._look_at = time.monotonic() + _TICK
-        with self._lock:
-            transfers = list(self._transfers)
-        for transfer in transfers:
-            transfer.look()
-
-    def _stop_all(self) -> None:
-        self._stopping.set()
-        with self._lock:
-            transfers = list(self._transfers)
-        for transfer in transfers:
-            transfer.stop(StoppedError("the run was asked to stop"))
 
 
 def _kept(stream: Stream) -> Line:

@@ -86,11 +86,11 @@ class Volumes:
                 continue
             line = Line(self.name, volume.name, "stored", "afs")
             if (wrong := _wrong(volume)) is not None:
-                name = volume.name or f"volume {volume.id}"
-                found.lines.append(replace(line, state="failed", name=name, error=wrong))
+                found.lines.append(replace(line, state="failed", error=wrong))
             else:
                 found.jobs.append(VolumeJob(line, volume, backup, began, self._vos, self._memory))
-        if not found.lines:  # a server that did not answer has its volumes still
+        if all(line.state != "failed" for line in found.lines):
+            # else a server did not answer: its volumes are not gone for that
             found.lines += self._gone(history, volumes)
         return found
 
@@ -99,7 +99,7 @@ class Volumes:
         found = Listed(self._memory)
         volumes = self._list(self._vos.servers(), found)
         for volume, backup in volumes:
-            line = Line(self.name, volume.name or f"volume {volume.id}", "planned")
+            line = Line(self.name, volume.name, "planned")
             if (wrong := _wrong(volume)) is not None:
                 found.lines.append(replace(line, state="failed", error=wrong))
                 continue
@@ -118,10 +118,15 @@ class Volumes:
                 volumes += self._vos.listing(server)
             except VosError as error:
                 found.lines.append(Line(self.name, f"all volumes of {server}", "failed", error=str(error)))
+        # `vos release` and `vos move` make some for a while
+        found.warnings += (
+            f"volume {volume.id} on {volume.server} is {volume.status}, and nobody knows its name: it was not stored"
+            for volume in volumes
+            if not volume.name
+        )
         backups = {volume.parent: volume for volume in volumes if volume.type == BACKUP}
-        return [
-            (volume, backups.get(volume.id)) for volume in volumes if volume.type in (READ_WRITE, UNKNOWN)
-        ]
+        wanted = [volume for volume in volumes if volume.name and volume.type in (READ_WRITE, UNKNOWN)]
+        return [(volume, backups.get(volume.id)) for volume in wanted]
 
     def _gone(self, history: History, volumes: list[tuple[Volume, Volume | None]]) -> list[Line]:
         present, names = {volume.id for volume, _ in volumes}, {volume.name for volume, _ in volumes}
@@ -159,7 +164,7 @@ class VolumeJob:
     ) -> None:
         self.line = line
         self._volume = volume
-        self._backup = backup
+        self._backup = self._listed = backup
         self._began = began
         self._vos = vos
         self._memory = memory
@@ -168,17 +173,15 @@ class VolumeJob:
         """Dump the volume into the store; in full if its incremental does not continue what is stored."""
         began = time.monotonic()
         line = replace(self.line, warnings=[])
-        volume = self._volume
-        if volume.status != OK:
-            volume = self._vos.examine(volume.id)
         backup, stale = self._fresh(line, last=last)
+        volume = self._volume
+        if volume.status != OK or backup is not self._listed:
+            volume = self._vos.examine(volume.id)  # after the clone, so that a restore before it is seen
         planned, parent, stored, state, due = self.plan(volume, backup)
         try:
             stream = self._dump(desk, line, planned, parent, volume, backup, state, stale=stale)
         except _FullInsteadError as why:
-            planned = planned._replace(
-                full=True, since=0, reason=why.message, parent="", continues=False, unchanged=False
-            )
+            planned = planned._replace(full=True, since=0, reason=why.message, parent="", continues=False)
             stream = self._dump(desk, line, planned, parent, volume, backup, None, stale=stale)
         line.kind, line.reason = ("full" if planned.full else "incr"), planned.reason
         line.untimely = planned.full and stored is not None and planned.reason != due
@@ -268,8 +271,6 @@ class _FullInsteadError(StreamError):
 
 def _wrong(volume: Volume) -> str | None:
     """Say why the volume cannot even be tried."""
-    if not volume.name:
-        return f"it is {volume.status} on {volume.server}, and the location database does not know it"
     try:
         layout.check_stream_name(volume.name)
     except DedupError as error:

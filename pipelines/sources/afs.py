@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
-from pipelines.formats.splitters import DumpFacts, Succession, succeed
-from pipelines.sources import volume_state
+from pipelines.formats.splitters import DumpFacts, succeed
+from pipelines.sources import vnodes, volume_state
 from pipelines.sources.vos_listing import Volume, VosError
 from pipelines.text import count, size
 
@@ -24,16 +24,12 @@ OVERLAP = 10
 # A `.backup` this much older than the run still counts as made by it: clocks of two machines.
 CLOCKS_DIFFER = 60
 
-_VNODES_SHOWN = 5
-_RECORD = 32
-_ADVICE = "see the log of the volume server, and the file server's disk"
-
 
 class Parent(NamedTuple):
     """The newest stored stream of a volume.
 
-    snapshot: its snapshot's name, in hexadecimal.  facts: its `facts["afs"]`.  broken: why it cannot be restored,
-    in words; empty if it can.
+    snapshot: its snapshot's name, in hexadecimal.  facts: its `facts["afs"]`.  broken: why it cannot be restored, or
+    nothing built on it; empty if it can.
     """
 
     snapshot: str
@@ -46,7 +42,7 @@ class Plan(NamedTuple):
 
     since: seconds since 1970, 0 for a full.  reason: why it is dumped in full.  parent: the snapshot that an
     incremental continues, in hexadecimal.  continues: what is stored is of the same history, so that both can be
-    compared.  unchanged: nothing was written since the parent; its stream may be listed again, undumped.
+    compared.
     """
 
     full: bool
@@ -54,7 +50,6 @@ class Plan(NamedTuple):
     reason: str
     parent: str
     continues: bool
-    unchanged: bool
 
 
 class Splitter(Protocol):
@@ -108,9 +103,8 @@ def plan(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | N
     broken = _broken(volume, backup, parent, state)
     reason = broken or due
     if reason or parent is None:
-        return Plan(True, 0, reason, "", not broken, False)
-    since = max(1, parent.facts["until"] - OVERLAP)
-    return Plan(False, since, "", parent.snapshot, True, _is_unchanged(backup, parent.facts, since))
+        return Plan(True, 0, reason, "", not broken)
+    return Plan(False, max(1, parent.facts["until"] - OVERLAP), "", parent.snapshot, True)
 
 
 def _broken(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | None) -> str:
@@ -127,6 +121,8 @@ def _broken(volume: Volume, backup: Volume, parent: Parent | None, state: bytes 
         return f"re-created: it was volume {number}"
     if not volume.copy:
         return f"its read-write volume is {volume.status}, so nobody knows whether it was restored"
+    if not copy:
+        return "nobody knows whether it was restored since what is stored of it"
     if volume.copy != copy:  # a clone keeps the copy date of the first clone, so only this one tells
         return f"restored, moved or re-created on {_day(volume.copy)}"
     if volume.creation != creation:
@@ -142,16 +138,6 @@ def _broken(volume: Volume, backup: Volume, parent: Parent | None, state: bytes 
     if state is None:
         return "no list of its files on this host"
     return ""
-
-
-def _is_unchanged(backup: Volume, facts: Mapping[str, Any], since: int) -> bool:
-    """Tell whether the backup volume holds what is stored.
-
-    Whatever the file server does to a vnode sets the volume's update date, together with the vnode's own date
-    by which an incremental finds it (src/vol/vnode.c, VPutVnode): the one is as reliable as the other.
-    """
-    same = (backup.update, backup.size_k) == (facts["update"], facts.get("used"))
-    return backup.backup == facts["until"] or (same and backup.update < since)
 
 
 def judge(
@@ -177,27 +163,31 @@ def judge(
     assert header is not None  # noqa: S101 (that would be wrong)
     warnings = [f"{count(splitter.trailing, 'byte')} after the end of the dump"] if splitter.trailing else []
     if splitter.unparsed is not None:
+        if not planned.full:  # it could not be put together with what it builds on
+            return Verdict("full", _not_understood(splitter))
         wrong, warning = _raw(splitter, length, size_now)
         if wrong:
             return Verdict("reject", wrong)
         warnings.append(warning)
-    if not planned.full and parent and (back := _backwards(header, parent.facts)):
-        return Verdict("full", back)
-    compared = succeed(state if state is not None and planned.continues else b"", splitter.vnodes())
-    if compared.missing and compared.first_missing:
-        first = _vnode(*compared.first_missing)
-        if planned.full:
-            return Verdict("reject", f"a full dump that names {first} without saying what it is")
-        return Verdict(
-            "full", f"it leaves out {count(compared.missing, 'vnode')} that were never stored, first {first}"
-        )
+    if not planned.full and parent and (broken := _discontinued(backup, header, parent.facts)):
+        return Verdict("full", broken)
+    now = splitter.vnodes()
+    if planned.full and (bare := succeed(b"", now).first_missing):
+        return Verdict("reject", f"a full dump that names {vnodes.shown(*bare)} without saying what it is")
+    before = state if state is not None and planned.continues else b""
+    compared = succeed(before, now)
+    if compared.first_missing:
+        left_out = f"{count(compared.missing, 'vnode')} that were never stored"
+        return Verdict("full", f"it leaves out {left_out}, first {vnodes.shown(*compared.first_missing)}")
+    if not planned.full and (back := vnodes.gone_back(before, now)):
+        return Verdict("full", f"its folders went back: {back}")
     column = compared.state if splitter.unparsed is None else None
     if stale:
         warnings.append(f"as of {_day(header.until)}: its backup volume could not be made anew")
     return Verdict(
         "accept",
         warnings=tuple(warnings),
-        alarms=_alarms(compared),
+        alarms=vnodes.alarms(compared),
         facts={"afs": _facts(planned, volume, backup, header, splitter.unparsed, column, stale)},
         state=column,
     )
@@ -221,7 +211,7 @@ def _wrong(
 
 def _raw(splitter: Splitter, length: int, size_now: Callable[[], int]) -> tuple[str, str]:
     """Return what is wrong with a dump that was not understood to its end, and what to warn of otherwise."""
-    where = f"not understood from byte {splitter.unparsed} on ({splitter.reason})"
+    where = _not_understood(splitter)
     try:
         expected = size_now()
     except VosError as error:
@@ -231,7 +221,13 @@ def _raw(splitter: Splitter, length: int, size_now: Callable[[], int]) -> tuple[
     return "", f"{where}, stored as it is; all of its {size(length)} came"
 
 
-def _backwards(header: DumpFacts, facts: Mapping[str, Any]) -> str:
+def _not_understood(splitter: Splitter) -> str:
+    return f"not understood from byte {splitter.unparsed} on ({splitter.reason})"
+
+
+def _discontinued(backup: Volume, header: DumpFacts, facts: Mapping[str, Any]) -> str:
+    if header.until != backup.backup:
+        return f"somebody cloned it anew at {_day(header.until)}, maybe after a restore"
     if header.until < facts["until"]:
         return f"its clock went back from {_day(facts['until'])} to {_day(header.until)}"
     if header.uniquifier < facts["uniquifier"]:
@@ -241,18 +237,9 @@ def _backwards(header: DumpFacts, facts: Mapping[str, Any]) -> str:
     return ""
 
 
-def _alarms(compared: Succession) -> tuple[str, ...]:
-    if not compared.altered_count:
-        return ()
-    wanted = set(compared.altered[:_VNODES_SHOWN])
-    found = []
-    for at in range(0, len(compared.state) if wanted else 0, _RECORD):
-        vnode = int.from_bytes(compared.state[at : at + 4], "little")
-        if vnode in wanted:
-            found.append(_vnode(vnode, int.from_bytes(compared.state[at + 4 : at + 8], "little")))
-    more = compared.altered_count - len(found)
-    names = ", ".join(found) + (f" and {more} more" if more > 0 else "")
-    return (f"other contents than before, but the same data version: {names}; {_ADVICE}",)
+def _copy_date(volume: Volume, backup: Volume, header: DumpFacts) -> int:
+    # a clone that is older than a restore, or not the one that was looked at, may be of the volume's life before
+    return volume.copy if volume.copy < header.until == backup.backup else 0
 
 
 def _facts(
@@ -273,8 +260,7 @@ def _facts(
         "creation": volume.creation,
         "update": header.update,
         "backup": header.backup,
-        "copy": volume.copy,
-        "used": backup.size_k,
+        "copy": _copy_date(volume, backup, header),
         "uniquifier": header.uniquifier,
         "parent": planned.parent,
         "full": planned.full,
@@ -288,10 +274,6 @@ def _facts(
     if stale:
         facts["stale"] = True
     return facts
-
-
-def _vnode(vnode: int, unique: int) -> str:
-    return f"vnode {vnode}.{unique}"
 
 
 def _day(seconds: int) -> str:

@@ -28,6 +28,7 @@ with `privileges.trusted`).
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -82,15 +83,16 @@ def _be_the_helper(source: AfsSource, asked: socket.socket) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # not SIG_IGN, which vos would inherit: we end with the socket, dumps by their pipes
             signal.signal(number, lambda *_: None)
+        # away from where the standard streams belong: whoever started us may have closed them
+        keep = fcntl.fcntl(asked.detach(), fcntl.F_DUPFD_CLOEXEC, 3)
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
-        keep = asked.fileno()
         os.closerange(3, keep)
         os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
         os.chdir("/")
         environment = {"PATH": os.environ.get("PATH", _SYSTEM_PATH)}
-        _Helper(Vos(source, environment=environment), asked).serve()
+        _Helper(Vos(source, environment=environment), socket.socket(fileno=keep)).serve()
         status = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())  # a bug; the other side only sees that we are gone

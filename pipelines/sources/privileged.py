@@ -202,7 +202,10 @@ def _answer(channel: socket.socket) -> Answer:
                 raise VosError("the root helper's answer does not end")
     if not said:
         raise _helper_gone()
-    return msgspec.json.decode(said, type=Answer)
+    try:
+        return msgspec.json.decode(said, type=Answer)
+    except msgspec.DecodeError:  # it was killed while it said it
+        raise _helper_gone() from None
 
 
 def _helper_gone() -> VosError:

@@ -4,12 +4,18 @@ Invariant: after `become` nothing in this process can get them back; what `trust
 have written.
 """
 
+import errno
+import fcntl
 import os
 import pwd
 import stat
+import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 from dedupstore.errors import DedupError
+
+_MOST_LINKS = 40  # as the kernel has it
 
 
 class PrivilegeError(DedupError):
@@ -17,24 +23,45 @@ class PrivilegeError(DedupError):
 
 
 def trusted(path: Path) -> None:
-    """Check that only root could have written the file or any folder on its way.
+    """Check that only root could have written the file, or anything by which it is found.
 
-    Links are followed first.  A folder in which everybody may write is well if it is sticky, as /tmp is.  Raises
-    `PrivilegeError`.
+    That is every folder and every link on the way: whoever may exchange one of them between this check and the
+    use of the file, or before, gives root another file.  A folder in which everybody may write is well if it is
+    sticky, as /tmp is.  Raises `PrivilegeError`.
     """
     try:
-        real = path.resolve(strict=True)
-        for part in (real, *real.parents):
-            status = part.stat()
-            writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        for part in _way(path):
+            status = part.lstat()
+            writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
             sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             if status.st_uid != 0 or (writable and not sticky):
                 raise PrivilegeError(
                     f"root does not believe {path}: others than root may write {part}",
-                    f"chown root {part}; chmod go-w {part}",
+                    f"chown -h root {part}; chmod go-w {part}",
                 )
     except OSError as error:
         raise PrivilegeError(f"{path} cannot be checked: {error.strerror}") from None
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """Give each folder, link and file by which the kernel finds the path; see path_resolution(7)."""
+    at, links = Path("/"), 0
+    left = list(reversed(path.absolute().parts[1:]))
+    yield at
+    while left:
+        part = left.pop()
+        if part == "..":
+            at = at.parent
+            continue
+        at /= part
+        yield at
+        if at.is_symlink():
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = at.readlink()
+            at = Path("/") if target.is_absolute() else at.parent
+            left += reversed(target.parts[target.is_absolute() :])
 
 
 def user_of(name: str) -> pwd.struct_passwd:
@@ -51,10 +78,11 @@ def user_of(name: str) -> pwd.struct_passwd:
 def become(name: str) -> None:
     """Become that user, with its groups, home and a private umask, for good.  Needs root.
 
-    Call it before the first thread is started: threads of C libraries would keep root's rights otherwise.
+    The controlling terminal is given up, too; Ctrl-C still reaches us.  Call it before the first thread is started: threads of C libraries would keep root's rights otherwise.
     Raises `PrivilegeError` if anything of root is left.
     """
     account = user_of(name)
+    _leave_terminal()
     try:
         os.setgroups(os.getgrouplist(name, account.pw_gid))
         os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
@@ -64,6 +92,20 @@ def become(name: str) -> None:
     _verify(account)
     os.environ.update(HOME=account.pw_dir, USER=name, LOGNAME=name)
     os.umask(0o077)
+
+
+def _leave_terminal() -> None:
+    """Give up root's terminal: what we could type there (TIOCSTI), root's shell would do."""
+    if os.getsid(0) == os.getpid():
+        return  # there is no shell, and all of our session would get a SIGHUP
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return  # there is none
+    try:
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    finally:
+        os.close(terminal)
 
 
 def _verify(account: pwd.struct_passwd) -> None:

@@ -10,14 +10,18 @@ import select
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from pipelines import pipes
 from pipelines.sources.said import Said
 from pipelines.sources.vos_listing import VolumeGoneError, VosError
+from pipelines.text import size
 
 GRACE = (30.0, 10.0)  # seconds to end: by itself or by its closed pipe, and after SIGTERM
+
+LARGEST_OUTPUT = 256 << 20  # bytes, of a control command; a volume in a listing takes less than 1 KiB
 
 _GONE = ("no such entry", "does not exist", "no such volume", "unknown volume")
 
@@ -65,7 +69,7 @@ class VosProcess:
         """Return all of its output, after it has ended well within that time.  Raises `VosError`."""
         with self:
             try:
-                said = self._process.communicate(timeout=seconds)[0]
+                said = self._read(time.monotonic() + seconds)
             except subprocess.TimeoutExpired:
                 self._kill(signal.SIGKILL)  # it has nothing to write to, so its pipe tells it nothing
                 raise VosError(
@@ -74,6 +78,26 @@ class VosProcess:
                 ) from None
             check(self.doing, self._process.returncode, self._said.text())
             return said
+
+    def _read(self, end: float) -> bytes:
+        """Return all of its output.  Raises `TimeoutExpired` when the clock shows `end`."""
+        said = bytearray()
+        poll = select.poll()
+        poll.register(self.pipe, select.POLLIN)
+        while True:
+            left = end - time.monotonic()
+            if left <= 0 or not poll.poll(1000 * left):
+                raise subprocess.TimeoutExpired(self.doing, 0)
+            data = self.pipe.read(1 << 20)  # unbuffered: what there is
+            if not data:
+                break
+            said += data
+            if len(said) > LARGEST_OUTPUT:
+                raise VosError(
+                    f"{self.doing} says more than {size(LARGEST_OUTPUT)}", "see what ails the server"
+                )
+        self._process.wait(max(0.0, end - time.monotonic()))
+        return bytes(said)
 
     def end(self) -> tuple[int, str]:
         """Close the pipe, wait for the end, and return the exit status and what it said.

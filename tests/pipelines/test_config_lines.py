@@ -23,7 +23,7 @@ def test_tables_and_keys_have_their_lines() -> None:
 
 def test_a_statement_of_several_lines_stands_where_it_begins() -> None:
     text = 'a = [\n  "x = 1",\n  2,\n]\nb = """\n[[c]]\nd = 1\n"""\n'
-    text += 'e = \'\'\'\n"""\n\'\'\'\nf = 1\r\ng = "\u2028"\n'
+    text += "e = '''\n\"\"\"\n'''\nf = 1\r\ng = \"\u2028\"\n"
     assert {("a",): 1, ("b",): 5, ("e",): 9, ("f",): 12, ("g",): 13} == lines(text)
 
 

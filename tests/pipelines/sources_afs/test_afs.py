@@ -29,8 +29,9 @@ BK = RW._replace(name="samp.backup", id=536870949, type="BK", creation=UNTIL, ba
 RW_LATER = RW._replace(update=1795191401, backup=1795191403)
 BK_LATER = BK._replace(update=1795191401, backup=1795191403)
 
-FIRST = Plan(True, 0, "new", "", False, False)
-NEXT = Plan(False, SINCE, "", "ab12", True, False)
+FIRST = Plan(True, 0, "new", "", False)
+NEXT = Plan(False, SINCE, "", "ab12", True)
+SCHEDULED = Plan(True, 0, "Sunday", "", True)
 
 
 def since(dump: bytes, seconds: int) -> bytes:
@@ -44,10 +45,11 @@ def change(dump: bytes, old: bytes, new: bytes) -> bytes:
     return dump.replace(old, new, 1)
 
 
-def judge(plan: Plan, dump: bytes, **others: Any) -> Verdict:
+def judge(plan: Plan, dump: bytes, volume: Volume | None = None, **others: Any) -> Verdict:
     splitter = AfsSplitter()
     splitter.split(dump, True)
-    volume, backup = (RW, BK) if plan.full else (RW_LATER, BK_LATER)
+    backup = BK if plan.full else BK_LATER
+    volume = volume or (RW if plan.full else RW_LATER)
 
     def size_now() -> int:
         raise AssertionError("nobody should have asked")
@@ -80,7 +82,7 @@ def test_a_known_one_is_dumped_from_the_parents_own_end_less_an_overlap() -> Non
 
 
 def test_the_schedule_can_want_a_full_that_is_still_compared() -> None:
-    assert Plan(True, 0, "Sunday", "", True, False) == plan(due="Sunday")
+    assert SCHEDULED == plan(due="Sunday")
 
 
 @pytest.mark.parametrize(
@@ -99,14 +101,14 @@ def test_what_breaks_the_history_means_a_full_now(
     volume: dict[str, Any], backup: dict[str, Any], reason: str
 ) -> None:
     made = plan(RW_LATER._replace(**volume), BK_LATER._replace(**backup), due="Sunday")
-    assert made._replace(reason="") == Plan(True, 0, "", "", False, False)
+    assert made._replace(reason="") == Plan(True, 0, "", "", False)
     assert made.reason.startswith(reason)
 
 
 @pytest.mark.parametrize("fact", ["volume", "until", "creation", "copy", "update", "uniquifier"])
 @pytest.mark.parametrize("value", [None, "1795191399", 1.5])
 def test_facts_that_are_no_facts_mean_a_full(fact: str, value: object) -> None:
-    assert Plan(True, 0, "what is stored of it lacks facts", "", False, False) == plan(**{fact: value})
+    assert Plan(True, 0, "what is stored of it lacks facts", "", False) == plan(**{fact: value})
 
 
 def test_no_local_list_a_broken_chain_and_a_parent_not_understood_mean_a_full() -> None:
@@ -123,30 +125,18 @@ def test_no_local_list_a_broken_chain_and_a_parent_not_understood_mean_a_full() 
     ] == reasons
 
 
-def test_a_volume_that_nobody_wrote_to_need_not_be_dumped() -> None:
-    quiet = UNTIL - 1000
-    backup = BK_LATER._replace(update=quiet)
-    assert plan(RW_LATER, backup, update=quiet).unchanged
-    assert not plan(RW_LATER, backup, update=quiet - 1).unchanged
-    assert not plan(RW_LATER, backup._replace(size_k=219), update=quiet).unchanged
-    assert not plan(RW_LATER, backup, update=quiet, due="Sunday").unchanged
-    assert not plan(RW_LATER._replace(copy=7), backup, update=quiet).unchanged
-
-
-def test_a_write_within_the_overlap_is_not_taken_for_none() -> None:
-    assert not plan(RW_LATER, BK_LATER._replace(update=UPDATED)).unchanged
-
-
-def test_the_very_clone_that_is_stored_need_not_be_dumped() -> None:
-    assert plan(RW_LATER, BK).unchanged
-
-
 def test_a_clone_from_before_the_run_is_stale() -> None:
     assert [True, False, False] == [
         afs.is_stale(BK, UNTIL + afs.CLOCKS_DIFFER + 1),
         afs.is_stale(BK, UNTIL + afs.CLOCKS_DIFFER),
         afs.is_stale(BK, UNTIL - 1),
     ]
+
+
+def test_a_stored_dump_of_an_uncertain_life_is_not_built_on() -> None:
+    assert Plan(
+        True, 0, "nobody knows whether it was restored since what is stored of it", "", False
+    ) == plan(copy=0)
 
 
 # -- after the dump
@@ -168,7 +158,6 @@ def test_a_full_is_accepted_with_all_its_facts() -> None:
                 "update": UPDATED,
                 "backup": UNTIL,
                 "copy": CREATED,
-                "used": 218,
                 "uniquifier": 349,
                 "parent": "",
                 "full": True,
@@ -246,8 +235,10 @@ def test_a_dump_that_is_not_what_was_asked_for_is_refused(dump: bytes, reason: s
 
 def test_an_incremental_instead_of_a_full_is_refused() -> None:
     assert "reject" == judge(FIRST, INCREMENTAL).outcome
-    unasked = judge(FIRST, since(INCREMENTAL, 0))
-    assert Verdict("reject", "a full dump that names vnode 2.3 without saying what it is") == unasked
+    unasked = Verdict("reject", "a full dump that names vnode 2.3 without saying what it is")
+    assert unasked == judge(FIRST, since(INCREMENTAL, 0))
+    parent, state = stored()  # what is stored does not make a full of it
+    assert unasked == judge(SCHEDULED, since(INCREMENTAL, 0), parent=parent, state=state)
 
 
 MIDDLE, MIDDLE_ODD = (bytes([tag]) + struct.pack(">II", 2, 3) for tag in (3, 2))
@@ -262,6 +253,13 @@ def test_what_is_not_understood_is_a_warning_if_it_is_whole() -> None:
     assert warning.endswith(", stored as it is; all of its 90.5 kB came")
     assert "state" not in verdict.facts["afs"]
     assert ODD.index(MIDDLE_ODD) == verdict.facts["afs"]["unparsed"]
+
+
+def test_an_incremental_that_is_not_understood_means_a_full_as_it_could_not_be_merged() -> None:
+    parent, state = stored()
+    odd = since(change(INCREMENTAL, b"\3" + MIDDLE[1:], MIDDLE_ODD), SINCE)
+    verdict = judge(NEXT, odd, parent=parent, state=state)
+    assert ("full", "not understood from byte ") == (verdict.outcome, verdict.reason[:25])
 
 
 def test_what_is_not_understood_and_not_whole_is_refused() -> None:
@@ -299,8 +297,7 @@ def altered_full() -> tuple[bytes, str]:
 def test_other_contents_of_the_same_data_version_are_an_alarm() -> None:
     parent, state = stored()
     dump, vnode = altered_full()
-    scheduled = Plan(True, 0, "Sunday", "", True, False)
-    verdict = judge(scheduled, dump, parent=parent, state=state)
+    verdict = judge(SCHEDULED, dump, parent=parent, state=state)
     assert "accept" == verdict.outcome
     assert (
         f"other contents than before, but the same data version: {vnode}; see the log of the volume server, and the"
@@ -311,7 +308,7 @@ def test_other_contents_of_the_same_data_version_are_an_alarm() -> None:
 def test_a_restored_volume_is_not_compared_with_what_it_was() -> None:
     parent, state = stored()
     dump, _ = altered_full()
-    restored = Plan(True, 0, "restored", "", False, False)
+    restored = Plan(True, 0, "restored", "", False)
     assert () == judge(restored, dump, parent=parent, state=state).alarms
 
 
@@ -321,6 +318,29 @@ def test_a_stale_clone_is_stored_under_its_own_time_and_says_so() -> None:
     assert len(verdict.warnings) == 1
     assert verdict.warnings[0].startswith("as of 2026.11.20T")
     assert verdict.warnings[0].endswith(": its backup volume could not be made anew")
+
+
+@pytest.mark.parametrize("copy", [UNTIL, UNTIL + 1, UNTIL + 86400])
+def test_a_clone_from_before_a_restore_is_not_taken_for_one_after_it(copy: int) -> None:
+    """The volume was restored after it was cloned, and before it was listed: nothing may continue this dump."""
+    restored = RW._replace(copy=copy)
+    facts = judge(FIRST, FULL, restored).facts["afs"]
+    assert 0 == facts["copy"]
+    later = RW_LATER._replace(copy=copy, backup=copy + 1)
+    clone = BK_LATER._replace(backup=copy + 1, update=copy + 1)
+    assert afs.plan(later, clone, Parent("ab12", facts), b"", "").full
+
+
+def test_a_clone_that_somebody_made_after_the_listing_may_be_of_a_restored_volume() -> None:
+    parent, state = stored()
+    incremental = since(INCREMENTAL, SINCE)
+    at = incremental.index(struct.pack(">I", BK_LATER.backup))
+    made_anew = incremental[:at] + struct.pack(">I", BK_LATER.backup + 3600) + incremental[at + 4 :]
+    verdict = judge(NEXT, made_anew, parent=parent, state=state)
+    assert ("full", "somebody cloned it anew at 2026.11.20T") == (verdict.outcome, verdict.reason[:38])
+    at = FULL.index(struct.pack(">I", UNTIL))
+    facts = judge(FIRST, FULL[:at] + struct.pack(">I", UNTIL + 3600) + FULL[at + 4 :]).facts["afs"]
+    assert (UNTIL + 3600, 0) == (facts["until"], facts["copy"])
 
 
 def test_after_an_incremental_of_nothing_the_list_of_vnodes_is_the_same() -> None:

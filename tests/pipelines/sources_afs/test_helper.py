@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.config_run import AfsSource
-from pipelines.sources import helper
+from pipelines.sources import helper, privileged
 from pipelines.sources.privileged import ASKED, NO, YES, PrivilegedVos, Verb
 from pipelines.sources.privileges import PrivilegeError
 from pipelines.sources.vos import Dump
@@ -292,6 +292,14 @@ def test_one_that_was_killed_is_an_error_not_an_end(fake: FakeVos, listed: Privi
             drain(dump)
 
 
+def test_one_that_was_killed_while_it_answered_is_an_error() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(b'{"value": "half of')
+    with pytest.raises(VosError, match="the root helper has ended"):
+        privileged._answer(ours)
+
+
 def test_a_relative_path_is_not_looked_up_twice(fake: FakeVos, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fake.folder)
     with helper.start(replace(fake.source, vos="./vos")) as vos:
@@ -325,6 +333,20 @@ def test_it_is_given_no_environment_but_the_path(fake: FakeVos, monkeypatch: pyt
         vos.listing(SERVER)
     names = {line.partition("=")[0] for line in (fake.folder / "environment").read_text().splitlines()}
     assert names <= {"PATH", "LC_ALL", "PWD", "SHLVL", "_", "OLDPWD"}
+
+
+def test_it_works_where_the_standard_streams_are_closed(fake: FakeVos) -> None:
+    program = (
+        "import os; from pipelines.config_run import AfsSource; from pipelines.sources import helper\n"
+        f"with helper.start(AfsSource('afs', servers=('{SERVER}',), vos='{fake.source.vos}')) as vos:\n"
+        "    os.write(2, ' '.join(volume.name for volume in vos.listing(vos.servers()[0])).encode())"
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&-', "sh", sys.executable, "-c", program],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert b"user.a user.a.backup secret secret.backup user.r.readonly" == done.stderr
 
 
 AS_NOBODY = """

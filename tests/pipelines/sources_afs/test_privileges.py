@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,39 @@ def test_a_link_is_followed_first(tmp_path: Path) -> None:
         trusted(tmp_path / "link")
 
 
+@pytest.mark.parametrize("way", ["home/vos", "home/../home/vos", "to/vos", "over/vos"])
+def test_a_link_that_another_user_may_turn_elsewhere_is_not_believed(tmp_path: Path, way: str) -> None:
+    """What it leads to now is root's; what it leads to when it is used, nobody knows."""
+    (tmp_path / "vos").touch()
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "vos").symlink_to(tmp_path / "vos")
+    (home / "up").symlink_to("..")
+    (tmp_path / "to").symlink_to("home")
+    (tmp_path / "over").symlink_to("home/up")
+    os.chown(home, 65534, 65534)
+    with pytest.raises(PrivilegeError, match=r"others than root may write .*/home; chown"):
+        trusted(tmp_path / way)
+
+
+def test_a_link_of_another_user_in_a_folder_for_all_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "vos").touch()
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all").chmod(0o1777)
+    (tmp_path / "all" / "link").symlink_to(tmp_path / "vos")
+    trusted(tmp_path / "all" / "link")
+    os.chown(tmp_path / "all" / "link", 65534, 65534, follow_symlinks=False)
+    with pytest.raises(PrivilegeError, match=r"others than root may write .*/all/link; chown -h root"):
+        trusted(tmp_path / "all" / "link")
+
+
+def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    with pytest.raises(PrivilegeError, match="cannot be checked: Too many levels of symbolic links"):
+        trusted(tmp_path / "one")
+
+
 def test_what_is_not_there_is_not_believed(tmp_path: Path) -> None:
     with pytest.raises(PrivilegeError, match="none cannot be checked: No such file"):
         trusted(tmp_path / "none")
@@ -57,6 +91,48 @@ def test_a_user_with_roots_rights_is_no_backup_user() -> None:
 def test_a_user_that_there_is_not_is_an_error() -> None:
     with pytest.raises(PrivilegeError, match="there is no user 'no-such-user'"):
         user_of("no-such-user")
+
+
+ON_A_TERMINAL = """
+import fcntl, os, signal, termios
+from pipelines.sources import privileges
+privileges.become("nobody")
+try:
+    fcntl.ioctl(0, termios.TIOCSTI, b"x")
+except OSError:
+    print("cannot type", flush=True)
+signal.pause()
+"""
+
+
+def test_nothing_can_be_typed_into_roots_terminal_and_ctrl_c_still_works() -> None:
+    master, terminal = os.openpty()
+    shell = [
+        "setsid",
+        "--ctty",
+        "--wait",
+        "sh",
+        "-c",
+        '"$@" || echo ended',
+        "sh",
+        sys.executable,
+        "-c",
+        ON_A_TERMINAL,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        shell, stdin=terminal, stdout=terminal, stderr=terminal, env=environment
+    ) as process:
+        os.close(terminal)
+        assert b"cannot type\r\n" == os.read(master, 1000)
+        os.write(master, b"\3")
+        process.wait(20)
+    said = b""
+    with suppress(OSError):  # the other side is closed
+        while data := os.read(master, 1000):
+            said += data
+    os.close(master)
+    assert b"KeyboardInterrupt" in said
 
 
 def test_an_ordinary_user_cannot_become_another() -> None:

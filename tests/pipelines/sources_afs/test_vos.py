@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config_run import AfsSource
-from pipelines.sources import patterns, vos_listing
+from pipelines.sources import patterns, vos_listing, vos_process
 from pipelines.sources.vos import Dump, Vos
 from pipelines.sources.vos_listing import VolumeGoneError, VosError
 from tests.pipelines.sources_afs.fake_vos import SERVER, FakeVos, entry, listing, nameless
@@ -157,6 +157,15 @@ def test_a_command_that_hangs_is_an_error_in_time(tmp_path: Path) -> None:
     Path(fake.source.vos).write_text("#!/bin/sh\nexec sleep 1000\n")
     with pytest.raises(VosError, match="vos examine 12 did not answer within 0 s"):
         Vos(fake.source, timeout=0.1).examine(12)
+
+
+def test_a_command_that_says_without_end_costs_no_memory_without_end(
+    fake: FakeVos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vos_process, "LARGEST_OUTPUT", 1_000_000)
+    Path(fake.source.vos).write_text("#!/bin/sh\nexec yes\n")
+    with pytest.raises(VosError, match=r"vos examine 12 says more than 1\.0 MB; see what ails the server"):
+        Vos(fake.source).examine(12)
 
 
 def test_a_vos_that_is_not_there_is_an_error() -> None:

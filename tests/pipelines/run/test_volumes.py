@@ -1,0 +1,172 @@
+"""AFS volumes in a run, where a cell would have to be too quick or too broken: with a `vos` made of models."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from dedupstore.session import RunDetails
+from pipelines.config_run import AfsSource, RunConfig, RunSettings, Schedule
+from pipelines.run.engine import Engine, run_day
+from pipelines.run.jobs import Report
+from pipelines.run.sources import make_sources
+from pipelines.sources.vos_listing import Volume, VosError
+from tests.pipelines.afs.model import Volume as Model
+from tests.store import World
+
+DAY = 86400
+FIRST = 1_700_006_400  # 2023.11.15, a Wednesday
+ID, BACKUP_ID = 536870930, 536870932
+
+
+class Pipe:
+    """A dump."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = os.fdopen(os.memfd_create("dump"), "w+b", buffering=0)
+        self._file.write(data)
+        self._file.seek(0)
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        return self._file.readinto(buffer) or 0
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "Pipe":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass
+class FakeVos:
+    """One server with one volume; `clone` is when it was cloned, `copy` when it was restored."""
+
+    model: Model
+    clone: int = 0
+    copy: int = 1_000_000_000
+    status: str = "OK"
+    others: list[Volume] = field(default_factory=list)
+    down: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    def servers(self) -> list[str]:
+        return ["fs1"]
+
+    def backupsys(self, server: str) -> str:
+        if self.status == "OK":
+            self.clone = int(time.time())
+        return ""
+
+    def listing(self, server: str) -> list[Volume]:
+        if self.down:
+            raise VosError("fs1 does not answer")
+        return [self.examine(ID), self.examine(BACKUP_ID), *self.others] if self.clone else [self.examine(ID)]
+
+    def examine(self, volume: int) -> Volume:
+        self.asked.append(f"examine {volume}")
+        kind, name = ("RW", self.model.name) if volume == ID else ("BK", f"{self.model.name}.backup")
+        model = self.model
+        return Volume(
+            name, volume, ID, kind, "fs1", "a", self.status if kind == "RW" else "OK", 5000,  # type: ignore[arg-type]
+            model.created, self.copy, self.clone, model.updated, 0, BACKUP_ID,
+        )  # fmt: skip
+
+    def backup(self, volume: int) -> Volume:
+        self.asked.append("backup")
+        if self.status != "OK":
+            raise VosError("the volume is busy")
+        self.clone = int(time.time())
+        return self.examine(BACKUP_ID)
+
+    def dump_size(self, volume: int, since: int) -> int:
+        raise NotImplementedError
+
+    def dump(self, volume: int, since: int) -> Pipe:
+        self.model.number, self.model.parent, self.model.kind = BACKUP_ID, ID, 2
+        return Pipe(self.model.dump(since, until=self.clone))
+
+
+@pytest.fixture
+def vos() -> FakeVos:
+    model = Model("user.a", ID, now=FIRST - DAY)
+    model.write(1, b"file", b"content" * 200)
+    return FakeVos(model)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def run(world: World, vos: FakeVos, day: int, *, backupsys: bool = True) -> Report:
+    source = AfsSource("cell", backupsys=backupsys)
+    settings = RunSettings(retries=1, retry_wait=0)
+    config = RunConfig(Path("x"), settings, Schedule(), (source,))
+    details = RunDetails("h", "t", FIRST + day * DAY, 0)
+    with world.open(world.writer) as repository:
+        sources = make_sources(config, repository, run_day(details), lambda _: vos, all_full=False)
+        return Engine(repository, sources, settings, details).run()
+
+
+def kinds(report: Report) -> list[tuple[str, str, str]]:
+    return [(line.state, line.kind, line.reason) for line in report.lines]
+
+
+def test_a_volume_is_dumped_in_full_and_then_incrementally(world: World, vos: FakeVos) -> None:
+    assert [("stored", "full", "new")] == kinds(run(world, vos, 0))
+    assert [("stored", "incr", "")] == kinds(run(world, vos, 1))
+
+
+def test_a_restore_after_the_clone_does_not_vouch_for_the_next_incremental(
+    world: World, vos: FakeVos
+) -> None:
+    run(world, vos, 0)
+    vos.copy = int(time.time()) + 60  # restored between clone and listing
+    assert "full" == kinds(run(world, vos, 1))[0][1]
+    ((_, kind, reason),) = kinds(run(world, vos, 2))
+    assert "full" == kind
+    assert "restored" in reason
+
+
+def test_a_volume_that_was_cloned_by_itself_is_looked_at_after_that(world: World, vos: FakeVos) -> None:
+    run(world, vos, 0, backupsys=False)
+    assert ["backup", f"examine {BACKUP_ID}", f"examine {ID}"] == vos.asked[-3:]
+
+
+def test_a_clone_that_cannot_be_renewed_is_stored_as_of_its_date_at_the_last_try(
+    world: World, vos: FakeVos
+) -> None:
+    vos.clone, vos.status = FIRST, "busy"
+    (line,) = run(world, vos, 0).lines
+    assert ("stored", 2) == (line.state, vos.asked.count("backup"))
+    assert ["the volume is busy", line.warnings[1]] == line.warnings
+    assert "its backup volume could not be made anew" in line.warnings[1]
+
+
+def test_a_server_that_is_down_fails_and_its_volumes_are_not_called_gone(world: World, vos: FakeVos) -> None:
+    run(world, vos, 0)
+    vos.down = True
+    (line,) = run(world, vos, 1).lines
+    assert ("all volumes of fs1", "failed", "fs1 does not answer") == (line.name, line.state, line.error)
+
+
+def test_a_volume_without_a_name_is_told(world: World, vos: FakeVos) -> None:
+    vos.others = [Volume("", 7, 0, "?", "fs1", "a", "busy")]
+    report = run(world, vos, 0)
+    assert ["volume 7 on fs1 is busy, and nobody knows its name: it was not stored"] == report.warnings
+    assert [("stored", "full", "new")] == kinds(report)
+
+
+def test_a_lost_list_of_vnodes_costs_a_full(world: World, vos: FakeVos) -> None:
+    run(world, vos, 0)
+    for path in (world.folder / "state" / "writer" / "volumes").iterdir():
+        path.unlink()
+    assert [("stored", "full", "no list of its files on this host")] == kinds(run(world, vos, 1))
