@@ -4,20 +4,17 @@ import os
 import sys
 import time
 from contextlib import ExitStack
-from datetime import datetime
 
 import click
 
 from dedupstore import layout
 from pipelines import VERSION, dates, text
-from pipelines.cli.console import Console
-from pipelines.cli.dating import read_date
+from pipelines.cli.dating import read_date, read_moment
 from pipelines.cli.progress import bar
 from pipelines.cli.stop import Interrupted
 from pipelines.cli.workspace import Workspace
 from pipelines.pipes import closed
 
-_TOMORROW = 25 * 3600  # seconds; the day on which clocks are put back has so many hours
 HOW = "dedup put NAME < FILE, COMMAND | dedup put NAME, or dedup put NAME -- COMMAND"
 
 
@@ -77,7 +74,9 @@ def command(
     COMMAND's failure is the backup's failure: nothing is listed then.
     """
     layout.check_stream_name(name)
-    moment = _moment(when, workspace.console)
+    moment = read_moment(when)
+    if moment.time > time.time() + 60:
+        workspace.console.warn(f"{when} lies in the future")
     if not arguments:
         _check_standard_input()
     from dedupstore.session import Progress, RunDetails
@@ -123,22 +122,6 @@ def command(
         f"{text.size(stream.new)} new, {text.size(stream.stored)} stored "
         f"({text.saved(stream.size, stream.new)} deduplicated) in {seconds:.1f} s"
     )
-
-
-def _moment(when: dates.When | None, console: Console) -> dates.Moment:
-    try:
-        moment = dates.moment(when, datetime.now())
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--date") from None
-    ahead = moment.time - time.time()
-    if ahead > _TOMORROW:
-        raise click.BadParameter(
-            f"{when} lies more than a day in the future; backups of it would hide newer ones",
-            param_hint="--date",
-        )
-    if ahead > 60:
-        console.warn(f"{when} lies in the future")
-    return moment
 
 
 def _check_standard_input() -> None:

@@ -2,9 +2,7 @@
 
 import os
 import sys
-import time
 from contextlib import nullcontext
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +10,7 @@ import click
 from dedupstore.errors import DedupError
 from dedupstore.localstate import StateFolder
 from pipelines import VERSION, config, dates
-from pipelines.cli.dating import read_date
+from pipelines.cli.dating import read_date, read_moment
 from pipelines.cli.progress import counter
 from pipelines.cli.stop import Interrupted
 from pipelines.cli.workspace import Workspace
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from pipelines.run.jobs import Report
 
 FAILED, SOME_FAILED = 1, 3
-
-_TOMORROW = 25 * 3600  # seconds; the day on which clocks are put back has so many hours
 
 
 @click.command
@@ -51,7 +47,7 @@ def command(
 
     file = workspace.settings.file
     wanted = _select(parse(file, config.read(file) or ""), names)
-    moment = _moment(when)
+    moment = read_moment(when)
     from pipelines.run.privileges import privileges
 
     with privileges(wanted, workspace.settings.state) as vos_of:
@@ -86,16 +82,6 @@ def command(
             console.answer(summary.table(report) + "\n")
         console.answer(summary.page(report))
     return status
-
-
-def _moment(when: dates.When | None) -> dates.Moment:
-    try:
-        moment = dates.moment(when, datetime.now())
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--date") from None
-    if moment.time > time.time() + _TOMORROW:
-        raise click.BadParameter(f"{when} lies more than a day in the future", param_hint="--date")
-    return moment
 
 
 def _select(found: "RunConfig", names: tuple[str, ...]) -> "RunConfig":
