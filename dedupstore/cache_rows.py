@@ -37,7 +37,7 @@ TABLES: dict[str, dict[str, bool]] = {
 PREFIX = struct.Struct(">H")
 BLOCK_BITS, OFFSET_BITS, LENGTH_BITS = 22, 22, 21
 LOCATION_SIZE = 12
-BATCH_ROWS = 4096  # in one transaction, which holds a page of 4 KiB for nearly each of them in memory
+BATCH_ROWS = 1024  # in one transaction, which holds a page of 4 KiB for nearly each of them in memory
 SORT_ROWS = 1 << 16
 
 _FILE = struct.Struct(">QIIBBB")
