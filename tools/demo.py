@@ -52,6 +52,7 @@ class Demo:
         self.back_up()
         self.list_dates()
         self.restore()
+        self.look_inside()
         self.compare_sizes()
         self.read_as_the_writer()
         self.flip_a_bit()
@@ -146,12 +147,12 @@ class Demo:
         others = [stream for stream in self.streams if stream not in (tar, dump)]
         self.writer.show(f"sha256sum {tar.path.relative_to(self.writer.folder)}")
         self.check(tar, self.bob.show(f"dedup get {tar.day} {tar.name} | sha256sum").split()[-2])
-        self.alice.show(f"dedup get {dump.day} {dump.name} -o restored.dump")
+        self.alice.show(f"dedup get {dump.day} {dump.name} --raw -o restored.dump")
         self.check(dump, hashlib.sha256((self.alice.folder / "restored.dump").read_bytes()).hexdigest())
 
         def get(job: tuple[Machine, Stream]) -> None:
             admin, stream = job
-            line = f"dedup get {stream.day} {stream.name} | sha256sum"
+            line = f"dedup get {stream.day} {stream.name} --raw | sha256sum"
             self.check(stream, admin.run(line).split()[0].decode())
 
         jobs = list(zip(itertools.cycle((self.alice, self.bob)), others, strict=False))
@@ -160,6 +161,16 @@ class Demo:
             f"all of them restored: {self.restored:,} bytes, every one proven by SHA-256",
             self.restored == self.total,
         )
+
+    def look_inside(self) -> None:
+        """Show what is in a volume, and take one file out."""
+        self.voice.title("6. One file out of a volume, without AFS")
+        dump = next(stream for stream in self.streams if stream.name == "user.alice")
+        self.bob.show(f"dedup ls {dump.day} user.alice sub -l -R")
+        self.bob.show(f"dedup find file-100 --volume user.alice --until {dump.day}")
+        self.bob.show(f"dedup extract {dump.day} user.alice many/file-100 -C .")
+        content = (self.bob.folder / "many" / "file-100").read_bytes()
+        self.prove("one file came out of a volume dump", content in dump.path.read_bytes() and content != b"")
 
     def check(self, stream: Stream, digest: str) -> None:
         """Count a stream as restored; raises `DemoError` if that is not its SHA-256."""
@@ -170,7 +181,7 @@ class Demo:
 
     def compare_sizes(self) -> None:
         """Compare the repository with what else could have been stored."""
-        self.voice.title("6. What deduplication saved")
+        self.voice.title("7. What deduplication saved")
         files = [path for path in self.stage.repository.rglob("*") if path.is_file()]
         repository = sum(path.stat().st_size for path in files)
         gzipped = sum(map(gzip_size, self.streams))
@@ -191,7 +202,7 @@ class Demo:
 
     def read_as_the_writer(self) -> None:
         """Try to read on the file server, which has the writer's key, its state and the repository."""
-        self.voice.title("7. The file server cannot read what it stored")
+        self.voice.title("8. The file server cannot read what it stored")
         self.writer.show(f"dedup get {self.mail.day} {self.mail.name} > stolen.dump", status=1)
         self.prove(
             "the writer's key alone read nothing", (self.writer.folder / "stolen.dump").stat().st_size == 0
@@ -199,14 +210,14 @@ class Demo:
 
     def flip_a_bit(self) -> None:
         """Damage one pack, let the damage be found and refused, and undo it."""
-        self.voice.title("8. One bit flips in the storage")
+        self.voice.title("9. One bit flips in the storage")
         pack = self.mail_pack
         middle = pack.stat().st_size // 2
         self.voice.say(f"byte {middle:,} of {pack.relative_to(self.stage.repository)}")
         flip(pack, middle)
         said = self.alice.show("dedup check --read-data", status=4)
         self.prove("one flipped bit found by `dedup check --read-data`", pack.name in said)
-        self.alice.show(f"dedup get {self.mail.day} {self.mail.name} -o mail.dump", status=1)
+        self.alice.show(f"dedup get {self.mail.day} {self.mail.name} --raw -o mail.dump", status=1)
         self.prove("no wrong byte given out for it", not (self.alice.folder / "mail.dump").exists())
         flip(pack, middle)
         self.voice.say("\nThe bit is put right, as if the file came from another copy:")

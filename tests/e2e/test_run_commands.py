@@ -236,7 +236,13 @@ def test_a_run_that_is_killed_has_what_it_had_checkpointed_and_the_next_does_the
     configure(configured, BASICS, source("s", ["sh", "-c", script.format(230), "sh", "{name}"], list=names))
     with configured.start("dedup run") as first:
         checkpoints = tmp_path / "repository" / "checkpoints"
-        wait_for(lambda: checkpoints.is_dir() and len(list(checkpoints.iterdir())) == 2, 60)
+        seen: set[bytes] = set()
+
+        def noted_twice() -> bool:
+            seen.update(note.read_bytes() for note in tmp_path.glob("state/*/checkpoints/[0-9a-f]*"))
+            return len(seen) == 2 == len(list(checkpoints.iterdir()))
+
+        wait_for(noted_twice, 60)
         first.kill()
     assert -signal.SIGKILL == first.returncode
 
