@@ -75,6 +75,7 @@ def test_everything_is_proven_and_nothing_is_left() -> None:
         r"    \(exit status 4\)",
         r"  \[ok\] 28 streams of 14 days stored and listed",
         r"  \[ok\] all of them restored: [\d,]+ bytes, every one proven by SHA-256",
+        r"  \[ok\] one file came out of a volume dump",
         r"  \[ok\] [\d.]+ times smaller than gzip of the same streams: .*",
         r"  \[ok\] the writer's key alone read nothing",
         r"  \[ok\] one flipped bit found by `dedup check --read-data`",
