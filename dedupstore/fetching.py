@@ -5,7 +5,7 @@ is taken from the next.  Memory is bounded: the blocks of what is asked for, and
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from threading import Lock
 from typing import NamedTuple, TypeVar
@@ -23,6 +23,8 @@ from dedupstore.records import PackKey
 
 READ_STEP = 64 << 10
 CACHE_BLOCKS = 10
+
+_NOTHING = memoryview(b"")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -75,12 +77,12 @@ class ChunkReader:
 
     def read(self, wanted: Sequence[Wanted]) -> list[memoryview]:
         """Return the chunks' bytes, in order; raises `DamageError` for one that cannot be had."""
-        held = self._prefetch(wanted)
+        held = self._prefetch((chunk.places[0].pack, chunk.places[0].block) for chunk in wanted)
         return [self._chunk(chunk, held) for chunk in wanted]
 
     def read_joined(self, wanted: Sequence[Wanted]) -> list[memoryview]:
         """Return the same bytes in fewer pieces: chunks that lie one after the other are one."""
-        held = self._prefetch(wanted)
+        held = self._prefetch((chunk.places[0].pack, chunk.places[0].block) for chunk in wanted)
         key = self._key
         pieces: list[memoryview] = []
         source, start, end = memoryview(b""), 0, 0
@@ -98,16 +100,15 @@ class ChunkReader:
         pieces.append(source[start:end])
         return pieces[1:]  # the first is the empty one that this began with
 
-    def _prefetch(self, wanted: Sequence[Wanted]) -> dict[tuple[int, int], memoryview]:
-        """Open all blocks that the first places name; neighbours in a pack are fetched in one read.
+    def _prefetch(self, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], memoryview]:
+        """Open the blocks (pack, position in it); neighbours in a pack are fetched in one read.
 
         A block that fails is left out: its chunks are then tried one by one.
         """
         held: dict[tuple[int, int], memoryview] = {}
         needed: set[tuple[int, int]] = set()
-        places = {(chunk.places[0].pack, chunk.places[0].block) for chunk in wanted}
         with self._lock:
-            for place in places:
+            for place in set(places):
                 if place in self._blocks:
                     self._blocks.move_to_end(place)
                     held[place] = self._blocks[place]
@@ -161,14 +162,16 @@ class ChunkReader:
         problem = "it is in no index"
         for place in chain(chunk.places, self._others(chunk)):
             at = (place.pack, place.block)
-            if at not in held:
-                self._fetch([at], held)
-            if at not in held:
+            block = held.get(at)
+            if block is None:
+                block = self._prefetch([at]).get(at)
+            if not block:
                 problem = f"{pack_file(self.pack(place.pack))} is missing or damaged"
+                held[at] = _NOTHING  # is not fetched again for each of its chunks
                 continue
-            data = held[at][place.offset : place.offset + place.length]
+            data = block[place.offset : place.offset + place.length]
             if blake3(data, key=self._key).digest() == chunk.id:
-                return data
+                return data if at in held else memoryview(bytes(data))  # holds no block that nobody asked for
             problem = f"{pack_file(self.pack(place.pack))} holds something else in its place"
         raise DamageError(
             f"the chunk {chunk.id.hex()} cannot be read: {problem}", "run `dedup check --read-data`"

@@ -5,6 +5,7 @@ chunk is there.  Which checkpoints there are is noted in this host's state; with
 the time to read those streams again.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
 
 _FOLDER = "checkpoints"
+_DIGEST_SIZE = 32
+_RUN = re.compile("[0-9a-f]{32}")  # what else lies there is not ours
 
 
 def note(state: StateFolder, run: bytes, checkpoint: bytes) -> None:
@@ -39,7 +42,7 @@ def complete(repository: "Repository") -> "list[SnapshotInfo]":
     """
     folder = repository.state.path / _FOLDER
     noted = sorted(folder.iterdir()) if folder.is_dir() else []
-    runs = [bytes.fromhex(file.name) for file in noted if not file.name.startswith(".")]
+    runs = [bytes.fromhex(file.name) for file in noted if _RUN.fullmatch(file.name) and file.is_file()]
     if not runs:
         return []
     published = []
@@ -61,6 +64,8 @@ def complete(repository: "Repository") -> "list[SnapshotInfo]":
 def _complete(repository: "Repository", run: bytes, checkpoint: bytes) -> "SnapshotInfo | None":
     file = layout.content_file(Kind.CHECKPOINT, checkpoint)
     try:
+        if len(checkpoint) != _DIGEST_SIZE:
+            raise DamageError(f"this host's note of the checkpoint of the run {run.hex()} is damaged")
         data = repository.backend.read(file)
         signer, payload = catalogue.open_payload(repository.access, Kind.CHECKPOINT, file, data)
         snapshot = records.decode(payload, Snapshot, file)
@@ -73,6 +78,8 @@ def _complete(repository: "Repository", run: bytes, checkpoint: bytes) -> "Snaps
     if not whole:
         return None
     with repository.publishing() as (sequence, heads):
+        if any(info.run == run for info in repository.snapshots()):
+            return None  # another process was faster, or the listing was stale
         return repository.publish(
             msgspec.structs.replace(
                 snapshot, streams=whole, sequence=sequence, heads=heads, roster=repository.members.roster

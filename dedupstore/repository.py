@@ -164,6 +164,8 @@ class Repository(Opened):
 
     def publishing(self) -> AbstractContextManager[tuple[int, dict[bytes, tuple[int, bytes]]]]:
         """Hold this host's turn to publish a snapshot: see `Snapshots.publishing`."""
+        self._index_is_read = False  # what is read afterwards may rely on what was stored meanwhile
+        self._listed, self._folders = {}, set()
         return self._snapshots.publishing()
 
     def publish(self, snapshot: Snapshot) -> SnapshotInfo:

@@ -45,13 +45,18 @@ class SequenceReader:
         self._waiting = 0  # bytes of the steps
         self._pieces: deque[memoryview] = deque()
         self._skip = 0
+        self.position = 0  # bytes yielded or skipped
 
     def skip(self, count: int) -> None:
         """Move on by `count` bytes; nothing is fetched for it."""
         self._skip += count
+        self.position += count
 
     def copy(self, count: int) -> Iterator[memoryview]:
-        """Yield the next `count` bytes in pieces; raises `DamageError` if there are not that many."""
+        """Yield the next `count` bytes in pieces; raises `DamageError` if there are not that many.
+
+        After a `DamageError` or before the last piece it may be given up: `position` says where.
+        """
         while count:
             if not self._pieces:
                 self._advance(count)
@@ -65,6 +70,7 @@ class SequenceReader:
                 piece = piece[:count]
             if piece:
                 count -= len(piece)
+                self.position += len(piece)
                 yield piece
 
     def finish(self) -> None:
@@ -100,9 +106,10 @@ class SequenceReader:
         if not self._steps:
             raise DamageError("a stream's layout asks for more bytes than its sequences have")
         self._ahead = min(self._most, 2 * self._ahead + _FIRST_STEP)
-        future, size = self._steps.popleft()
+        future, size = self._steps[0]
+        self._pieces.extend(future.result())  # a step that fails stays: it may still be skipped, to the byte
+        self._steps.popleft()
         self._waiting -= size
-        self._pieces.extend(future.result())
 
     def _submit(self, most: int) -> None:
         """Let the next step be fetched: chunks of about `most` bytes, with a bound on their blocks.

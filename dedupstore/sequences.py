@@ -17,6 +17,7 @@ from dedupstore.recipes import ListWriter
 from dedupstore.records import Root
 
 BLOCK_SIZE = 1 << 20
+BLOCK_CHUNKS = 32 << 10  # of pieces of a few bytes: a pack and its index file must hold all their ids
 
 
 class KnownChunks:
@@ -41,6 +42,16 @@ class KnownChunks:
         self._fresh.difference_update(ids[at : at + 32] for at in range(0, len(ids), 32))
 
 
+class _OpenBlock:
+    """A block that is being filled; `ids` and `lengths` are the columns of its chunks."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.size = 0
+        self.ids = bytearray()
+        self.lengths = bytearray()
+
+
 class BlockWriter:
     """Fills blocks of one kind with new chunks.
 
@@ -56,10 +67,7 @@ class BlockWriter:
         self._lock = lock
         self._kind = kind
         self._account = account
-        self._data = bytearray()
-        self._size = 0
-        self._ids = bytearray()
-        self._lengths = bytearray()
+        self._open = _OpenBlock()
 
     def store(self, ids: list[bytes], data: memoryview, starts: list[int], ends: list[int]) -> None:
         """Append those of the chunks that are not known yet; chunk i is `data[starts[i]:ends[i]]`."""
@@ -72,29 +80,26 @@ class BlockWriter:
                 raise
 
     def _add(self, id_: bytes, chunk: memoryview) -> None:
-        if self._size + len(chunk) > BLOCK_SIZE:
+        if self._open.size + len(chunk) > BLOCK_SIZE or len(self._open.lengths) >= 4 * BLOCK_CHUNKS:
             self.flush()
-        if not self._data:
-            self._data = bytearray(BLOCK_SIZE)
-        end = self._size + len(chunk)
-        self._data[self._size : end] = chunk  # grows for a chunk that is larger than a block
-        self._size = end
-        self._ids += id_
-        self._lengths += struct.pack("<I", len(chunk))
+        block = self._open
+        if not block.data:
+            block.data = bytearray(BLOCK_SIZE)
+        end = block.size + len(chunk)
+        block.data[block.size : end] = chunk  # grows for a chunk that is larger than a block
+        block.size = end
+        block.ids += id_
+        block.lengths += struct.pack("<I", len(chunk))
 
     def flush(self) -> None:
         """Submit what there is."""
         with self._lock:
-            if self._size:
-                data = memoryview(self._data)[: self._size]
-                self._packs.submit(self._kind, data, bytes(self._ids), bytes(self._lengths), self._account)
-                self._clear()
-
-    def _clear(self) -> None:
-        self._data = bytearray()
-        self._size = 0
-        self._ids = bytearray()
-        self._lengths = bytearray()
+            block = self._open
+            if block.size:
+                data = memoryview(block.data)[: block.size]
+                self._packs.submit(self._kind, data, bytes(block.ids), bytes(block.lengths), self._account)
+                # all at once, and not sooner: a signal may end any line, and a block submitted twice does no harm
+                self._open = _OpenBlock()
 
 
 class SequenceWriter:

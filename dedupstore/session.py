@@ -6,18 +6,17 @@ stream that failed had new is stored all the same: others, written at the same t
 """
 
 import secrets
-import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from threading import RLock
+from threading import Lock, RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dedupstore import catalogue, interrupted, layout, recipes
+from dedupstore import catalogue, interrupted, layout, recipes, records
 from dedupstore.access import Access
 from dedupstore.chunker import Chunker, ChunkSizes
-from dedupstore.errors import DedupError, StreamError
+from dedupstore.errors import DamageError, DedupError, StreamError
 from dedupstore.layout import Kind
 from dedupstore.packing import PACK_SIZE, Account, PackWriter
 from dedupstore.reading import Source, read_ahead
@@ -27,6 +26,8 @@ from dedupstore.splitting import Divider, Division, Splitter
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
+
+_MOST_DESCRIBED = layout.MAX_UNPACKED - (1 << 20)  # bytes of a snapshot's streams: the rest are heads
 
 
 class Progress(NamedTuple):
@@ -64,9 +65,9 @@ class Session:
         self._streams: list[Stream] = []
         self._names: set[str] = set()
         self._open: set[_StreamWriter] = set()
-        self._lock = (
-            RLock()
-        )  # over what was noted as stored but is not submitted yet, and over the fields above
+        self._described = 0  # bytes
+        self._lock = RLock()  # over what is noted as stored but not submitted yet, and over the fields above
+        self._checkpointing = Lock()
         cache = repository.cache
         repository.refresh_snapshots()
         repository.refuse_if_rolled_back()
@@ -113,6 +114,8 @@ class Session:
         with self._lock:
             if name in self._names:
                 raise StreamError(f"the stream {name} was stored already in this run")
+            if len(self._names) >= layout.MAX_STREAMS:
+                raise _no_room(name)
             self._names.add(name)
             writer = _StreamWriter(self._access, self._known, self._packs, self._lock, splitter)
             self._open.add(writer)
@@ -127,64 +130,81 @@ class Session:
             content, skeleton, plan = writer.finish()
             known = facts() if callable(facts) else facts or {}
             self._packs.settle()
+            if progress is not None:
+                progress(Progress(size, writer.account.new, writer.account.stored))
+            stream = Stream(
+                name=name,
+                kind=kind,
+                size=size,
+                time=began,
+                stored=writer.account.stored,
+                new=writer.account.new,
+                content=content,
+                skeleton=skeleton,
+                layout=plan,
+                facts=known,
+            )
+            self._make_room(stream)
         except BaseException:
-            with (
-                self._lock,
-                suppress(Exception),
-            ):  # the first error is the one to tell; this one would stay, too
+            with self._lock, suppress(Exception):  # the first error is the one to tell
                 self._names.discard(name)
                 writer.flush()
+                self._open.discard(writer)  # otherwise what it has noted waits for a checkpoint, or the end
             raise
-        finally:
-            with self._lock:
-                self._open.discard(writer)
-        if progress is not None:
-            progress(Progress(size, writer.account.new, writer.account.stored))
-        stream = Stream(
-            name=name,
-            kind=kind,
-            size=size,
-            time=began,
-            stored=writer.account.stored,
-            new=writer.account.new,
-            content=content,
-            skeleton=skeleton,
-            layout=plan,
-            facts=known,
-        )
         with self._lock:
+            self._open.discard(writer)
             self._streams.append(stream)
         return stream
+
+    def _make_room(self, stream: Stream) -> None:
+        """Refuse a stream with which no reader would read the snapshot: it must not spoil the others."""
+        try:
+            described = records.encode(stream)
+            records.decode(described, Stream, "its description")
+        except (DamageError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise StreamError(f"the stream {stream.name} cannot be described: {error}") from None
+        with self._lock:
+            if self._described + len(described) > _MOST_DESCRIBED:
+                raise _no_room(stream.name)
+            self._described += len(described)
 
     def checkpoint(self) -> None:
         """Make durable, and note in a checkpoint, the streams that are complete so far.
 
         Should this run be killed, `interrupted.complete` publishes them.
         """
-        with self._lock:
-            for writer in self._open:
-                writer.flush()  # a complete stream may rely on what another has just found to be new
-            snapshot = self._snapshot(0, {})
-        if not snapshot.streams:
-            return
-        self._packs.flush()
-        data = catalogue.seal_record(self._access, Kind.CHECKPOINT, snapshot)
-        name = layout.sha256(data)
-        self._repository.backend.create(layout.content_file(Kind.CHECKPOINT, name), data)
-        interrupted.note(self._repository.state, self._run, name)
+        with self._checkpointing:  # the note must name the newest
+            if not (streams := self._make_durable()):
+                return
+            data = catalogue.seal_record(self._access, Kind.CHECKPOINT, self._snapshot(streams, 0, {}))
+            name = layout.sha256(data)
+            self._repository.backend.create(layout.content_file(Kind.CHECKPOINT, name), data)
+            interrupted.note(self._repository.state, self._run, name)
 
     def finish(self) -> "SnapshotInfo":
         """Make everything durable, publish the snapshot, and return it."""
         if not self._streams:
             raise DedupError("a run without streams has nothing to list")
-        self._packs.flush()
+        streams = self._make_durable()
         repository = self._repository
         with repository.publishing() as (sequence, heads):
-            info = repository.publish(self._snapshot(sequence, heads))
+            info = repository.publish(self._snapshot(streams, sequence, heads))
         interrupted.forget(repository.state, self._run)
         return info
 
-    def _snapshot(self, sequence: int, heads: dict[bytes, tuple[int, bytes]]) -> Snapshot:
+    def _make_durable(self) -> list[Stream]:
+        """Return the streams that are complete, when all that they refer to is durable."""
+        with self._lock:
+            for writer in self._open:
+                writer.flush()  # a complete stream may rely on what another has found to be new
+            streams = list(self._streams)
+        if streams:
+            self._packs.flush()
+        return streams
+
+    def _snapshot(
+        self, streams: list[Stream], sequence: int, heads: dict[bytes, tuple[int, bytes]]
+    ) -> Snapshot:
         details = self._details
         members = self._repository.members
         return Snapshot(
@@ -199,7 +219,7 @@ class Session:
             host=details.host,
             program=details.program,
             roster=members.roster,
-            streams=list(self._streams),
+            streams=streams,
         )
 
     def _indexed(self, name: bytes, index: Index) -> None:
@@ -275,8 +295,5 @@ class _StreamWriter:
         return content, skeleton, plan
 
 
-def this_host() -> str:
-    """Return a name for this machine, for humans."""
-    with suppress(OSError):
-        return socket.gethostname()
-    return "unknown"
+def _no_room(name: str) -> StreamError:
+    return StreamError(f"the stream {name} does not fit into this run's snapshot", "store it in another run")

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dedupstore import splitting
-from dedupstore.errors import StreamError
+from dedupstore.errors import DamageError, StreamError
 from dedupstore.records import Root, Stream
 from dedupstore.sequence_reader import SequenceReader
 
@@ -38,6 +38,7 @@ class StoredStream:
         self._lengths: Iterator[int] = iter((0, stream.size) if stream.size else ())
         if stream.layout.size:
             self._lengths = splitting.lengths(plan.copy(stream.layout.size))
+        self._content_at = 0  # bytes of content passed; what was not copied of them is skipped later
         self._unread = stream.skeleton.size  # bytes of skeleton not in the buffer yet
         self._buffer = b""  # skeleton
         self._at = 0  # what of it was passed
@@ -68,20 +69,18 @@ class StoredStream:
         self._check(count)
         self.position += count
         while count:
-            if not self._left:
-                self._next_range()
-            part = min(count, self._left)
+            part = self._part(count)
             if self._in_content:
-                self._content.skip(part)
+                self._content_at += part
             else:
                 self._pass(part)
             self._left -= part
             count -= part
 
     def copy(self, count: int) -> Iterator[bytes | memoryview]:
-        """Yield the next `count` bytes in pieces; to be used up before the next call.
+        """Yield the next `count` bytes in pieces; what is not taken before the next call may be skipped.
 
-        Raises `StreamError` beyond the end.
+        `position` says where that goes on.  Raises `StreamError` beyond the end.
         """
         self._check(count)
         if not self._left:
@@ -90,6 +89,8 @@ class StoredStream:
             return self._copy(count)
         # nearly always: one file's contents, or what is between two
         if self._in_content:
+            self._content.skip(self._content_at - self._content.position)
+            self._content_at += count
             pieces: Iterator[bytes | memoryview] = self._content.copy(count)
         else:
             pieces = iter((self.peek(count),))
@@ -122,12 +123,16 @@ class StoredStream:
         self.close()
 
     def _check(self, count: int) -> None:
+        if count < 0:
+            raise ValueError(f"a stream is not walked back, by {count} bytes")
         if count > self.size - self.position:
             raise StreamError(f"the stream ends after {self.size} bytes, where more are needed")
 
     def _part(self, count: int) -> int:
         if not self._left:
             self._next_range()
+            if not self._left:
+                raise DamageError("a stream's layout covers less than the stream")
         return min(count, self._left)
 
     def _next_range(self) -> None:
@@ -138,22 +143,26 @@ class StoredStream:
     def _fill(self, count: int) -> None:
         """Have at least `count` bytes of skeleton in the buffer."""
         pieces: list[bytes | memoryview] = [self._buffer[self._at :]]
-        held = len(pieces[0])
-        while held < count:
-            taken = min(self._unread, max(count - held, _PIECE))
-            pieces += self._skeleton.copy(taken)
-            self._unread -= taken
-            held += taken
-            if not taken:
-                raise StreamError("a stream's layout asks for more skeleton than there is")
-        self._buffer, self._at = b"".join(pieces), 0
+        missing = count - len(pieces[0])
+        self._check_skeleton(missing)
+        try:
+            for piece in self._skeleton.copy(min(self._unread, max(missing, _PIECE))):
+                pieces.append(piece)
+                self._unread -= len(piece)
+        finally:
+            self._buffer, self._at = b"".join(pieces), 0
 
     def _pass(self, count: int) -> None:
         """Drop bytes of skeleton."""
         held = len(self._buffer) - self._at
         if count > held:
+            self._check_skeleton(count - held)
             self._skeleton.skip(count - held)
             self._unread -= count - held
             self._buffer, self._at = b"", 0
         else:
             self._at += count
+
+    def _check_skeleton(self, count: int) -> None:
+        if count > self._unread:
+            raise DamageError("a stream's layout asks for more skeleton than there is")

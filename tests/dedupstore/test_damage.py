@@ -1,6 +1,7 @@
 """Every kind of file, truncated, bit-flipped, missing or swapped: never wrong bytes, never a quiet check."""
 
 import hashlib
+import io
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dedupstore.backends.local import LocalBackend
 from dedupstore.check import CheckResult
 from dedupstore.errors import DamageError
-from tests.store import World, flip_bit, noise, truncate
+from tests.store import World, begin, flip_bit, noise, truncate
 
 DATA = noise(3 << 20)
 
@@ -131,3 +133,30 @@ def test_every_backup_that_lost_something_is_named(world: World) -> None:
     assert [name for name in ("one", "two", "three", "whole") if f"backup of {name} " in found] == [
         *("one", "two", "three")
     ]
+
+
+class Counting(LocalBackend):
+    """Counts the reads of data packs."""
+
+    reads = 0
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        self.reads += name.startswith("data/")
+        return super().read(name, offset, length)
+
+
+def test_a_first_copy_that_is_bad_is_not_fetched_for_each_of_its_chunks(world: World) -> None:
+    world.put(DATA, "one")
+    packs = world.files("data")
+    with world.open(world.writer, host="2") as repository, begin(repository, 1_700_086_400) as session:
+        session._known = session._known.__class__(lambda ids: [False] * len(ids))  # all is stored again
+        session.put("two", io.BytesIO(DATA))
+        session.finish()
+    for pack in packs:
+        flip_bit(pack, 2000)
+    backend = Counting(world.path)
+    with world.open(world.admin, backend=backend) as repository:
+        snapshot = repository.snapshots()[0]
+        (stream,) = repository.streams(snapshot)
+        assert DATA == b"".join(repository.read(snapshot, stream))
+    assert backend.reads < 20  # of three blocks, with some two hundred chunks

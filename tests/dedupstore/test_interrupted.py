@@ -1,11 +1,16 @@
 """A run that was killed loses nothing that it had checkpointed."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dedupstore import catalogue, layout
+from dedupstore.backends.local import LocalBackend
+from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
+from dedupstore.records import Done
 from dedupstore.repository import SnapshotInfo
 from tests.store import World, begin, noise
 
@@ -117,3 +122,56 @@ def test_a_checkpoint_without_streams_writes_nothing(world: World, tmp_path: Pat
         session.__exit__(None, None, None)
     assert [] == world.files("checkpoints")
     assert not (StateFolder(world.folder / "state" / "writer").path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", ["README", "AB" * 16, "ab cd", "ab", "lost+found/"])
+def test_what_else_lies_among_the_notes_is_left_alone(world: World, name: str) -> None:
+    kill_a_run(world)
+    other = world.folder / "state" / "writer" / "checkpoints" / name
+    other.mkdir() if name.endswith("/") else other.write_bytes(bytes(32))
+    ((info,), damage) = complete(world)
+    assert (2, []) == (info.streams, damage)
+    assert other.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"x" * 200])
+def test_a_damaged_note_is_told_once_and_stops_no_later_run(world: World, content: bytes) -> None:
+    kill_a_run(world)
+    (note,) = (world.folder / "state" / "writer" / "checkpoints").iterdir()
+    note.write_bytes(content)
+    published, (told,) = complete(world)
+    assert [] == published
+    assert "note of the checkpoint" in told
+    assert ([], []) == complete(world)
+
+
+def test_a_run_that_was_withdrawn_is_not_published(world: World) -> None:
+    kill_a_run(world)
+    (note,) = (world.folder / "state" / "writer" / "checkpoints").iterdir()
+    run = bytes.fromhex(note.name)
+    withdrawn = catalogue.seal_record(world.writer, Kind.DONE, Done(run=run, snapshot=b"", finished=1))
+    world.backend().create(layout.done_file(run, layout.sha256(withdrawn)), withdrawn)
+    assert ([], []) == complete(world)
+    assert [] == world.files("snapshots")
+
+
+class Stale(LocalBackend):
+    """Its first listing of runs is of long ago."""
+
+    fresh = False
+
+    def names(self, folder: str) -> Iterator[str]:
+        if folder == "runs" and not self.fresh:
+            self.fresh = True
+            return iter(())
+        return super().names(folder)
+
+
+def test_a_stale_listing_does_not_publish_a_run_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill_a_run(world)
+    with monkeypatch.context() as patch:
+        patch.setattr("dedupstore.interrupted.forget", lambda state, run: None)
+        complete(world)
+    with world.open(world.writer, backend=Stale(world.path)) as repository:
+        assert [] == repository.complete_interrupted()
+    assert 1 == len(world.files("snapshots"))

@@ -1,15 +1,18 @@
 """What goes in comes out, whatever it is, and what is there already is not stored again."""
 
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dedupstore import layout
 from dedupstore.errors import DedupError, KeyAccessError, StreamError
+from dedupstore.packing import INDEX_PACKS, PACK_CHUNKS
 from dedupstore.reading import READ_SIZE
-from dedupstore.sequences import BLOCK_SIZE
-from tests.store import Alternating, World, begin, noise, text
+from dedupstore.sequences import BLOCK_CHUNKS, BLOCK_SIZE
+from tests.store import Alternating, Marking, Range, World, begin, noise, text
 
 MIB = 1 << 20
 
@@ -159,3 +162,56 @@ def test_a_checkpoint_never_counts(world: World) -> None:
     with world.open(world.writer) as repository:
         assert repository.snapshots() == []
     assert world.put(data).new == 0
+
+
+@pytest.mark.parametrize("facts", [{1: 2}, {"n": 1 << 70}, {"name": "\udcff"}, {"it": object()}])
+def test_facts_that_no_reader_could_read_fail_their_stream_only(world: World, facts: Any) -> None:
+    """They would make the whole snapshot unreadable."""
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("good", io.BytesIO(b"1"))
+        with pytest.raises(StreamError, match="cannot be described"):
+            session.put("bad", io.BytesIO(b"2"), facts=facts)
+        session.put("bad", io.BytesIO(b"3"))
+        session.finish()
+    assert (b"1", b"3") == (world.get("good"), world.get("bad"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("dedupstore.layout.MAX_STREAMS", 2), ("dedupstore.session._MOST_DESCRIBED", 300)]
+)
+def test_a_stream_that_does_not_fit_into_the_snapshot_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    """No reader would take a snapshot of more."""
+    monkeypatch.setattr(limit, value)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("one", io.BytesIO(b"1"))
+        session.put("two", io.BytesIO(b"2"))
+        with pytest.raises(StreamError, match="three does not fit"):
+            session.put("three", io.BytesIO(b"3"))
+        assert 2 == session.finish().streams
+
+
+def test_pieces_of_a_few_bytes_fill_no_pack_or_index_beyond_its_bounds(world: World) -> None:
+    data = noise(300_000)
+    pieces = Marking([Range(3, True, True)] * 100_000)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("s", io.BytesIO(data), splitter=pieces)
+        session.finish()
+        packs = [pack for _, pack in repository.cache.packs_of(repository.cache.index_files())]
+    most = max(block.chunks for pack in packs for block in pack.blocks)
+    assert BLOCK_CHUNKS == most
+    assert layout.MAX_PACK_CHUNKS >= PACK_CHUNKS + most
+    assert layout.MAX_UNPACKED / 2 > INDEX_PACKS * (PACK_CHUNKS + most) * 36
+    assert data == world.get()
+
+
+def test_what_was_stored_since_the_last_listing_is_read_with_the_same_repository(world: World) -> None:
+    """Listings of packs are kept while a repository is open, but not beyond a run."""
+    with world.open(world.admin) as repository:
+        repository.listed_sizes({f"{folder}/{n:02x}" for folder in ("data", "tree") for n in range(256)})
+        with begin(repository) as session:
+            session.put("s", io.BytesIO(b"new"))
+            snapshot = session.finish()
+        (stream,) = repository.streams(snapshot)
+        assert b"new" == b"".join(repository.read(snapshot, stream))

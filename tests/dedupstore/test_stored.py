@@ -1,15 +1,19 @@
 """A stored stream is walked forward: exact bytes, and no contents but those that were asked for."""
 
 import io
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dedupstore import splitting
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import DamageError, StreamError
+from dedupstore.reader import StreamReader
+from dedupstore.records import Stream
 from dedupstore.stored import StoredStream
-from tests.store import Alternating, Marking, Range, World, begin, noise, text
+from tests.store import Alternating, Marking, Range, World, begin, flip_bit, noise, text
 
 DATA = noise(2_000_000, 5) + text(1_000_000) + noise(3_000_000, 6)
 
@@ -115,3 +119,66 @@ def test_contents_that_are_gone_are_noticed_before_the_first_byte(world: World) 
         (stream,) = repository.streams(snapshot)
         with pytest.raises(DamageError, match="its pack is missing"):
             repository.open_stream(snapshot, stream)
+
+
+def test_a_copy_that_is_given_up_leaves_the_walk_where_it_says(world: World) -> None:
+    store(world, 700, 900_000)
+    with world.open(world.admin) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with repository.open_stream(snapshot, stream) as stored:
+            while stored.size - stored.position > 200_000:
+                next(iter(stored.copy(150_000)))
+                at = stored.position
+                assert DATA[at : at + 1000] == stored.read(1000)
+
+
+@pytest.mark.parametrize("skeleton", [0, 700, 90_000])
+def test_after_damage_no_wrong_bytes_come_and_the_rest_does(world: World, skeleton: int) -> None:
+    store(world, skeleton, 90_000)
+    flip_bit(max(world.files("data"), key=lambda file: file.stat().st_size))
+    came = 0
+    with world.open(world.admin) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with repository.open_stream(snapshot, stream) as stored:
+            for end in range(50_000, stored.size + 1, 50_000):
+                start = stored.position
+                try:
+                    assert DATA[start:end] == stored.read(end - start)
+                    came += end - start
+                except DamageError:
+                    stored.skip(end - stored.position)
+    assert 0 < came < len(DATA)
+
+
+@pytest.mark.parametrize("first", [StoredStream.skip, StoredStream.read], ids=["skip", "read"])
+@pytest.mark.parametrize(
+    "lengths", [(5, 5), (5,), (50, 5), (1, 2**62), (2**62,), (0, 2**62)], ids=lambda lengths: str(lengths)
+)
+def test_a_layout_that_lies_is_damage(
+    world: World, lengths: tuple[int, ...], first: Callable[[StoredStream, int], object]
+) -> None:
+    plan = b"".join(splitting.varint(length) for length in lengths)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        skeleton, content, layout = (
+            session.put(name, io.BytesIO(data)).content
+            for name, data in {"skeleton": bytes(20), "content": bytes(1000), "layout": plan}.items()
+        )
+        session.finish()
+    stream = Stream("s", "raw", 1020, 0, 0, 0, content, skeleton, layout)
+    with world.open(world.admin) as repository:
+        repository.refresh_index()
+        with StoredStream(StreamReader(repository, "writer"), stream) as stored, pytest.raises(DamageError):
+            first(stored, 1000), stored.read(20)
+
+
+def test_a_walk_does_not_go_back(world: World) -> None:
+    store(world, 0, 0)
+    with world.open(world.admin) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with repository.open_stream(snapshot, stream) as stored:
+            for step in (stored.skip, stored.read, stored.copy):
+                with pytest.raises(ValueError, match="not walked back"):
+                    step(-1)
