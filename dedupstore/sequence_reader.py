@@ -57,6 +57,14 @@ class SequenceReader:
 
         After a `DamageError` or before the last piece it may be given up: `position` says where.
         """
+        if self._pieces and not self._skip and len(self._pieces[0]) > count:  # a small file, nearly always
+            piece = self._pieces[0]
+            self._pieces[0] = piece[count:]
+            self.position += count
+            return iter((piece[:count],))
+        return self._copy(count)
+
+    def _copy(self, count: int) -> Iterator[memoryview]:
         while count:
             if not self._pieces:
                 self._advance(count)

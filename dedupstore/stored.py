@@ -66,6 +66,11 @@ class StoredStream:
 
     def skip(self, count: int) -> None:
         """Move on by `count` bytes, fetching no contents; raises `StreamError` beyond the end."""
+        if not self._in_content and 0 <= count < self._left and count <= len(self._buffer) - self._at:
+            self._at += count  # within what was peeked at, nearly always
+            self._left -= count
+            self.position += count
+            return
         self._check(count)
         self.position += count
         while count:

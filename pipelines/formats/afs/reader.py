@@ -139,7 +139,7 @@ class DumpReader:
         if len(rest) >= _LIMIT:
             raise self._damaged(f"a header of more than {_LIMIT} bytes begins at byte {self._position}")
         if not self._ahead or not rest:
-            if not self._ahead:
+            if not self._ahead and self._at:
                 self._stream.skip(self._at)
             self._held, self._at, self._ahead = self._stream.peek(_AHEAD), 0, 0
             if len(self._held) > len(rest):
