@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from dedupstore.errors import StreamError
 
-READ_SIZE = 4 << 20
+READ_SIZE = 2 << 20
 _BUFFERS = 3  # one is filled, one waits, one is worked on
 
 T = TypeVar("T")

@@ -126,8 +126,10 @@ def _parent_stream(
         for stream in repository.streams(parent)
         if (theirs := volume_facts(stream)) is not None and theirs.volume == facts.volume
     ]
-    if len(found) > 1:  # a volume and its read-only copy, say: then the names tell
-        found = [(stream, theirs) for stream, theirs in found if stream.name == link.stream.name]
+    # ids are those of a cell, of which a backup may have several: then the sources tell, or else the names
+    for wanted in (_source, _name):
+        if len(found) > 1:
+            found = [(stream, theirs) for stream, theirs in found if wanted(stream) == wanted(link.stream)]
     when = dates.local(parent).strftime("%Y.%m.%dT%H:%M")
     if len(found) != 1:
         raise NotStoredError(f"{link} builds on a dump that the backup of {when} does not hold", _RAW)
@@ -139,6 +141,14 @@ def _parent_stream(
             _RAW,
         )
     return stream
+
+
+def _source(stream: "Stream") -> str:
+    return str(stream.facts.get("source", ""))
+
+
+def _name(stream: "Stream") -> str:
+    return stream.name
 
 
 def _check_parsed(links: list[Link]) -> None:

@@ -17,24 +17,30 @@ if TYPE_CHECKING:
 class Stored(NamedTuple):
     """A volume's newest dump: the snapshot that lists it, its stream's name and its `facts["afs"]`.
 
-    `full_of` is the day of the full that it rests on, None if the chain is broken; `source` is whose it is.
+    `full_of` is the day of the full that it rests on, None if the chain is broken; `dumps` is how many there are in
+    that chain; `source` is whose it is.
     """
 
     snapshot: "SnapshotInfo"
     name: str
     facts: Mapping[str, Any]
     full_of: date | None
+    dumps: int
     source: str
 
 
 class History:
-    """The newest dump of each volume, by the id of the read-write volume, of at most so many days ago."""
+    """The newest dump of each volume, of at most so many days ago.
+
+    A volume is known by its source and the id of the read-write volume: ids are those of a cell, and most cells
+    begin with the same ones.
+    """
 
     def __init__(self, repository: "Repository", today: date, days: int) -> None:
         mine = repository.signer
         horizon = today - timedelta(days=days)
-        self._newest: dict[int, Stored] = {}
-        fulls: dict[tuple[str, int], date | None] = {}  # of each dump, by its snapshot and volume
+        self._newest: dict[tuple[str, int], Stored] = {}
+        chains: dict[tuple[str, str, int], Stored] = {}  # each dump, by its snapshot and volume
         found = (
             info
             for info in repository.snapshots()
@@ -46,32 +52,32 @@ class History:
                 if not isinstance(facts, Mapping) or not isinstance(facts.get("volume"), int):
                     continue
                 volume: int = facts["volume"]
-                full_of = (
-                    dates.local(info).date()
-                    if facts.get("full")
-                    else fulls.get((str(facts.get("parent")), volume))
-                )
-                fulls[info.name.hex(), volume] = full_of
                 source = str(stream.facts.get("source", ""))
-                self._newest[volume] = Stored(info, stream.name, facts, full_of, source)
+                parent = None if facts.get("full") else chains.get((str(facts.get("parent")), source, volume))
+                full_of = dates.local(info).date() if facts.get("full") else parent and parent.full_of
+                dumps = parent.dumps + 1 if parent else 1
+                stored = Stored(info, stream.name, facts, full_of, dumps, source)
+                chains[info.name.hex(), source, volume] = self._newest[source, volume] = stored
 
-    def newest(self, volume: int, name: str) -> Stored | None:
+    def newest(self, source: str, volume: int, name: str) -> Stored | None:
         """Return the newest dump of the volume; or of another one of that name, which it may have replaced."""
-        if volume in self._newest:
-            return self._newest[volume]
-        others = [stored for stored in self._newest.values() if stored.name == name]
+        if (source, volume) in self._newest:
+            return self._newest[source, volume]
+        others = [
+            stored for stored in self._newest.values() if (stored.source, stored.name) == (source, name)
+        ]
         return max(others, key=lambda stored: stored.snapshot.sequence, default=None)
 
-    def states(self) -> dict[int, str]:
-        """Return for each volume the digest of the vnodes of its newest dump."""
-        return {volume: str(stored.facts.get("state")) for volume, stored in self._newest.items()}
+    def states(self) -> dict[tuple[str, int], str]:
+        """Return for each volume the digest of the vnodes of its newest dump, by source and id."""
+        return {key: str(stored.facts.get("state")) for key, stored in self._newest.items()}
 
     def gone(self, source: str, present: set[int], names: set[str], since: date) -> list[Stored]:
         """Return what the source had on that day or later, but is there neither by id nor by name; by name."""
         lost = (
             stored
-            for volume, stored in self._newest.items()
-            if stored.source == source
+            for (owner, volume), stored in self._newest.items()
+            if owner == source
             and volume not in present
             and stored.name not in names
             and dates.local(stored.snapshot).date() >= since

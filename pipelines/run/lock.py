@@ -37,6 +37,9 @@ def only_run(folder: Path) -> Iterator[None]:
                 f"another run is going on: {_whose(descriptor)}",
                 "wait for it to end, or end it with kill PID",
             ) from None
+        except OSError as error:
+            what = f"the lock {path} cannot be taken: {error.strerror}"
+            raise StateError(what, "keep the state on a disk of this host (state_dir)") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {int(time.time())}\n".encode(), 0)
         yield

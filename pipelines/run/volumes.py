@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dedupstore import layout
 from dedupstore.errors import DedupError, StreamError
+from pipelines.chains import MAX_DUMPS
 from pipelines.config_run import AfsSource, Schedule
 from pipelines.formats.splitters import AfsSplitter
 from pipelines.run.history import History, Stored
@@ -39,7 +40,7 @@ class Memory:
         self.today = today
         self.all_full = all_full
         self._repository = repository
-        self._digests: dict[int, str] = {}
+        self._digests: dict[tuple[str, int], str] = {}  # by source and id
         self._lock = threading.Lock()
         self.states = VolumeStates(repository.state.path / "volumes")
 
@@ -48,15 +49,16 @@ class Memory:
         """What is stored; it is read when it is first asked for, by the main thread."""
         return History(self._repository, self.today, period(self.schedule) + _MARGIN)
 
-    def save(self, volume: int, column: bytes | None) -> None:
+    def save(self, source: str, volume: int, column: bytes | None) -> None:
         """Keep the vnodes of a volume whose stream is about to be complete."""
         digest = self.states.save(volume, column) if column is not None else ""
         with self._lock:
-            self._digests[volume] = digest
+            self._digests[source, volume] = digest
 
     def published(self) -> None:
         """Drop the vnodes of all streams but the newest of each volume."""
-        self.states.keep({**self.history.states(), **self._digests})
+        newest = {**self.history.states(), **self._digests}
+        self.states.keep({(volume, digest) for (_, volume), digest in newest.items()})
 
 
 class Volumes:
@@ -124,9 +126,12 @@ class Volumes:
             for volume in volumes
             if not volume.name
         )
-        backups = {volume.parent: volume for volume in volumes if volume.type == BACKUP}
+        # a move that was cut short leaves one volume in two places, where a backup volume belongs to its neighbour
+        backups = {
+            (each.parent, each.server, each.partition): each for each in volumes if each.type == BACKUP
+        }
         wanted = [volume for volume in volumes if volume.name and volume.type in (READ_WRITE, UNKNOWN)]
-        return [(volume, backups.get(volume.id)) for volume in wanted]
+        return [(each, backups.get((each.id, each.server, each.partition))) for each in wanted]
 
     def _gone(self, history: History, volumes: list[tuple[Volume, Volume | None]]) -> list[Line]:
         present, names = {volume.id for volume, _ in volumes}, {volume.name for volume, _ in volumes}
@@ -176,7 +181,8 @@ class VolumeJob:
         backup, stale = self._fresh(line, last=last)
         volume = self._volume
         if volume.status != OK or backup is not self._listed:
-            volume = self._vos.examine(volume.id)  # after the clone, so that a restore before it is seen
+            found = self._vos.examine(volume.id)  # after the clone, so that a restore before it is seen
+            volume = found._replace(name=found.name or volume.name)  # a busy one has no name
         planned, parent, stored, state, due = self.plan(volume, backup)
         try:
             stream = self._dump(desk, line, planned, parent, volume, backup, state, stale=stale)
@@ -197,10 +203,12 @@ class VolumeJob:
     ) -> tuple[afs.Plan, afs.Parent | None, Stored | None, bytes | None, str]:
         """Decide how to dump it; return also what it is compared with, and what the schedule says."""
         memory = self._memory
-        stored = memory.history.newest(volume.id, volume.name)
+        stored = memory.history.newest(self.line.source, volume.id, volume.name)
         parent, state, due = None, None, ""
         if stored is not None:
             broken = "" if stored.full_of else "its full is not stored any more"
+            if stored.dumps >= MAX_DUMPS:
+                broken = f"it has {stored.dumps} dumps already"
             parent = afs.Parent(stored.snapshot.name.hex(), stored.facts, broken)
             if isinstance(digest := stored.facts.get("state"), str):
                 state = memory.states.load(volume.id, digest)
@@ -259,7 +267,7 @@ class VolumeJob:
                     raise StreamError(f"the dump of {line.name} is no good: {verdict.reason}")
                 line.warnings += verdict.warnings
                 line.warnings += (f"ALARM: {alarm}" for alarm in verdict.alarms)
-                self._memory.save(volume.id, verdict.state)
+                self._memory.save(line.source, volume.id, verdict.state)
                 return {**verdict.facts, "source": line.source}
 
             return desk.session.put(line.name, source, kind="afs", splitter=splitter, facts=facts)

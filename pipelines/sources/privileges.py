@@ -78,8 +78,8 @@ def user_of(name: str) -> pwd.struct_passwd:
 def become(name: str) -> None:
     """Become that user, with its groups, home and a private umask, for good.  Needs root.
 
-    The controlling terminal is given up, too; Ctrl-C still reaches us.  Call it before the first thread is started: threads of C libraries would keep root's rights otherwise.
-    Raises `PrivilegeError` if anything of root is left.
+    The controlling terminal is given up, too; Ctrl-C still reaches us.  Call it before the first thread is started:
+    threads of C libraries would keep root's rights otherwise.  Raises `PrivilegeError` if anything of root is left.
     """
     account = user_of(name)
     _leave_terminal()

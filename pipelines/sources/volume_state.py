@@ -10,7 +10,7 @@ A column is 32 bytes a vnode: 32 MB for a million files, held in memory while th
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,12 +71,12 @@ class VolumeStates:
             raise _unusable(path, error) from None
         return name
 
-    def keep(self, digests: Mapping[int, str]) -> None:
-        """Remove all columns but these, by volume: those of the newest published stream of each."""
+    def keep(self, columns: Set[tuple[int, str]]) -> None:
+        """Remove all columns but these, by volume and digest: those of the newest published stream of each."""
         try:
             for path in list(self._folder.iterdir()):
                 found = _NAME.fullmatch(path.name)
-                if not found or digests.get(int(found[1])) != found[2]:
+                if not found or (int(found[1]), found[2]) not in columns:
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise _unusable(self._folder, error) from None

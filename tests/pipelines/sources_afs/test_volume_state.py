@@ -48,7 +48,7 @@ def test_a_volumes_older_columns_stay_until_they_are_told_to_go(states: VolumeSt
     old, new = states.save(10, b"old"), states.save(10, b"new")
     other, gone = states.save(11, b"other"), states.save(12, b"gone")
     (tmp_path / "volumes" / f"10-{old}.new-123").write_bytes(b"left by a run that was killed")
-    states.keep({10: new, 11: other})
+    states.keep({(10, new), (11, other)})
     assert {f"10-{new}", f"11-{other}"} == set(os.listdir(tmp_path / "volumes"))
     assert [None, b"new", b"other", None] == [
         states.load(10, old), states.load(10, new), states.load(11, other), states.load(12, gone)
