@@ -24,7 +24,7 @@ from dedupstore.records import Index, IndexedPack
 
 PACK_SIZE = 16 << 20  # two are in memory at a time
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
-INDEX_PACKS = 12
+INDEX_PACKS = 8
 INDEX_SECONDS = 10.0
 
 
