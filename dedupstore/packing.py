@@ -25,6 +25,7 @@ from dedupstore.records import Index, IndexedPack
 PACK_SIZE = 16 << 20  # two are in memory at a time
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
 INDEX_PACKS = 8
+MOST_THREADS = 8  # that compress: each holds a few MiB, and one thread encrypts for all of them
 INDEX_SECONDS = 10.0
 
 
@@ -72,9 +73,9 @@ class PackWriter:
         self._level = level
         self._indexed = indexed
         self._pack_size = pack_size
-        threads = os.cpu_count() or 1
+        threads = min(os.cpu_count() or 1, MOST_THREADS)
         self._pool = ThreadPoolExecutor(threads, "compress")
-        self._blocks: queue.Queue[_Block | _Mark | None] = queue.Queue(threads + 1)
+        self._blocks: queue.Queue[_Block | _Mark | None] = queue.Queue(threads + 3)
         self._packs: queue.Queue[SealedPack | _Mark | None] = queue.Queue(1)
         self._idle = threading.Event()  # the last pack was uploaded: another may be finished
         self._idle.set()
