@@ -64,7 +64,8 @@ def store(
 ) -> tuple[afs.Plan, Verdict]:
     """Back a volume up as a run does, without a repository."""
     volume = listed(vos, name)
-    wait_for(lambda: int(time.time()) > volume.copy, 5)  # or else the clone might be from before a restore
+    # or else the clone might be from before a restore; the volume server's clock may lag by a second
+    wait_for(lambda: int(time.time()) > volume.copy + 1, 5)
     backup = vos.backup(volume.id) if fresh else vos.examine(volume.backup_id)
     known = Parent("ab12", parent.facts["afs"]) if parent else None
     state = parent.state if parent else None
