@@ -2,6 +2,7 @@
 
 Invariant: nothing is changed in the repository, and the local cache is not believed about it: every record
 is read again, every pack is listed, every recipe is walked.  With `read_data` every byte of every pack is read.
+The cache is told which packs are lost, so that the next run of this host stores what they held anew.
 """
 
 import struct
@@ -16,7 +17,7 @@ from dedupstore import blocks, catalogue, layout, packs, recipes, records
 from dedupstore.cache import CachedPack
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.layout import Kind
-from dedupstore.reader import StreamReader
+from dedupstore.reader import LOOKUP_BATCH, StreamReader
 from dedupstore.records import IndexedPack
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Checker:
         self._report = report
         self._result = CheckResult()
         self._lost: list[int] = []
+        self._missing: dict[str, set[bytes]] = {}  # packs that are not there, and the index files of each
         self._wrong: dict[bytes, str] = {}  # chunks and nodes that are, or lead to, what is missing
 
     def run(self, *, read_data: bool) -> CheckResult:
@@ -65,6 +67,9 @@ class Checker:
             self._records(folder)
         self._packs(read_data=read_data)
         self._recipes()
+        self._excuse_missing()
+        if self._lost:
+            repository.cache.mark_lost(self._lost)
         if not repository.backend.durable:
             result.warnings.append(
                 "the server cannot say that files are safely on its disk (it lacks fsync@openssh.com): "
@@ -108,7 +113,7 @@ class Checker:
             result.warnings.append(
                 "without an admin's key, data packs were checked against their SHA-256 only, not opened"
             )
-        for number, pack in cache.packs_of(names):
+        for index, number, pack in ((name, *row) for name in names for row in cache.packs_of([name])):
             kind = Kind(pack.kind.encode())
             name = layout.content_file(kind, pack.name)
             self._report("packs", len(seen), len(sizes))
@@ -119,6 +124,8 @@ class Checker:
                     if size is None
                     else f"{name} has {size} bytes where {pack.size} are expected"
                 )
+                if size is None:
+                    self._missing.setdefault(name, set()).add(index)
                 lost.append(number)
                 seen.add(name)
                 continue
@@ -137,6 +144,48 @@ class Checker:
             result.warnings.append(
                 f"{spare} packs are in no index file: a run was stopped before it indexed them"
             )
+
+    def _excuse_missing(self) -> None:
+        """Only warn of missing packs if all that they held is in others, so that nothing can ever need them.
+
+        All else must be sound: what is damaged may be what should take their place.
+        """
+        result, repository = self._result, self._repository
+        missing = {f"{name} is missing" for name in self._missing}
+        if not missing or missing != {*result.damaged, *repository.damage}:
+            return
+        for digest in set().union(*self._missing.values()):
+            name = layout.content_file(Kind.INDEX, digest)
+            try:
+                _, index = catalogue.open_record(
+                    repository.access, Kind.INDEX, name, repository.backend.read(name), records.Index
+                )
+            except (DamageError, NotFoundError):
+                return
+            for pack in index.packs:
+                file = layout.content_file(Kind(pack.kind.encode()), pack.name)
+                if file in self._missing and not self._is_elsewhere(index.domain, pack):
+                    return
+        result.damaged = []
+        result.warnings += [
+            f"{line}, but no backup needs it any more: what it held is stored elsewhere"
+            for line in sorted(missing)
+        ]
+
+    def _is_elsewhere(self, domain: str, pack: IndexedPack) -> bool:
+        """Tell whether each chunk of a pack is in one that is not lost, too."""
+        lost = set(self._lost)
+        lengths = memoryview(pack.lengths).cast("I")
+        ids = [pack.ids[at : at + 32] for at in range(0, len(pack.ids), 32)]
+        return all(
+            any(place.pack not in lost and place.length == length for place in places)
+            for at in range(0, len(ids), LOOKUP_BATCH)
+            for length, places in zip(
+                lengths[at : at + LOOKUP_BATCH],
+                self._repository.cache.locate(domain, ids[at : at + LOOKUP_BATCH]),
+                strict=True,
+            )
+        )
 
     def _read_pack(self, claimed: CachedPack, *, open_blocks: bool) -> None:
         access = self._repository.access

@@ -41,11 +41,8 @@ def init(
     """
     if rosters.listing(backend):
         raise _exists(url)
-    if known := trust.known(url):
-        raise TrustError(
-            f"this host knows the repository {known} at {url}, but it is not there now",
-            f"mount its disk; or, if it is gone for good, delete {trust.folder(bytes.fromhex(known)).path}",
-        )
+    if gone := trust.gone(url):
+        raise gone
     people = _newcomers(gpg, writers, admins)
     signer = _first_here(gpg, [key for key, role in people if role == "admin"])
     repository = secrets.token_bytes(16)
@@ -85,6 +82,14 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
     here = set(gpg.secret_fingerprints())
     mine = [member for role in order for member in roster.present(role) if member.fingerprint in here]
     if not mine:
+        left = [member for member in roster.members if member.removed and member.fingerprint in here]
+        if left:
+            last = max(left, key=lambda member: member.removed)
+            raise KeyAccessError(
+                "none of your GPG keys opens this repository: "
+                f"{last.fingerprint} ({last.role}) was removed in roster {last.removed}",
+                f"ask the admins why; one of them can let it in again: dedup key add {last.fingerprint}",
+            )
         members = ", ".join(f"{member.fingerprint} ({member.role})" for member in roster.present())
         raise KeyAccessError(
             f"none of your GPG keys opens this repository: members are {members}",

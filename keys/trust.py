@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _FILE = "trust.json"
 _LOCK = "trust.lock"
-_CHECK = "check the path; where there never was one, an admin makes it: dedup init"
 _ACCEPT = "ask the admins; if they say that it is right: dedup trust accept --admin FINGERPRINT"
 
 
@@ -61,14 +60,14 @@ class Trust:
         another URL is believed under this one too.
 
         Raises `NotARepositoryError` if there is nothing, `TrustError` if this host never met the repository, or
-        if it was replaced or went backwards, `NewerFormatError` if an admin made a roster of a newer format.
+        if it is gone, was replaced or went backwards, `NewerFormatError` if an admin made a roster of a newer format.
         """
         place = normal_url(url)
         pins = self._pins()
         files = rosters.listing(backend)
+        if not files:
+            raise self.gone(url) or _nothing(url)
         pin = next((pin for pin in pins if place in pin.urls), None)
-        if not pin and not files:
-            raise NotARepositoryError(f"there is no dedup repository at {url}", _CHECK)
         if not pin:
             pin = next((pin for pin in pins if _pinned(backend, pin, files)), None)
         if not pin:
@@ -84,16 +83,17 @@ class Trust:
             self.advance(url, believed)
         return believed
 
-    def examine(self, backend: "Backend", admin_fingerprint: str) -> Roster:
+    def examine(self, backend: "Backend", url: str, admin_fingerprint: str) -> Roster:
         """Return the newest roster on the word of one admin's key, given by a human; pins nothing.
 
         The newest roster that this key signed as an admin is taken, and later ones as they follow from it.
-        Raises `TrustError` if it signed none, `KeyAccessError` if the fingerprint is not a full one.
+        Raises `NotARepositoryError` if there is nothing, `TrustError` if this key signed none, or if what this
+        host knows there is gone; `KeyAccessError` if the fingerprint is not a full one.
         """
         admin = normal_fingerprint(admin_fingerprint)
         files = rosters.listing(backend)
         if not files:
-            raise NotARepositoryError("there is no dedup repository here", _CHECK)
+            raise self.gone(url) or _nothing(url)
         newer: NewerFormatError | None = None
         for serial in reversed(files):
             try:
@@ -140,6 +140,16 @@ class Trust:
         place = normal_url(url)
         return next((pin.repository for pin in self._pins() if place in pin.urls), None)
 
+    def gone(self, url: str) -> TrustError | None:
+        """Return the error for a place without any roster, if this host knows a repository there."""
+        known = self.known(url)
+        if known is None:
+            return None
+        return TrustError(
+            f"this host knows the repository {known} at {url}, but it is not there now",
+            f"mount its disk; or, if it is gone for good, delete {self.folder(bytes.fromhex(known)).path}",
+        )
+
     def _latest(self, backend: "Backend", believed: Roster, files: dict[int, int]) -> Roster:
         newest, passed_over = rosters.latest(backend, believed, files)
         self.damage += [text for text in passed_over if text not in self.damage]
@@ -169,6 +179,13 @@ class Trust:
 def normal_url(url: str) -> str:
     """Return the form in which a place is pinned: a real absolute path, or the URL as it is."""
     return url if "://" in url else str(Path(url).expanduser().resolve())
+
+
+def _nothing(url: str) -> NotARepositoryError:
+    return NotARepositoryError(
+        f"there is no dedup repository at {url}",
+        "check the path; where there never was one, an admin makes it: dedup init",
+    )
 
 
 def _pin(roster: Roster, urls: set[str]) -> Pin:
@@ -209,8 +226,7 @@ def _not_the_one(backend: "Backend", url: str, pin: Pin, files: dict[int, int]) 
     if pin.serial in files:
         what = f"roster {pin.serial} is not the one that was believed before"
     else:
-        newest = f"the newest now is {max(files)}" if files else "there is none now"
-        what = f"it went backwards: roster {pin.serial} is gone, {newest}"
+        what = f"it went backwards: roster {pin.serial} is gone, the newest now is {max(files)}"
     return TrustError(f"do not trust the repository {pin.repository} at {url}: {what}", _ACCEPT)
 
 

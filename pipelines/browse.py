@@ -12,10 +12,11 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dedupstore.errors import NotStoredError, StreamError
+from dedupstore.errors import StreamError
 from pipelines.chains import Link
 from pipelines.formats.entries import Entries, Entry, Kind
 from pipelines.names import exact, shown
+from pipelines.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository
@@ -68,7 +69,9 @@ def inner_path(text: str) -> bytes:
     return b"/".join(names)
 
 
-def listing(entries: Iterable[tuple[Entry, object]], path: bytes, line: Line, *, deep: bool) -> list[str]:
+def listing(
+    entries: Iterable[tuple[Entry, object]], path: bytes, line: Line, neighbours: Neighbours, *, deep: bool
+) -> list[str]:
     """Return the line of the file at `path`, or those of what is in that folder, sorted by name.
 
     With `deep`, everything below is shown too, each with its whole path.  Of several entries with one path
@@ -80,6 +83,7 @@ def listing(entries: Iterable[tuple[Entry, object]], path: bytes, line: Line, *,
     implied: set[bytes] = set()  # folders of a tar that has no entries for them
     for entry, _ in entries:
         whole = entry.path
+        neighbours.see(whole)
         if whole == path:
             there = True
             if entry.kind != "dir":
@@ -94,7 +98,7 @@ def listing(entries: Iterable[tuple[Entry, object]], path: bytes, line: Line, *,
             else:
                 lines[name] = line(entry, name)
     if not (there or lines or implied):
-        raise NotStoredError(f"there is no {shown(path)} in it", "see what there is: dedup ls DATE VOLUME")
+        raise neighbours.absent([path])
     for name in implied - lines.keys():
         lines[name] = line(Entry(inside + name, "dir", 0o755, 0, 0, 0, 0), name)
     return [lines[name] for name in sorted(lines)]

@@ -7,6 +7,7 @@ Invariant: a chain stays with one signer and one domain, goes strictly back in t
 no time between two dumps that neither has.
 """
 
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
@@ -34,6 +35,10 @@ class Link(NamedTuple):
 
     def __str__(self) -> str:
         return f"{safe(self.stream.name)} of {dates.local(self.snapshot):%Y.%m.%dT%H:%M}"
+
+    def listing_command(self) -> str:
+        """Return the command line that shows all that is in it."""
+        return f"dedup ls {dates.local(self.snapshot):%Y.%m.%dT%H:%M:%S} {shlex.quote(safe(self.stream.name))} -R"
 
 
 class VolumeFacts(NamedTuple):

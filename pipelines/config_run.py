@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dedupstore import layout
+from dedupstore.errors import DedupError
 from pipelines import config
 from pipelines.config_sections import Rule, Section, Where
 
@@ -187,6 +189,10 @@ def _command(section: Section, name: str) -> CommandSource:
         format=section.take("format", _one_of(FORMATS), "auto"),
         allow_empty=section.take("allow_empty", _FLAG, False),
     )
+    try:
+        layout.check_stream_name(name)
+    except DedupError as error:
+        raise section.error("name", error.message, error.hint) from None
     named = any("{name}" in argument for argument in source.command)
     if source.list and not named:
         raise section.error(

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from dedupstore.errors import DedupError, NotStoredError
+from dedupstore.errors import DedupError
 from pipelines import new_tar
 from pipelines.formats.entries import Contents, Entries, Entry
 from pipelines.names import shown
+from pipelines.neighbours import Neighbours
 from pipelines.new_tree import LeftOutError, NewTree, not_made
 
 Walk = Callable[[], AbstractContextManager[Entries]]
@@ -81,7 +82,7 @@ class LeftOut:
             raise DedupError(f"{what} left out, as said above; all else was extracted")
 
 
-def plan(walk: Walk, choice: Choice, tree: NewTree | None) -> Plan:
+def plan(walk: Walk, choice: Choice, tree: NewTree | None, neighbours: Neighbours) -> Plan:
     """Walk over the names.
 
     Raises `NotStoredError` for a path that is not there, `DedupError` if something is in the way in `tree`.
@@ -91,6 +92,7 @@ def plan(walk: Walk, choice: Choice, tree: NewTree | None) -> Plan:
     obstacles: list[str] = []
     with walk() as entries:
         for entry, _ in entries:
+            neighbours.see(entry.path)
             chosen_by = choice.chosen_by(entry.path)
             if not chosen_by:
                 continue
@@ -102,9 +104,7 @@ def plan(walk: Walk, choice: Choice, tree: NewTree | None) -> Plan:
             if tree is not None and len(obstacles) < 2 and (obstacle := _obstacle(tree, entry)):
                 obstacles.append(obstacle)
     if unmet := choice.unmet(met):
-        raise NotStoredError(
-            f"there is no {' and no '.join(map(shown, unmet))} in it", "see what there is: dedup ls -R"
-        )
+        raise neighbours.absent(unmet)
     if obstacles:
         more = ", and it is not the only one in the way" if len(obstacles) > 1 else ""
         raise DedupError(f"{obstacles[0]}{more}", "extract into an empty folder: -C FOLDER")

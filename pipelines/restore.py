@@ -76,6 +76,8 @@ def find_target(vos: Vos, name: str, original: str, site: Site | None, *, overwr
                 "leave out --server and --partition, or restore to another name",
             )
         return Target(name, found, there)
+    if overwrite:
+        raise DedupError(f"there is no volume {name} to overwrite", "leave --overwrite out to make it")
     if site is None:
         home = vos.examine(original) if _NAME.fullmatch(original) and original != name else None
         if home is None:
@@ -135,7 +137,7 @@ def keep_clone(vos: Vos, replaced: Volume) -> None:
     except VosError as error:
         raise DedupError(
             f"what would be replaced cannot be kept as a clone: {error.message}",
-            "nothing was replaced; restore to another name",
+            f"nothing was replaced; {error.hint or 'restore to another name'}",
         ) from None
 
 

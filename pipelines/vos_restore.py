@@ -14,8 +14,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +29,9 @@ from pipelines.sources.vos_process import GRACE, VosProcess, check
 from pipelines.text import safe
 
 CONTROL_SECONDS = 300.0
+
+_REFUSED = ("permission denied", "no permission access")
+_IDENTIFY = "kinit and aklog first, or as root on a server: --localauth"
 
 _MADE = re.compile(rb"^Restoring volume \S+ Id ([1-9]\d*) on server", re.MULTILINE)
 _FREE = re.compile(rb"^Free space on partition (\S+): (\d+) K blocks", re.MULTILINE)
@@ -71,8 +74,9 @@ class Vos:
     def say(self, *arguments: str) -> bytes:
         """Run a command to its end and return its output."""
         doing = f"vos {arguments[0]}"
-        process = VosProcess([self.program, *arguments, *self.identity], os.environ, doing)
-        return process.output(CONTROL_SECONDS)
+        with _hinting():
+            process = VosProcess([self.program, *arguments, *self.identity], os.environ, doing)
+            return process.output(CONTROL_SECONDS)
 
     def examine(self, volume: str) -> Volume | None:
         """Return the volume of this name, None if the location database has none."""
@@ -131,7 +135,8 @@ class Restoring:
             write_pieces(iter(pieces), self._pipe.fileno(), "the pipe to vos", progress)
             whole = True
         self._pipe.close()
-        check("vos restore", self._process.wait(), self._said.text())
+        with _hinting():
+            check("vos restore", self._process.wait(), self._said.text())
         if not whole:
             raise VosError("vos restore ended before it had taken the whole volume")
 
@@ -156,6 +161,17 @@ class Restoring:
     def close(self) -> None:
         """Forget what it said."""
         self._output.close()
+
+
+@contextmanager
+def _hinting() -> Iterator[None]:
+    """Say what to do where AFS refuses; those who have no tokens are told no more than that they may not."""
+    try:
+        yield
+    except VosError as error:
+        if error.hint or not any(words in error.message.lower() for words in _REFUSED):
+            raise
+        raise VosError(error.message, _IDENTIFY) from None
 
 
 def _server(said: bytes) -> str:

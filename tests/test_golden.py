@@ -82,7 +82,7 @@ def test_the_packages_restore_every_stream_and_find_no_damage(
 ) -> None:
     backend, state = LocalBackend(copy), StateFolder(tmp_path / "state")
     trust = Trust(state)
-    roster = trust.examine(backend, admins(home)[0])
+    roster = trust.examine(backend, str(copy), admins(home)[0])
     trust.accept(str(copy), roster)
     unlock = lambda: members.unlock(backend, roster, home.gpg, reading=True)  # noqa: E731
     found = []

@@ -59,16 +59,19 @@ def command(
     from pipelines.chains import chain
     from pipelines.formats.entries import Entries
     from pipelines.get import write_pieces
+    from pipelines.neighbours import Neighbours
     from pipelines.new_tree import ALL_BITS, PLAIN_BITS, NewTree
 
     console = workspace.console
     try:
-        choice = extract.Choice([browse.inner_path(path) for path in paths])
+        asked = [browse.inner_path(path) for path in paths]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="PATH") from None
+    choice = extract.Choice(asked)
     left_out = extract.LeftOut(console.warn)
     with workspace.repository(reading=True) as repository:
         links = chain(repository, *dates.find(when, name, repository.snapshots(), repository.streams, domain))
+        beside = Neighbours(asked, str(links[-1]), links[-1].listing_command())
 
         def look() -> AbstractContextManager[Entries]:
             return browse.opened(repository, links)
@@ -77,7 +80,7 @@ def command(
             return browse.opened(repository, links, contents=True)
 
         if as_tar:
-            found = extract.plan(look, choice, None)
+            found = extract.plan(look, choice, None, beside)
             pipes.prepare(1)
             with bar(console, name, found.size) as update:
                 pieces = extract.to_tar(fetch, choice, found, left_out)
@@ -88,7 +91,7 @@ def command(
                 NewTree(folder or Path(), bits=bits, owners=os.geteuid() == 0, links_out=links_out) as tree,
                 extract.Notes() as notes,
             ):
-                found = extract.plan(look, choice, tree)
+                found = extract.plan(look, choice, tree, beside)
                 with bar(console, name, found.size) as update:
                     extract.to_folder(
                         fetch, choice, found, tree, notes, left_out, lambda done: update(done, None)

@@ -1,12 +1,13 @@
 """`dedup find`: which dates hold which versions of a file."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from fnmatch import fnmatchcase
 
 import click
 
 from dedupstore.errors import DamageError, DedupError, NotStoredError, StreamError
-from pipelines import dates
+from pipelines import dates, text
 from pipelines.cli.dating import read_date
 from pipelines.cli.progress import counter
 from pipelines.cli.workspace import Workspace
@@ -51,6 +52,8 @@ def command(
             for stream in repository.streams(snapshot)
             if stream.kind in ("afs", "tar") and fnmatchcase(stream.name, volumes)
         ]
+        if not todo:
+            raise _nowhere(repository.snapshots(), volumes, since, until)
         for number, (snapshot, stream) in enumerate(todo):
             count(stream.name, number, len(todo))
             try:
@@ -71,6 +74,18 @@ def command(
         workspace.console.say(f"nothing called {pattern} in {len(todo)} dumps and tars")
     if failed:
         raise DedupError(f"{failed} of {len(todo)} could not be looked into, as said above")
+
+
+def _nowhere(
+    stored: Sequence[dates.Dated], volumes: str, since: dates.When | None, until: dates.When | None
+) -> NotStoredError:
+    """The error for bounds within which there is nothing to look into."""
+    if not stored:
+        return NotStoredError("the repository holds no backups yet")
+    asked = {"--since": since, "--until": until, "--volume": None if volumes == "*" else text.safe(volumes)}
+    bounds = " ".join(f"{option} {value}" for option, value in asked.items() if value is not None)
+    of = f" matches {bounds}" if bounds else " is of a volume or a tar, which alone have files inside"
+    return NotStoredError(f"no backup{of}", "see what there is: dedup list")
 
 
 def _within(snapshot: dates.Dated, since: dates.When | None, until: dates.When | None) -> bool:

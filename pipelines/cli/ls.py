@@ -35,6 +35,7 @@ def command(
     """
     from pipelines import browse
     from pipelines.chains import chain
+    from pipelines.neighbours import Neighbours
 
     try:
         inside = browse.inner_path(path)
@@ -45,7 +46,8 @@ def command(
         links = chain(repository, *dates.find(when, name, repository.snapshots(), repository.streams, domain))
         workspace.console.detail(", ".join(map(str, links)))
         with browse.opened(repository, links) as entries:
-            lines = browse.listing(entries, inside, line, deep=deep)
+            beside = Neighbours([inside], str(links[-1]), links[-1].listing_command())
+            lines = browse.listing(entries, inside, line, beside, deep=deep)
     if as_json:
         workspace.console.answer("[" + ",".join(f"\n  {one}" for one in lines) + "\n]\n")
     else:

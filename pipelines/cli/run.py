@@ -76,7 +76,7 @@ def command(
     if as_json:
         console.answer(summary.as_json(report, status))
     elif dry_run:
-        console.answer(summary.table(report))
+        console.answer(summary.plan(report))
     elif not console.quiet or status or summary.worth_saying(report):
         if sys.stdout is not None and sys.stdout.isatty():
             console.answer(summary.table(report) + "\n")

@@ -33,7 +33,7 @@ def accept(workspace: Workspace, admin: str, yes: bool) -> None:
     from dedupstore import heads
 
     url, console, trust = workspace.url, workspace.console, workspace.trust
-    roster = trust.examine(workspace.backend, admin)
+    roster = trust.examine(workspace.backend, url, admin)
     known = trust.known(url)
     console.say(_describe(url, roster))
     if known not in (None, roster.repository.hex()):

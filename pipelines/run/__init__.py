@@ -8,6 +8,7 @@
 | `transfer` | a stream on its way into the store: time-outs, and stopping it from outside |
 | `sources` | from the config file to the two kinds of source: `volumes`, `commands` |
 | `history` | what is stored of each volume: parents, their fulls, what is gone |
+| `missing` | volumes that are gone, and a source that takes none |
 | `schedule` | when a volume is dumped in full |
 | `privileges` | what stays root's in a run that root started |
 | `lock` | one run at a time on a host |

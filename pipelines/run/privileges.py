@@ -4,11 +4,13 @@ Invariant: before the first byte comes from the network, root's rights are gone 
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import pipelines
 from dedupstore.errors import StateError
 from pipelines.config_run import AfsSource, RunConfig
 from pipelines.sources.vos import AnyVos, Vos
@@ -49,4 +51,5 @@ def privileges(config: RunConfig, state: Path) -> Iterator[VosOf]:
             if isinstance(source, AfsSource)
         }
         root.become(config.run.user)
+        root.can_read(config.run.user, (sys.executable, os.__file__, pipelines.__file__))
         yield lambda source: helpers[source.name]

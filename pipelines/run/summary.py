@@ -13,14 +13,13 @@ from pipelines.text import count, safe
 
 def page(report: Report) -> str:
     """Return the page that is mailed: totals, then everything that somebody must know."""
+    untimely = sorted((line for line in report.lines if line.untimely), key=lambda line: line.name)
     parts = [_headline(report)]
     parts += _paragraph("FAILED", ((line, line.error) for line in report.of("failed")))
     parts += _paragraph(
         "Warnings", ((line, warning) for line in report.lines for warning in line.warnings), report.warnings
     )
-    parts += _paragraph(
-        "In full, out of turn", ((line, line.reason) for line in report.lines if line.untimely)
-    )
+    parts += _paragraph("In full, out of turn", ((line, line.reason) for line in untimely))
     parts += _paragraph("Gone (the backups stay)", ((line, line.reason) for line in report.of("gone")))
     parts.append(_totals(report))
     return "\n".join(parts)
@@ -43,17 +42,31 @@ def table(report: Report) -> str:
         ("SOURCE", "KIND", "SIZE", "NEW", "SECONDS", "NAME", ""),
         (
             (
-                line.source,
-                line.kind if line.state in ("stored", "planned") else line.state.upper(),
-                text.size(line.size) if line.size else "",
+                *cells[:3],
                 text.size(line.new) if line.state in ("stored", "kept") else "",
                 f"{line.seconds:.1f}" if line.state == "stored" else "",
-                line.name,
-                "; ".join(filter(None, (line.error, line.reason, *line.warnings))),
+                *cells[3:],
             )
-            for line in rows
+            for line, cells in ((line, _cells(line)) for line in rows)
         ),
         right=(2, 3, 4),
+    )
+
+
+def plan(report: Report) -> str:
+    """Return one row for each stream of a dry run, and that it was one."""
+    rows = sorted(report.lines, key=lambda line: (line.source, line.name))
+    shown = listing.table(("SOURCE", "KIND", "SIZE", "NAME", ""), map(_cells, rows), right=(2,))
+    return f"{shown}\nnothing was stored\n"
+
+
+def _cells(line: Line) -> tuple[str, str, str, str, str]:
+    return (
+        line.source,
+        line.kind if line.state in ("stored", "planned") else line.state.upper(),
+        text.size(line.size) if line.size else "",
+        line.name,
+        "; ".join(filter(None, (line.error, line.reason, *line.warnings))),
     )
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from dedupstore.errors import DedupError, StreamError
 from pipelines.chains import MAX_DUMPS
 from pipelines.config_run import AfsSource, Schedule
 from pipelines.formats.splitters import AfsSplitter
+from pipelines.run import missing
 from pipelines.run.history import History, Stored
 from pipelines.run.jobs import Desk, Job, Line
 from pipelines.run.schedule import full_reason, next_full, period
@@ -28,7 +29,6 @@ from pipelines.sources.vos_listing import BACKUP, OK, READ_WRITE, UNKNOWN, Volum
 if TYPE_CHECKING:
     from dedupstore.repository import Repository
 
-_GONE_DAYS = 7  # how long a volume that is gone is reported
 _MARGIN = 14  # days beyond the schedule's period that a parent is looked for
 
 
@@ -91,15 +91,14 @@ class Volumes:
                 found.lines.append(replace(line, state="failed", error=wrong))
             else:
                 found.jobs.append(VolumeJob(line, volume, backup, began, self._vos, self._memory))
-        if all(line.state != "failed" for line in found.lines):
-            # else a server did not answer: its volumes are not gone for that
-            found.lines += self._gone(history, volumes)
+        self._missing(servers, volumes, history, found)
         return found
 
     def plan(self) -> list[Line]:
         """Say which volumes a run would dump, and how; from clones as they are."""
         found = Listed(self._memory)
-        volumes = self._list(self._vos.servers(), found)
+        servers = self._vos.servers()
+        volumes = self._list(servers, found)
         for volume, backup in volumes:
             line = Line(self.name, volume.name, "planned")
             if (wrong := _wrong(volume)) is not None:
@@ -110,7 +109,23 @@ class Volumes:
             line.kind, line.reason = ("full" if planned.full else "incr"), planned.reason
             line.size = 1024 * (backup or volume).size_k if planned.full else 0
             found.lines.append(line)
-        return found.lines + self._gone(self._memory.history, volumes)
+        self._missing(servers, volumes, self._memory.history, found)
+        return found.lines
+
+    def _missing(
+        self,
+        servers: list[str],
+        volumes: list[tuple[Volume, Volume | None]],
+        history: History,
+        found: "Listed",
+    ) -> None:
+        """Note what is gone, and that nothing at all is taken."""
+        if any(line.state == "failed" for line in found.lines):
+            return  # a server did not answer: its volumes are not gone for that
+        present = [volume for volume, _ in volumes]
+        found.lines += missing.gone(self._config, present, history, self._memory.today)
+        if not present and (wrong := missing.none_taken(self._vos, servers)):
+            found.lines.append(Line(self.name, "", "failed", error=wrong))
 
     def _list(self, servers: list[str], found: "Listed") -> list[tuple[Volume, Volume | None]]:
         """Return the read-write volumes, each with its backup volume."""
@@ -132,19 +147,6 @@ class Volumes:
         }
         wanted = [volume for volume in volumes if volume.name and volume.type in (READ_WRITE, UNKNOWN)]
         return [(each, backups.get((each.id, each.server, each.partition))) for each in wanted]
-
-    def _gone(self, history: History, volumes: list[tuple[Volume, Volume | None]]) -> list[Line]:
-        present, names = {volume.id for volume, _ in volumes}, {volume.name for volume, _ in volumes}
-        since = self._memory.today - timedelta(days=_GONE_DAYS)
-        return [
-            Line(
-                self.name,
-                stored.name,
-                "gone",
-                reason=f"volume {stored.facts['volume']} is not there any more",
-            )
-            for stored in history.gone(self.name, present, names, since)
-        ]
 
 
 class Listed:

@@ -177,8 +177,10 @@ def judge(
     before = state if state is not None and planned.continues else b""
     compared = succeed(before, now)
     if compared.first_missing:
-        left_out = f"{count(compared.missing, 'vnode')} that were never stored"
-        return Verdict("full", f"it leaves out {left_out}, first {vnodes.shown(*compared.first_missing)}")
+        were = "was" if compared.missing == 1 else "were"
+        left_out = f"{count(compared.missing, 'vnode')} that {were} never stored"
+        first = vnodes.shown(*compared.first_missing)
+        return Verdict("full", f"its incremental dump leaves out {left_out}, first {first}")
     if not planned.full and (back := vnodes.gone_back(before, now)):
         return Verdict("full", f"its folders went back: {back}")
     column = compared.state if splitter.unparsed is None else None

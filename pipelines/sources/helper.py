@@ -16,6 +16,7 @@ configuration, or started a thread.  Then the program becomes the backup user (`
 | 5 backupsys | number of the server | channel |
 | 6 size (since) | id of a backup volume | channel |
 | 7 dump (since) | id of a backup volume | channel, read end of the dump's pipe |
+| 8 count | number of the server | channel |
 
 A channel is a stream socket.  It gives one JSON document, an `_Answer`, and ends.  When the other side shuts its
 writing half down or closes it, a dump is ended, the pipe first.  When the other side of the main socket closes,
@@ -154,6 +155,8 @@ class _Helper:
             return self._list_servers
         if verb == Verb.LISTING and subject < len(self._servers):
             return lambda: self._list(self._servers[subject])
+        if verb == Verb.COUNT and subject < len(self._servers):
+            return lambda: self._vos.count(self._servers[subject])
         if verb == Verb.BACKUPSYS and subject < len(self._servers):
             return lambda: self._vos.backupsys(self._servers[subject])
         if verb == Verb.EXAMINE and kind in (READ_WRITE, BACKUP):

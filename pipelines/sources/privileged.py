@@ -38,6 +38,7 @@ class Verb(IntEnum):
     BACKUPSYS = 5
     SIZE = 6
     DUMP = 7
+    COUNT = 8
 
 
 class Answer(msgspec.Struct):
@@ -71,6 +72,10 @@ class PrivilegedVos:
     def listing(self, server: str) -> list[Volume]:
         """Return the wanted volumes of a server; see `Vos`."""
         return self._get(list[Volume], Verb.LISTING, self._number(server), f"list {server}")
+
+    def count(self, server: str) -> int:
+        """Return how many volumes the server has, wanted or not; see `Vos`."""
+        return self._get(int, Verb.COUNT, self._number(server), f"count the volumes of {server}")
 
     def examine(self, volume: int) -> Volume:
         """Return the volume as it is now; see `Vos`."""

@@ -10,7 +10,7 @@ import os
 import pwd
 import stat
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dedupstore.errors import DedupError
@@ -92,6 +92,18 @@ def become(name: str) -> None:
     _verify(account)
     os.environ.update(HOME=account.pw_dir, USER=name, LOGNAME=name)
     os.umask(0o077)
+
+
+def can_read(name: str, paths: Iterable[str]) -> None:
+    """Check that this process, which has become that user, can read the files that it is still to load.
+
+    Python loads much of itself and of us when it is first needed.  Raises `PrivilegeError`.
+    """
+    for path in paths:
+        if not os.access(path, os.R_OK):
+            raise PrivilegeError(
+                f"{name} cannot read {path}", "install dedup with a Python and in a folder that it can read"
+            )
 
 
 def _leave_terminal() -> None:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from pipelines.config_run import AfsSource
 from pipelines.sources import patterns, vos_listing
-from pipelines.sources.vos_listing import BACKUP, Volume, VosError
+from pipelines.sources.vos_listing import BACKUP, READ_WRITE, UNKNOWN, Volume, VosError
 from pipelines.sources.vos_process import VosProcess, check
 
 CONTROL_SECONDS = 300.0  # `vos` itself tries again for a minute or two when a server does not answer
@@ -51,6 +51,8 @@ class AnyVos(Protocol):
     def servers(self) -> list[str]: ...  # noqa: D102
 
     def listing(self, server: str) -> list[Volume]: ...  # noqa: D102
+
+    def count(self, server: str) -> int: ...  # noqa: D102
 
     def examine(self, volume: int) -> Volume: ...  # noqa: D102
 
@@ -103,6 +105,16 @@ class Vos:
         A busy volume, or one that cannot be attached, is among them; its name comes from the location
         database, and is empty if that has none.
         """
+        wanted = patterns.select(self._all(server), self._source.take, self._source.leave)
+        for volume in wanted:
+            self._places[volume.id] = _Place(server, volume.partition)
+        return wanted
+
+    def count(self, server: str) -> int:
+        """Return how many read-write volumes the server has, wanted or not, whose names are known."""
+        return sum(bool(v.name) and v.type in (READ_WRITE, UNKNOWN) for v in self._all(server))
+
+    def _all(self, server: str) -> list[Volume]:
         volumes: list[Volume] = []
         for where in [["-partition", part] for part in self._source.partitions] or [[]]:
             doing = f"vos listvol {' '.join([server, *where[1:]])}"
@@ -118,10 +130,7 @@ class Vos:
             )
             names = vos_listing.parse_names(said)
             volumes = [vos_listing.named(volume, names) for volume in volumes]
-        wanted = patterns.select(volumes, self._source.take, self._source.leave)
-        for volume in wanted:
-            self._places[volume.id] = _Place(server, volume.partition)
-        return wanted
+        return volumes
 
     def examine(self, volume: int) -> Volume:
         """Return the volume as it is now."""
@@ -144,7 +153,7 @@ class Vos:
         if place:
             self._places[parent.backup_id] = place
         found = self.examine(parent.backup_id)
-        if found.type not in (BACKUP, vos_listing.UNKNOWN) or found.id != parent.backup_id:
+        if found.type not in (BACKUP, UNKNOWN) or found.id != parent.backup_id:
             raise VosError(f"volume {parent.backup_id} is not the backup volume of {volume}", "list it anew")
         return found
 

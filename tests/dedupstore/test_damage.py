@@ -160,3 +160,68 @@ def test_a_first_copy_that_is_bad_is_not_fetched_for_each_of_its_chunks(world: W
         (stream,) = repository.streams(snapshot)
         assert DATA == b"".join(repository.read(snapshot, stream))
     assert backend.reads < 20  # of three blocks, with some two hundred chunks
+
+
+def biggest(world: World) -> Path:
+    return max(world.files("data"), key=lambda path: path.stat().st_size)
+
+
+def test_after_a_check_the_next_run_stores_anew_what_was_lost(world: World) -> None:
+    """Also on a host that has long verified the pack, and so trusts it."""
+    for number in range(3):
+        world.put(DATA if number == 0 else noise(1000, number), "one" if number == 0 else "x")
+    biggest(world).unlink()
+    with world.open(world.writer) as repository:
+        assert [] != repository.check(read_data=False, report=lambda what, done, of: None).damaged
+    assert world.put(DATA, "one").new > 1 << 20
+    assert DATA == world.get("one")
+
+
+@pytest.mark.parametrize("folder", ["data", "tree"])
+def test_a_missing_pack_whose_chunks_are_elsewhere_is_a_warning(world: World, folder: str) -> None:
+    world.put(DATA, "one")
+    pack = max(world.files(folder), key=lambda path: path.stat().st_size)
+    pack.unlink()
+    assert [] != check(world).damaged
+    world.put(DATA, "one")
+    found = check(world)
+    assert [] == found.damaged
+    name = pack.relative_to(world.path)
+    assert [
+        f"{name} is missing, but no backup needs it any more: what it held is stored elsewhere"
+    ] == found.warnings
+    assert DATA == world.get("one")
+
+
+def test_a_missing_pack_of_which_a_backup_needs_one_chunk_is_damage(world: World) -> None:
+    world.put(DATA[:500_000] + noise(100_000, 7), "one")
+    (pack,) = world.files("data")
+    pack.unlink()
+    world.put(DATA[:500_000], "two")  # nearly all of it
+    found = check(world)
+    assert f"{pack.relative_to(world.path)} is missing" in found.damaged
+    assert [] == found.warnings
+
+
+def test_a_missing_pack_is_damage_if_a_run_to_come_could_need_it(world: World) -> None:
+    """No backup lists what it held, but another host may know it from the index, and not store it again."""
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("one", io.BytesIO(DATA))
+        session.checkpoint()
+    world.put(noise(1000), "x", host="another")
+    pack = biggest(world)
+    pack.unlink()
+    assert [f"{pack.relative_to(world.path)} is missing"] == check(world).damaged
+
+
+@pytest.mark.parametrize("folder", ["data", "index", "snapshots"])
+def test_a_missing_pack_is_damage_while_anything_else_is(world: World, folder: str) -> None:
+    world.put(DATA, "one")
+    pack = biggest(world)
+    pack.unlink()
+    old = set(world.files(folder))
+    world.put(DATA, "one")
+    flip_bit(next(path for path in world.files(folder) if path not in old))
+    found = check(world)
+    assert f"{pack.relative_to(world.path)} is missing" in found.damaged
+    assert len(found.damaged) > 1

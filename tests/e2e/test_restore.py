@@ -96,6 +96,7 @@ def test_a_volume_that_is_gone_needs_a_place(restoring: Shell, afs_cell: AfsCell
         (f"{NAME} {NAME}", r"user.bob \(5\d+\) on \S+ /vicepa exists already; .* --overwrite"),
         (f"{NAME} {NEW} --server {AfsCell.server} --partition q", "partition q does not exist"),
         (f"{NAME} {NEW} --server no.such.example --partition a", "no.such.example"),
+        (f"{NAME} {NEW} --overwrite", f"there is no volume {NEW} to overwrite; leave --overwrite out"),
         (f"{NAME} {NAME} --overwrite --server x --partition a", "is replaced where it is"),
         ("none x", "nothing called 'none' is stored"),
         ("text x", "text of .* is no volume dump"),

@@ -357,7 +357,9 @@ def test_an_incremental_that_leaves_out_what_was_never_stored_is_dumped_in_full_
 ) -> None:
     line = fortnight.line(BARE, "w.bare")
     assert ("full", [], True) == (line.kind, line.warnings, line.untimely)
-    assert line.reason.startswith("it leaves out 1 vnode that were never stored, first vnode ")
+    assert line.reason.startswith(
+        "its incremental dump leaves out 1 vnode that was never stored, first vnode "
+    )
     assert "incr" == fortnight.line(BARE + 1, "w.bare").kind
 
 

@@ -159,9 +159,8 @@ def test_a_quiet_run_says_nothing_if_all_is_well_and_any_other_a_short_page(conf
 
 def test_a_dry_run_stores_nothing(configured: Shell) -> None:
     configure(configured, BASICS, source("x", ["echo", "hello"]))
-    assert ["SOURCE", "KIND", "SIZE", "NEW", "SECONDS", "NAME", "x", "auto", "x"] == configured(
-        "dedup run --dry-run"
-    ).stdout.decode().split()
+    said = configured("dedup run --dry-run").stdout.decode()
+    assert "SOURCE  KIND  SIZE  NAME\nx       auto        x\n\nnothing was stored\n" == said
     assert [] == json.loads(configured("dedup list --json").stdout)
 
 
@@ -273,3 +272,33 @@ def test_the_config_is_checked_and_an_example_is_at_hand(configured: Shell) -> N
     assert (
         f"dedup: {configured.environ['DEDUP_CONFIG']}, line 2: unknown key 'at_one' in run; known" in failed
     )
+
+
+@pytest.mark.parametrize(
+    ("top", "more", "expected"),
+    [
+        ("", "", "no repository is named; add a line such as repository = "),
+        ('repository = "ftp://host/x"\n', "", "unknown scheme 'ftp' in a repository's URL"),
+        ("{here}", '[run]\nuser = "no-such-user"\n', "there is no user 'no-such-user'; make it, or correct"),
+        (
+            "{here}",
+            '[[source]]\nkind = "afs"\nname = "cell"\nvos = "/no/vos"\n',
+            "there is no /no/vos, which is vos of the source cell; ",
+        ),
+    ],
+)
+def test_a_config_that_cannot_work_on_this_host_is_refused(
+    configured: Shell, tmp_path: Path, top: str, more: str, expected: str
+) -> None:
+    del configured.environ["DEDUP_REPOSITORY"]
+    here = f'repository = "{tmp_path}/not-made-by-a-check"\n'
+    configure(configured, top.format(here=here), more, source("x", ["echo", "x"]))
+    assert expected in configured("dedup config check", status=1).stderr.decode()
+    assert not (tmp_path / "not-made-by-a-check").exists()
+
+
+def test_a_config_that_others_may_write_is_refused_for_root(configured: Shell) -> None:
+    configure(configured, source("x", ["echo", "x"]))
+    Path(configured.environ["DEDUP_CONFIG"]).chmod(0o666)
+    said = configured("dedup config check", status=1 if os.geteuid() == 0 else 0).stderr.decode()
+    assert (os.geteuid() == 0) == ("others than root may write" in said)

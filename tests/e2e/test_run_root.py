@@ -126,6 +126,15 @@ def test_root_starts_it_and_only_vos_stays_root(site: Site) -> None:
     assert [] == same_volume(site.cell.vos("dump", "-id", "r.two.backup").stdout, stored)
 
 
+@pytest.mark.parametrize("dry", ["", " --dry-run"])
+def test_patterns_that_match_nothing_are_a_failure_under_the_helper_too(site: Site, dry: str) -> None:
+    site.create(f"n.one{len(dry)}", FILES)
+    site.configure("no-such.*")
+    (line,) = json.loads(site.dedup(f"run --json{dry}", status=1).stdout)["lines"]
+    assert "failed" == line["state"]
+    assert line["error"].startswith("take and leave match none of the ")
+
+
 def test_what_anybody_could_have_written_is_not_believed_by_root(site: Site) -> None:
     site.config.chmod(0o666)
     failed = site.dedup("run", status=1).stderr.decode()
@@ -137,6 +146,19 @@ def test_a_state_folder_of_another_user_is_refused_with_what_to_do(site: Site) -
     failed = site.dedup("run", status=1).stderr.decode()
     assert f"the state folder {site.folder}/state does not belong to {USER}" in failed
     assert f"install -d -m 700 -o {USER} {site.folder}/state" in failed
+
+
+def test_a_user_who_cannot_read_dedup_itself_is_told_so(site: Site) -> None:
+    hidden = site.folder / "hidden"
+    hidden.mkdir(mode=0o700)
+    for package in ("dedupstore", "keys", "pipelines"):
+        (hidden / package).symlink_to(ROOT / package)
+    site.environ["PYTHONPATH"] = str(hidden)
+    failed = site.dedup("run", status=1).stderr.decode()
+    assert (
+        f"dedup: {USER} cannot read {hidden}/pipelines/__init__.py; install dedup with a Python and in a folder "
+        "that it can read\n"
+    ) == failed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -194,7 +194,10 @@ def test_files_that_came_behind_our_back_mean_a_full(afs_cell: AfsCell, vos: Vos
     next_second(vos, name)
     plan, verdict = store(vos, name, full)
     assert not plan.full
-    assert ("full", "it leaves out 1 vnode that were never stored, first vnode 6.6") == verdict[:2]
+    assert (
+        "full",
+        "its incremental dump leaves out 1 vnode that was never stored, first vnode 6.6",
+    ) == verdict[:2]
 
 
 def test_a_volume_made_anew_under_the_same_name_is_another_one(afs_cell: AfsCell, vos: Vos) -> None:

@@ -181,6 +181,18 @@ def test_a_stranger_is_told_whose_keys_open_it(world: World, people: People) -> 
     assert caught.value.hint == "ask an admin to run: dedup key add YOURKEY"
 
 
+def test_who_was_removed_is_told_so(world: World, people: People) -> None:
+    roster = world.remove(world.roster, people.of_alice, people.wendy)
+    with pytest.raises(KeyAccessError) as caught:
+        members.unlock(world.backend, roster, people.of_wendy, reading=False)
+    assert (
+        f"none of your GPG keys opens this repository: {people.wendy} (writer) was removed in roster 2"
+        == caught.value.message
+    )
+    back = world.add(roster, people.of_alice, people.wendy, "writer")
+    assert people.wendy == members.unlock(world.backend, back, people.of_wendy, reading=False).domain
+
+
 def test_a_swapped_slot_is_refused(world: World, people: People) -> None:
     """The storage gives alice bob's slot file under the name of hers."""
     alice, bob, _ = (world.folder / "slots" / member.slot.hex() for member in world.roster.members)
@@ -300,7 +312,7 @@ def test_a_member_is_found_without_its_public_key_in_the_local_keyring(people: P
         assert members.find(world.roster, home.gpg, people.wendy.lower()[-16:]).fingerprint == people.wendy
         second = world.remove(world.roster, home.gpg, people.alice)
     host = world.another_host()
-    assert host.examine(world.backend, people.alice) == second
+    assert host.examine(world.backend, world.url, people.alice) == second
 
 
 def test_of_two_admins_changes_at_once_one_is_asked_to_try_again(world: World, people: People) -> None:

@@ -108,8 +108,8 @@ def test_a_place_without_files_is_no_repository(world: World, tmp_path: Path) ->
         NotARepositoryError, match="there is no dedup repository at somewhere; check the path; "
     ):
         world.trust.believe(empty, "somewhere")
-    with pytest.raises(NotARepositoryError):
-        world.trust.examine(empty, "A" * 40)
+    with pytest.raises(NotARepositoryError, match="there is no dedup repository at somewhere"):
+        world.trust.examine(empty, "somewhere", "A" * 40)
 
 
 def test_a_repository_that_this_host_never_met_is_not_believed(world: World) -> None:
@@ -122,7 +122,7 @@ def test_an_admins_fingerprint_makes_first_contact_and_pins_only_when_accepted(
     world: World, people: People
 ) -> None:
     host = world.another_host()
-    assert host.examine(world.backend, people.alice.lower()) == world.roster
+    assert host.examine(world.backend, world.url, people.alice.lower()) == world.roster
     assert host.known(world.url) is None
     host.accept(world.url, world.roster)
     assert host.believe(world.backend, world.url) == world.roster
@@ -134,14 +134,14 @@ def test_first_contact_takes_what_the_named_admin_signed_and_what_follows(
     second = publish(world, world.roster, people.of_bob, people.bob)
     third = publish(world, second, people.of_alice, people.alice, without(second, people.bob))
     for admin in (people.alice, people.bob):
-        assert world.another_host().examine(world.backend, admin) == third
+        assert world.another_host().examine(world.backend, world.url, admin) == third
 
 
 def test_first_contact_passes_over_what_does_not_follow(world: World, people: People) -> None:
     second = publish(world, world.roster, people.of_alice, people.alice, without(world.roster, people.bob))
     publish(world, second, people.of_bob, people.bob)
     host = world.another_host()
-    assert host.examine(world.backend, people.alice) == second
+    assert host.examine(world.backend, world.url, people.alice) == second
     assert [text.split(":")[0] for text in host.damage] == ["roster/00000003 cannot be believed"]
 
 
@@ -152,10 +152,10 @@ def test_first_contact_is_not_stopped_by_what_anybody_could_put_there(world: Wor
     world.backend.create("roster/00000003", rosters.sign(newer, people.of_wendy, people.wendy))
     world.backend.create("roster/00000004", b"rubbish")
     host = world.another_host()
-    assert host.examine(world.backend, people.alice) == world.roster
+    assert host.examine(world.backend, world.url, people.alice) == world.roster
     assert len(host.damage) == 3
     with pytest.raises(NewerFormatError, match="roster/00000003 needs format 1, suite 1, 'later'"):
-        host.examine(world.backend, people.mallory)
+        host.examine(world.backend, world.url, people.mallory)
 
 
 def test_first_contact_does_not_take_the_word_of_a_removed_admin_or_a_writer(
@@ -165,14 +165,14 @@ def test_first_contact_does_not_take_the_word_of_a_removed_admin_or_a_writer(
     publish(world, second, people.of_bob, people.bob)
     for stranger in (people.bob, people.wendy, people.mallory):
         with pytest.raises(TrustError, match="no roster here is signed by the admin"):
-            world.another_host().examine(world.backend, stranger)
+            world.another_host().examine(world.backend, world.url, stranger)
 
 
 def test_an_admin_who_leaves_by_his_own_signature_still_vouches_for_that_roster(
     world: World, people: People
 ) -> None:
     second = publish(world, world.roster, people.of_bob, people.bob, without(world.roster, people.bob))
-    assert world.another_host().examine(world.backend, people.bob) == second
+    assert world.another_host().examine(world.backend, world.url, people.bob) == second
 
 
 def test_a_provider_cannot_use_an_admins_name_in_a_roster_of_his_own(
@@ -197,12 +197,12 @@ def test_a_provider_cannot_use_an_admins_name_in_a_roster_of_his_own(
         backend = LocalBackend(tmp_path / str(number))
         backend.create(layout.roster_file(1), rosters.sign(payload, people.of_mallory, people.mallory))
         with pytest.raises(TrustError, match="no roster here is signed"):
-            world.another_host().examine(backend, people.alice)
+            world.another_host().examine(backend, "somewhere", people.alice)
 
 
 def test_a_short_key_id_is_not_enough_to_trust(world: World, people: People) -> None:
     with pytest.raises(KeyAccessError, match="full GPG fingerprint"):
-        world.another_host().examine(world.backend, people.alice[-16:])
+        world.another_host().examine(world.backend, world.url, people.alice[-16:])
 
 
 # --- afterwards ------------------------------------------------------------------------------------------------
@@ -239,10 +239,25 @@ def test_a_withheld_newest_roster_is_noticed(world: World, people: People) -> No
         world.trust.believe(world.backend, world.url)
 
 
-def test_a_repository_that_is_gone_is_not_just_absent(world: World) -> None:
+@pytest.mark.parametrize("left", [None, ".", "roster", "data"])
+def test_a_repository_that_is_gone_is_like_a_disk_that_is_not_mounted(
+    world: World, people: People, left: str | None
+) -> None:
     shutil.rmtree(world.folder)
-    with pytest.raises(TrustError, match="it went backwards: roster 1 is gone, there is none now"):
-        world.trust.believe(world.backend, world.url)
+    if left:
+        (world.folder / left).mkdir(parents=True)
+    for ask in (
+        lambda: world.trust.believe(world.backend, world.url),
+        lambda: world.trust.examine(world.backend, world.url, people.alice),
+    ):
+        with pytest.raises(TrustError) as caught:
+            ask()
+        assert (
+            f"this host knows the repository {world.roster.repository.hex()} at {world.url}, but it is not there now"
+            == caught.value.message
+        )
+        folder = world.trust.folder(world.roster.repository).path
+        assert f"mount its disk; or, if it is gone for good, delete {folder}" == caught.value.hint
 
 
 def test_another_history_from_the_pinned_serial_on_is_refused(world: World, people: People) -> None:
@@ -291,7 +306,7 @@ def test_a_swapped_repository_is_refused_until_a_human_accepts_it(
     assert world.roster.repository.hex() in str(caught.value)
     assert other.repository.hex() in str(caught.value)
     assert "dedup trust accept" in caught.value.hint
-    world.trust.accept(world.url, world.trust.examine(world.backend, people.alice))
+    world.trust.accept(world.url, world.trust.examine(world.backend, world.url, people.alice))
     assert world.trust.believe(world.backend, world.url) == other
     assert pin_of(world)["urls"] == []
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import tarfile
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import NotStoredError, StreamError
 from dedupstore.repository import SnapshotInfo
-from pipelines import browse
+from pipelines import browse, dates
 from pipelines.browse import json_line, listing, long_line, short_line
 from pipelines.chains import chain
 from pipelines.differences import difference_line, difference_row, differences
 from pipelines.formats.afs.acl import Acl, Grant
 from pipelines.formats.entries import Entry, Kind
+from pipelines.names import shown
+from pipelines.neighbours import Neighbours
 from pipelines.versions import Versions, matcher, versions_rows, versions_table
 from tests.afsdump import make_dump
 from tests.pipelines.volumes import facts_of, link_to, put, put_chain, sample
@@ -39,7 +42,11 @@ def entry(path: bytes, kind: Kind = "file", **fields: object) -> Entry:
 
 
 def listed(*entries: Entry, path: bytes = b"", deep: bool = False) -> list[str]:
-    return listing([(one, None) for one in entries], path, short_line, deep=deep)
+    return listing([(one, None) for one in entries], path, short_line, beside(path), deep=deep)
+
+
+def beside(path: bytes) -> Neighbours:
+    return Neighbours([path], "v of 2026.11.01T03:15", "dedup ls 2026.11.01T03:15:20 v -R")
 
 
 class CountingBackend(LocalBackend):
@@ -73,7 +80,7 @@ def test_looking_fetches_no_contents(world: World, form: str) -> None:
     with world.open(world.admin, backend=backend) as repository:
         links = chain(repository, *link_to(repository, snapshot, "v"))
         with browse.opened(repository, links) as entries:
-            lines = listing(entries, b"d", short_line, deep=False)
+            lines = listing(entries, b"d", short_line, beside(b"d"), deep=False)
         assert sorted(name[2:] for name in files) == lines
         assert backend.data < 500_000
         with browse.opened(repository, links, contents=True) as entries:
@@ -114,13 +121,39 @@ def test_a_folder_is_listed_by_name() -> None:
 
 
 def test_what_is_not_there_is_told() -> None:
-    with pytest.raises(NotStoredError, match="there is no a/no in it"):
+    with pytest.raises(NotStoredError, match=r"there is no a/no in v of 2026\.11\.01T03:15"):
         listed(entry(b"a", "dir"), entry(b"a/nose"), path=b"a/no")
     assert [] == listed(entry(b"a", "dir"), path=b"a")
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        (b"docs/thesi", b"docs/thesis.tex"),
+        (b"doc/thesis.tex", b"docs"),
+        (b"docs/caf\xe8", b"docs/caf\xe9"),
+        (b"docs/thesis.tex/chapter", None),
+        (b"docs/nothing", None),
+    ],
+)
+def test_what_is_like_it_is_named(asked: bytes, meant: bytes | None) -> None:
+    there = [entry(b"docs", "dir"), *(entry(b"docs/" + name) for name in (b"thesis.tex", b"caf\xe9", b"b"))]
+    with pytest.raises(NotStoredError) as caught:
+        listed(*there, path=asked)
+    hint = f"did you mean {shown(meant)}? " if meant else ""
+    assert f"{hint}see what there is: dedup ls 2026.11.01T03:15:20 v -R" == caught.value.hint
+
+
+def test_the_command_that_is_named_lists_that_backup_and_no_other(world: World) -> None:
+    snapshot = put(world, {"a b": sample(2)})
+    with world.open(world.admin) as repository:
+        link = link_to(repository, snapshot, "a b")
+    date = f"{dates.local(snapshot):%Y.%m.%dT%H:%M:%S}"
+    assert ["dedup", "ls", date, "a b", "-R"] == shlex.split(link.listing_command())
+
+
 def test_of_two_entries_with_one_path_the_last_is_listed() -> None:
-    lines = listing([(entry(b"a", size=n), None) for n in (1, 2)], b"", long_line, deep=False)
+    lines = listing([(entry(b"a", size=n), None) for n in (1, 2)], b"", long_line, beside(b""), deep=False)
     assert 1 == len(lines)
     assert " 2 " in lines[0]
 

@@ -162,6 +162,10 @@ def test_the_example_shows_the_defaults() -> None:
             "line 5: the command would do the same for every name that `list` prints; write {name} in one of its "
             "arguments",
         ),
+        (
+            ETC.replace("etc", "a/b", 1),
+            "line 3: the name 'a/b' is a path; use a plain name, without slashes",
+        ),
         (ETC + ETC, "line 7: there are two sources called 'etc'; rename one of them"),
         (
             '[source]\nkind = "afs"\n',

@@ -20,6 +20,7 @@ from pipelines.formats.afs import tree as afs_tree
 from pipelines.formats.afs.acl import Acl, Grant
 from pipelines.formats.entries import HOLE, Contents, Entries, Entry, Kind
 from pipelines.formats.stream import FileStream
+from pipelines.neighbours import Neighbours
 from pipelines.new_tree import ALL_BITS, PLAIN_BITS, NewTree, leads_out
 from tests.afsdump import make_dump
 
@@ -61,6 +62,10 @@ def walk_of_stream(data: bytes, entries: Callable[[FileStream], Entries]) -> Wal
     return walk
 
 
+def beside(*paths: bytes) -> Neighbours:
+    return Neighbours(paths, "v of 2026.11.01T03:15", "dedup ls 2026.11.01T03:15:20 v -R")
+
+
 class Folder:
     """A folder to extract into, in another one where nothing may change."""
 
@@ -86,7 +91,7 @@ class Folder:
             NewTree(self.path, bits=bits, owners=owners, links_out=links_out) as tree,
             Notes() as notes,
         ):
-            found = plan(walk, choice, tree)
+            found = plan(walk, choice, tree, beside(*paths))
             to_folder(walk, choice, found, tree, notes, left_out, lambda done: None)
             name = notes.save(tree, "v.acls", "title")
         left_out.close()
@@ -503,7 +508,7 @@ def test_whatever_comes_nothing_outside_changes(
 def tar_of(walk: Walk, *paths: bytes, warned: list[str] | None = None) -> bytes:
     choice = Choice(paths or (b"",))
     left_out = LeftOut([].append if warned is None else warned.append)
-    return b"".join(to_tar(walk, choice, plan(walk, choice, None), left_out))
+    return b"".join(to_tar(walk, choice, plan(walk, choice, None, beside(*paths)), left_out))
 
 
 def test_a_tar_holds_the_same_entries() -> None:

@@ -1,12 +1,15 @@
 """What `dedup restore` decides without a cell; with one: tests/e2e/test_restore.py."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 
-from pipelines.restore import Target, check_name, next_steps, undo
-from pipelines.sources.vos_listing import Volume
+from dedupstore.errors import DedupError
+from pipelines.restore import Target, check_name, find_target, keep_clone, next_steps, undo
+from pipelines.sources.vos_listing import Volume, VosError
 from pipelines.vos_restore import Site, Vos
+from tests.pipelines.sources_afs.fake_vos import FakeVos
 
 SITE = Site("fs1.example.org", "/vicepa")
 
@@ -58,3 +61,45 @@ def test_what_was_replaced_comes_back_from_its_clone() -> None:
         "-name user.a -overwrite full -cell 'a b'"
     ) == undo(vos, target)
     assert undo(vos, target) in [line for line, _ in next_steps(vos, target, "user.a")]
+
+
+REFUSALS = [
+    "Could not start a transaction: Permission denied",
+    "VOLSER: no permission access for call",
+]
+HINT = "kinit and aklog first, or as root on a server: --localauth"
+
+
+@pytest.mark.parametrize("said", REFUSALS)
+def test_who_may_not_is_told_how_to_get_tokens(tmp_path: Path, said: str) -> None:
+    fake = FakeVos(tmp_path)
+    fake.says("fails", said)
+    vos = Vos(str(tmp_path / "vos"))
+    with pytest.raises(VosError) as caught:
+        vos.free(SITE)
+    assert (f"vos partinfo failed with exit status 255: {said}", HINT) == caught.value.args
+    with pytest.raises(DedupError) as refused:
+        keep_clone(vos, Volume("user.a", 7, 7, "RW", *SITE, "OK"))
+    assert f"nothing was replaced; {HINT}" == refused.value.hint
+    running = vos.restore(SITE, "user.a.r", overwrite=False)
+    try:
+        with pytest.raises(VosError) as caught:
+            running.feed([], lambda done: None)
+    finally:
+        running.stop()
+        running.close()
+    assert (f"vos restore failed with exit status 255: {said}", HINT) == caught.value.args
+
+
+def test_another_failure_of_vos_has_no_hint_about_tokens(tmp_path: Path) -> None:
+    FakeVos(tmp_path).says("fails", "disk full")
+    with pytest.raises(VosError) as caught:
+        Vos(str(tmp_path / "vos")).free(SITE)
+    assert "" == caught.value.hint
+
+
+def test_nothing_is_made_where_something_was_to_be_overwritten(tmp_path: Path) -> None:
+    FakeVos(tmp_path).says("fails", "VLDB: no such entry")
+    with pytest.raises(DedupError) as caught:
+        find_target(Vos(str(tmp_path / "vos")), "user.a", "user.a", SITE, overwrite=True)
+    assert "there is no volume user.a to overwrite; leave --overwrite out to make it" == str(caught.value)

@@ -52,7 +52,7 @@ def test_a_flipped_bit_is_damage(stored: World, folder: str) -> None:
 def test_no_repository_is_said_to_be_none(world: World) -> None:
     for line in ("list", "put x", "check", f"trust accept --yes --admin {world.keys['alice']}"):
         said = world.alice.fails(f"-r {world.folder}/nothing {line}", b"data")
-        assert "dedup: there is no dedup repository " in said
+        assert f"dedup: there is no dedup repository at {world.folder}/nothing; check the path; " in said
     assert not (world.folder / "nothing").exists()
 
 

@@ -104,3 +104,24 @@ def test_the_json_has_exact_numbers() -> None:
     }
     assert ["user.a", "user.bad"] == [line["name"] for line in lines]
     assert (1.26, "busy") == (lines[0]["seconds"], lines[1]["error"])
+
+
+def test_fulls_out_of_turn_are_sorted_by_name() -> None:
+    lines = [stored(name, "full", reason="re-created", untimely=True) for name in ("b", "c", "a")]
+    assert "out of turn\n  a: re-created\n  b: re-created\n  c: re-created\n\n" in summary.page(
+        Report(TODAY, lines)
+    )
+
+
+def test_a_plan_has_no_columns_of_what_was_done_and_says_that_nothing_was() -> None:
+    lines = [
+        Line("cell", "user.b", "planned", "full", "new", size=2_000_000),
+        Line("cell", "user.a", "failed", error="busy"),
+    ]
+    assert summary.plan(Report(TODAY, lines)) == (
+        "SOURCE  KIND      SIZE  NAME\n"
+        "cell    FAILED          user.a  busy\n"
+        "cell    full    2.0 MB  user.b  new\n"
+        "\n"
+        "nothing was stored\n"
+    )

@@ -3,7 +3,9 @@
 import os
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from pipelines.config_run import AfsSource, RunConfig, RunSettings, Schedule
 from pipelines.run.engine import Engine, run_day
 from pipelines.run.jobs import Report
 from pipelines.run.sources import make_sources
+from pipelines.sources import patterns
 from pipelines.sources.vos_listing import Volume, VosError
 from tests.pipelines.afs.model import Volume as Model
 from tests.store import World
@@ -19,6 +22,7 @@ from tests.store import World
 DAY = 86400
 FIRST = 1_700_006_400  # 2023.11.15, a Wednesday
 ID, BACKUP_ID = 536870930, 536870932
+CELL = AfsSource("cell")
 
 
 class Pipe:
@@ -55,6 +59,7 @@ class FakeVos:
     status: str = "OK"
     others: list[Volume] = field(default_factory=list)
     down: bool = False
+    empty: bool = False
     asked: list[str] = field(default_factory=list)
 
     def servers(self) -> list[str]:
@@ -68,6 +73,8 @@ class FakeVos:
     def listing(self, server: str) -> list[Volume]:
         if self.down:
             raise VosError("fs1 does not answer")
+        if self.empty:
+            return []
         return [self.examine(ID), self.examine(BACKUP_ID), *self.others] if self.clone else [self.examine(ID)]
 
     def examine(self, volume: int) -> Volume:
@@ -94,6 +101,27 @@ class FakeVos:
         return Pipe(self.model.dump(since, until=self.clone))
 
 
+class Chosen:
+    """That server, as one source sees it."""
+
+    def __init__(self, vos: FakeVos, source: AfsSource) -> None:
+        self._vos = vos
+        self._source = source
+
+    def listing(self, server: str) -> list[Volume]:
+        return patterns.select(self._vos.listing(server), self._source.take, self._source.leave)
+
+    def count(self, server: str) -> int:
+        return sum(volume.type == "RW" for volume in self._vos.listing(server))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vos, name)
+
+
+def chosen(vos: FakeVos, source: AfsSource) -> Any:
+    return Chosen(vos, source)
+
+
 @pytest.fixture
 def vos() -> FakeVos:
     model = Model("user.a", ID, now=FIRST - DAY)
@@ -106,14 +134,14 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def run(world: World, vos: FakeVos, day: int, *, backupsys: bool = True) -> Report:
-    source = AfsSource("cell", backupsys=backupsys)
+def run(world: World, vos: FakeVos, day: int, source: AfsSource = CELL, *, dry: bool = False) -> Report:
     settings = RunSettings(retries=1, retry_wait=0)
     config = RunConfig(Path("x"), settings, Schedule(), (source,))
     details = RunDetails("h", "t", FIRST + day * DAY, 0)
     with world.open(world.writer) as repository:
-        sources = make_sources(config, repository, run_day(details), lambda _: vos, all_full=False)
-        return Engine(repository, sources, settings, details).run()
+        sources = make_sources(config, repository, run_day(details), partial(chosen, vos), all_full=False)
+        engine = Engine(repository, sources, settings, details)
+        return engine.plan() if dry else engine.run()
 
 
 def kinds(report: Report) -> list[tuple[str, str, str]]:
@@ -137,7 +165,7 @@ def test_a_restore_after_the_clone_does_not_vouch_for_the_next_incremental(
 
 
 def test_a_volume_that_was_cloned_by_itself_is_looked_at_after_that(world: World, vos: FakeVos) -> None:
-    run(world, vos, 0, backupsys=False)
+    run(world, vos, 0, AfsSource("cell", backupsys=False))
     assert ["backup", f"examine {BACKUP_ID}", f"examine {ID}"] == vos.asked[-3:]
 
 
@@ -151,10 +179,13 @@ def test_a_clone_that_cannot_be_renewed_is_stored_as_of_its_date_at_the_last_try
     assert "its backup volume could not be made anew" in line.warnings[1]
 
 
-def test_a_server_that_is_down_fails_and_its_volumes_are_not_called_gone(world: World, vos: FakeVos) -> None:
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_server_that_is_down_fails_and_its_volumes_are_not_called_gone(
+    world: World, vos: FakeVos, dry: bool
+) -> None:
     run(world, vos, 0)
     vos.down = True
-    (line,) = run(world, vos, 1).lines
+    (line,) = run(world, vos, 1, dry=dry).lines
     assert ("all volumes of fs1", "failed", "fs1 does not answer") == (line.name, line.state, line.error)
 
 
@@ -170,3 +201,45 @@ def test_a_lost_list_of_vnodes_costs_a_full(world: World, vos: FakeVos) -> None:
     for path in (world.folder / "state" / "writer" / "volumes").iterdir():
         path.unlink()
     assert [("stored", "full", "no list of its files on this host")] == kinds(run(world, vos, 1))
+
+
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize("source", [AfsSource("cell", take=("usr.*",)), AfsSource("cell", leave=("user.*",))])
+def test_patterns_that_match_no_volume_at_all_are_a_failure(
+    world: World, vos: FakeVos, source: AfsSource, dry: bool
+) -> None:
+    run(world, vos, 0)
+    (line,) = run(world, vos, 1, source, dry=dry).lines
+    assert ("cell", "", "failed") == (line.source, line.name, line.state)
+    assert line.error == "take and leave match none of the 1 volume of fs1; correct them in the config file"
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_server_without_volumes_is_well(world: World, vos: FakeVos, dry: bool) -> None:
+    vos.empty = True
+    assert [] == run(world, vos, 0, AfsSource("cell", take=("user.*",)), dry=dry).lines
+
+
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize(
+    ("take", "reason"),
+    [
+        ("*", "volume 536870930 is not there any more"),
+        ("user.*", "volume 536870930 is not there any more, or has a name that is not taken"),
+    ],
+)
+def test_a_volume_that_was_deleted_is_gone(
+    world: World, vos: FakeVos, take: str, reason: str, dry: bool
+) -> None:
+    run(world, vos, 0)
+    vos.empty = True
+    assert [("gone", "", reason)] == kinds(run(world, vos, 1, AfsSource("cell", take=(take,)), dry=dry))
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_volume_that_is_not_taken_any_more_is_not_gone(world: World, vos: FakeVos, dry: bool) -> None:
+    run(world, vos, 0)
+    vos.others = [Volume("user.b", 7, 7, "RW", "fs1", "a", "OK")]
+    report = run(world, vos, 1, AfsSource("cell", take=("user.b",)), dry=dry)
+    assert ["user.b"] == [line.name for line in report.lines]
+    assert [] == report.of("gone")

@@ -186,13 +186,19 @@ def test_a_vnode_that_was_never_stored_means_a_full_now() -> None:
     parent, state = stored()
     at = next(at for at in range(0, len(state), 32) if state[at : at + 8] == struct.pack("<II", 2, 3))
     verdict = judge(NEXT, since(INCREMENTAL, SINCE), parent=parent, state=state[:at] + state[at + 32 :])
-    assert Verdict("full", "it leaves out 1 vnode that were never stored, first vnode 2.3") == verdict
+    assert (
+        Verdict("full", "its incremental dump leaves out 1 vnode that was never stored, first vnode 2.3")
+        == verdict
+    )
 
 
 def test_an_incremental_restored_over_another_base_means_a_full_now() -> None:
     parent, _ = stored()
     verdict = judge(NEXT, since(INCREMENTAL, SINCE), parent=parent, state=b"")
-    assert Verdict("full", "it leaves out 73 vnodes that were never stored, first vnode 2.3") == verdict
+    assert (
+        Verdict("full", "its incremental dump leaves out 73 vnodes that were never stored, first vnode 2.3")
+        == verdict
+    )
 
 
 @pytest.mark.parametrize(

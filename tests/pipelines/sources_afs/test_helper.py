@@ -146,6 +146,7 @@ NOT_LISTED = [0, 11, 0x7FFFFFFF, 0xFFFFFFFF]
         (Verb.BACKUP, [*NOT_LISTED, 12, 20, 22, 31]),
         (Verb.EXAMINE, [*NOT_LISTED, 20, 22, 31]),
         (Verb.LISTING, [1, 10, 12, 0xFFFFFFFF]),
+        (Verb.COUNT, [1, 10, 12, 0xFFFFFFFF]),
         (Verb.BACKUPSYS, [1, 10, 12, 0xFFFFFFFF]),
     ],
 )
@@ -159,7 +160,7 @@ def test_what_is_not_in_its_own_listing_is_refused(
 
 
 @pytest.mark.parametrize(
-    "verb", [Verb.DUMP, Verb.SIZE, Verb.BACKUP, Verb.EXAMINE, Verb.LISTING, Verb.BACKUPSYS]
+    "verb", [Verb.DUMP, Verb.SIZE, Verb.BACKUP, Verb.EXAMINE, Verb.LISTING, Verb.COUNT, Verb.BACKUPSYS]
 )
 def test_before_it_has_listed_it_knows_nothing(fake: FakeVos, vos: PrivilegedVos, verb: Verb) -> None:
     for subject in (0, 10, 12):
@@ -171,7 +172,7 @@ def test_before_it_has_listed_it_knows_nothing(fake: FakeVos, vos: PrivilegedVos
     "packet",
     [
         pytest.param(ASKED.pack(0, 0, 0), id="no verb"),
-        pytest.param(ASKED.pack(8, 0, 0), id="unknown verb"),
+        pytest.param(ASKED.pack(9, 0, 0), id="unknown verb"),
         pytest.param(ASKED.pack(0xFFFFFFFF, 12, 0), id="negative verb"),
         pytest.param(b"dump 12 0;id", id="text"),
         pytest.param(b"\x07", id="short"),
