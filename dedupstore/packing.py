@@ -75,7 +75,7 @@ class PackWriter:
         self._pack_size = pack_size
         threads = min(os.cpu_count() or 1, MOST_THREADS)
         self._pool = ThreadPoolExecutor(threads, "compress")
-        self._blocks: queue.Queue[_Block | _Mark | None] = queue.Queue(threads + 3)
+        self._blocks: queue.Queue[_Block | _Mark | None] = queue.Queue(threads + 1)
         self._packs: queue.Queue[SealedPack | _Mark | None] = queue.Queue(1)
         self._idle = threading.Event()  # the last pack was uploaded: another may be finished
         self._idle.set()
