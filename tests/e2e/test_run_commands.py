@@ -247,7 +247,9 @@ def test_a_run_that_is_killed_has_what_it_had_checkpointed_and_the_next_does_the
 
     configure(configured, BASICS, source("s", ["sh", "-c", script.format(999), "sh", "{name}"], list=names))
     states = [line["state"] for line in run(configured)["lines"]]
-    assert (200, 40) == (states.count("kept"), states.count("stored"))
+    kept = states.count("kept")
+    assert 200 <= kept < 230  # a stream may end while the checkpoint of 100 more is about to be made
+    assert 240 - kept == states.count("stored")
     rows = json.loads(configured("dedup list today --json").stdout)
     assert sorted(f"s.{number}" for number in range(1, 241)) == sorted(row["name"] for row in rows)
     assert b"7\n" == configured("dedup get today s.7").stdout
