@@ -2,9 +2,10 @@
 
     python bench/throughput.py [--size MB] [--runs N] [--dir FOLDER]
 
-Interleaves, N times: read + BLAKE3 of the file (one core), `zstd -3 -T0` and `zstd -d` of it, `dedup put` of
+Interleaves, N times: read + BLAKE3 of the file (one core), `zstd -3 -T2` and `zstd -d` of it, `dedup put` of
 new data, of the same data again, and `dedup get`.  Prints medians as MB/s (10^6 bytes of source a second of wall
-time), peak memory, and ratios.
+time) with the slowest and the fastest, CPU seconds (median), peak memory, and ratios: of medians, and of what the
+CPU seconds say, which other work on the machine disturbs less.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 import data
@@ -32,6 +34,14 @@ print(h.hexdigest())
 """
 
 
+class Figures(NamedTuple):
+    """One run of a command: seconds of wall time and of CPU time, and peak MiB."""
+
+    wall: float
+    busy: float
+    peak: float
+
+
 class Bench:
     """The throw-away keys and repositories of one measurement."""
 
@@ -45,7 +55,7 @@ class Bench:
             self.call(
                 "gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", name, "default", "default"
             )
-        self.rows: dict[str, list[tuple[float, float]]] = {}
+        self.rows: dict[str, list[Figures]] = {}
 
     def call(
         self, *command: str, repository: str = "", stdin: Path | None = None, out: Path | None = None
@@ -59,8 +69,8 @@ class Bench:
         repository: str = "",
         stdin: Path | None = None,
         out: Path | None = None,
-    ) -> tuple[float, float]:
-        """Run a command; return wall seconds and peak MiB."""
+    ) -> Figures:
+        """Run a command that must succeed."""
         env = self.env | {
             "DEDUP_REPOSITORY": str(self.folder / repository),
             "DEDUP_STATE_DIR": str(self.folder / "state" / (repository or "none")),
@@ -74,9 +84,9 @@ class Bench:
             wall = time.monotonic() - began
         if status:
             sys.exit(f"{' '.join(command)} failed: {errors.decode()}")
-        return wall, usage.ru_maxrss / 1024
+        return Figures(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
-    def note(self, name: str, figures: tuple[float, float]) -> None:
+    def note(self, name: str, figures: Figures) -> None:
         """Keep the figures of one run."""
         self.rows.setdefault(name, []).append(figures)
 
@@ -91,7 +101,7 @@ class Bench:
         )
         packed = self.folder / "packed.zst"
         self.note(
-            "zstd -3 -T0", self.timed(("zstd", "-q", "-f", "-3", "-T0", str(self.source), "-o", str(packed)))
+            "zstd -3 -T2", self.timed(("zstd", "-q", "-f", "-3", "-T2", str(self.source), "-o", str(packed)))
         )
         self.note("zstd -d", self.timed(("zstd", "-q", "-d", "-c", str(packed))))
         put = (dedup, "-q", "put", "stream")
@@ -101,20 +111,29 @@ class Bench:
         shutil.rmtree(self.folder / repository)
 
     def table(self, size: int) -> None:
-        """Print medians and ratios."""
-        speed = {
-            name: size / 1e6 / statistics.median(wall for wall, _ in rows) for name, rows in self.rows.items()
+        """Print medians, spreads and ratios."""
+        medians = {
+            name: Figures(*(statistics.median(column) for column in zip(*rows, strict=True)))
+            for name, rows in self.rows.items()
         }
-        print("| what | MB/s | peak MiB |\n|---|--:|--:|")
+        print("| what | MB/s | slowest - fastest | CPU s | peak MiB |\n|---|--:|--:|--:|--:|")
         for name, rows in self.rows.items():
-            print(f"| {name} | {speed[name]:.0f} | {max(peak for _, peak in rows):.0f} |")
+            slowest, median, fastest = (
+                size / 1e6 / wall
+                for wall in (max(row.wall for row in rows), medians[name].wall, min(row.wall for row in rows))
+            )
+            peak = max(row.peak for row in rows)
+            print(
+                f"| {name} | {median:.0f} | {slowest:.0f} - {fastest:.0f} | {medians[name].busy:.2f} | {peak:.0f} |"
+            )
         print()
         for one, other in (
             ("put, the same again", "read + BLAKE3, one core"),
-            ("put, new data", "zstd -3 -T0"),
+            ("put, new data", "zstd -3 -T2"),
             ("get", "zstd -d"),
         ):
-            print(f"{one} / {other}: {speed[one] / speed[other]:.2f}")
+            ours, theirs = medians[one], medians[other]
+            print(f"{one} / {other}: {theirs.wall / ours.wall:.2f}, by CPU {theirs.busy / ours.busy:.2f}")
 
 
 def main() -> None:

@@ -16,10 +16,12 @@ from pipelines.cli.stop import Interrupted, catch_signals
 from pipelines.pipes import ReaderGoneError
 
 FAILED, USAGE = 1, 2
+_GARBAGE = 50_000  # objects; with the interpreter's 700, it looks a hundred times through what is being imported
 
 
 def main() -> NoReturn:
     """Run `dedup` with the arguments of the process, and exit."""
+    gc.set_threshold(_GARBAGE)
     console = Console()
     try:
         catch_signals()
