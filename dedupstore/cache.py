@@ -5,29 +5,40 @@ file that it came from; so it can be thrown away at any time, and is, at the fir
 listed when all its rows are there.  What a process that died left half added or half removed is gone before
 an index file is listed again.  Memory does not grow with the cache: rows are on disk, transactions small.
 
-    cache        this module: the tables, and what is asked of them
-    cache_rows   the bytes of a row
-    cache_file   the LMDB file: opened safely, shared, thrown away
+    cache          this module: the tables, and what is asked of them
+    cache_rows     the bytes of a row
+    cache_search   looking chunks up
+    cache_columns  the chunks of each pack, in the pack's order: files
+    cache_merge    where to look for an id: recent ones in a table, others in files
+    cache_hints    one such file
+    cache_file     the LMDB file: opened safely, shared, thrown away
+    cache_pages    its pages, handed back before they are many
 
 Processes of one user share a cache, threads an `IndexCache`.  Every method raises `StateError` if the folder
 cannot be used (a full disk, say).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dedupstore import cache_rows, layout, records
+from dedupstore.cache_columns import Columns
 from dedupstore.cache_file import CacheFile, ScratchSet
-from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location, Row
+from dedupstore.cache_merge import Hints
+from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location
+from dedupstore.cache_search import Search
 from dedupstore.errors import DamageError, StateError
 
 if TYPE_CHECKING:
     import lmdb
 
 __all__ = ["CachedBlock", "CachedPack", "IndexCache", "Location"]
+
+_ATTEMPTS = 10  # at opening files that others merge meanwhile
+_AT_ONCE = 1024  # packs removed in one transaction
 
 
 class IndexCache:
@@ -47,9 +58,10 @@ class IndexCache:
     def _attach(self, file: CacheFile) -> None:
         self._file = file
         tables = file.tables
-        self._files, self._packs, self._chunks = tables["files"], tables["packs"], tables["chunks"]
+        self._files, self._packs = tables["files"], tables["packs"]
         self._doomed, self._domains, self._counters = tables["doomed"], tables["domains"], tables["counters"]
         self._headers, self._payloads = tables["headers"], tables["payloads"]
+        self._hints, self._columns = Hints(file), Columns(file)
         self._prefixes: dict[str, bytes] = {}
         self._trust: tuple[Collection[int], tuple[int, int, int], bool] = (), (0, 0, 0), False
 
@@ -91,23 +103,26 @@ class IndexCache:
                     return old.numbers
                 self._remove([name], ())
             row = FileRow(index.time, first, len(packs), complete=False, verified=False)
-            rows = cache_rows.batches(prefix, first, index.packs)
+            chunks = [len(pack.ids) // 32 for pack in index.packs]
+            place = self._columns.write(cache_rows.columns(index.packs))
+            batches = cache_rows.hints(first, index.packs)
             # small transactions: memory stays flat, and an index file without its last one is removed again
-            batch: list[Row] | None = next(rows, [])
+            batch: list[bytes] | None = next(batches)
             while batch is not None:
-                following = next(rows, None)
+                following = next(batches, None)
                 with self._begin(write=True) as txn:
-                    for number, pack in enumerate(packs, first):
-                        txn.put(
-                            cache_rows.number_key(number),
-                            cache_rows.encode_pack(index.time, name, pack),
-                            db=self._packs,
-                        )
-                    txn.put(cache_rows.domain_key(index.domain), prefix, db=self._domains)
-                    txn.put(b"next pack", cache_rows.number_key(first + row.packs), db=self._counters)
+                    if packs:
+                        for number, pack in enumerate(packs, first):
+                            value = cache_rows.encode_pack(index.time, name, pack)
+                            txn.put(cache_rows.number_key(number), value, db=self._packs)
+                        txn.put(cache_rows.domain_key(index.domain), prefix, db=self._domains)
+                        txn.put(b"next pack", cache_rows.number_key(first + row.packs), db=self._counters)
+                        self._columns.note(txn, prefix, first, chunks, place)
                     txn.put(name, row._replace(complete=following is None).encode(), db=self._files)
-                    txn.cursor(self._chunks).putmulti(batch)
+                    self._hints.add(txn, prefix, batch)
+                self._file.pages.limit()
                 packs, batch = [], following
+            self._hints.settle(prefix)
         return row.numbers
 
     def drop_index(self, names: Collection[bytes]) -> None:
@@ -142,25 +157,15 @@ class IndexCache:
         self, domain: str, ids: Sequence[bytes], below: int = cache_rows.NO_PACK, own: Collection[int] = ()
     ) -> list[bool]:
         """Tell for each id whether a pack with a number `below` that, or one of `own`, holds it."""
-        with self._file.guard(), self._begin() as txn:
-            prefix = self._prefix(txn, domain)
-            if prefix is None:
+        with self._search(domain) as (txn, search):
+            if search is None:
                 return [False] * len(ids)
-            cursor = txn.cursor(self._chunks)
-            seek = cursor.set_key  # the fastest of py-lmdb's ways to ask
             if self._all_trusted(txn, below, own):
-                return [seek(prefix + id_) for id_ in ids]
-
-            def trusted() -> bool:
-                while (pack := cache_rows.pack_of(cursor.value())) >= below and pack not in own:
-                    if not cursor.next_dup():
-                        return False
-                return True
-
-            return [seek(prefix + id_) and trusted() for id_ in ids]
+                return list(map(bool, search.packs(ids)))
+            return list(map(bool, search.packs(ids, lambda pack: pack < below or pack in own)))
 
     def _all_trusted(self, txn: "lmdb.Transaction[bytes]", below: int, own: Collection[int]) -> bool:
-        """Tell whether all packs are `below` or `own`, as they are unless two runs meet: twice as fast."""
+        """Tell whether all packs are `below` or `own`, as they are unless two runs meet."""
         state = (below, self._next_pack(txn), len(own))
         if self._trust[0] is not own or self._trust[1] != state:
             self._trust = own, state, all(number in own for number in range(*state[:2]))
@@ -168,34 +173,40 @@ class IndexCache:
 
     def locate(self, domain: str, ids: Sequence[bytes]) -> list[list[Location]]:
         """Return for each id its copies in the domain, the oldest first by (index file's time, its name)."""
-        found: list[list[Location]] = []
-        with self._file.guard(), self._begin() as txn:
-            prefix = self._prefix(txn, domain)
-            if prefix is None:
+        with self._search(domain) as (txn, search):
+            if search is None:
                 return [[] for _ in ids]
-            cursor = txn.cursor(self._chunks)
-            for id_ in ids:
-                if not cursor.set_key(prefix + id_):
-                    found.append([])
-                elif cursor.count() == 1:
-                    found.append([cache_rows.location(cursor.value())])
-                else:
-                    places = [cache_rows.location(value) for value in cursor.iternext_dup()]
-                    places.sort(key=lambda place: self._order(txn, place.pack))
-                    found.append(places)
+            found = [search.copies(id_) for id_ in ids]
+            for places in found:
+                if len(places) > 1:
+                    places.sort(key=lambda place: (self._order(txn, place.pack), place))
         return found
 
     def some_pack(self, domain: str, ids: Sequence[bytes]) -> list[int]:
         """Return for each id the number (from 1) of a pack that has it, 0 if none has: cheaper than `locate`."""
-        with self._file.guard(), self._begin() as txn:
-            prefix = self._prefix(txn, domain)
-            if prefix is None:
-                return [0] * len(ids)
-            cursor = txn.cursor(self._chunks)
-            return [cache_rows.pack_of(cursor.value()) if cursor.set_key(prefix + id_) else 0 for id_ in ids]
+        with self._search(domain) as (_, search):
+            return [0] * len(ids) if search is None else search.packs(ids)
+
+    @contextmanager
+    def _search(self, domain: str) -> "Iterator[tuple[lmdb.Transaction[bytes], Search | None]]":
+        """Give a transaction, and in it the domain's chunks, or None for a domain without any."""
+        self._file.pages.limit()
+        with self._file.guard():
+            for _ in range(_ATTEMPTS):
+                with self._begin() as txn:
+                    prefix, search = self._prefix(txn, domain), None
+                    if prefix is not None:
+                        if (files := self._hints.files(txn, prefix)) is None:
+                            continue
+                        recent = self._file.tables["recent"]
+                        search = Search(txn, prefix, recent, files, self._columns)
+                    yield txn, search
+                    return
+            raise DamageError("a file of hints is missing")
 
     def pack(self, number: int) -> CachedPack:
         """Return the pack of that number, which came from `locate` or `packs_of`."""
+        self._file.pages.limit()
         with self._file.guard(), self._begin() as txn:
             row = txn.get(cache_rows.number_key(number), db=self._packs)
             if row is None:
@@ -205,6 +216,7 @@ class IndexCache:
     def packs_of(self, names: Collection[bytes]) -> Iterator[tuple[int, CachedPack]]:
         """Yield the packs that these index files name, but those marked as lost, with their numbers."""
         for name in names:
+            self._file.pages.limit()
             with self._file.guard(), self._begin() as txn:
                 value = txn.get(name, db=self._files)
                 numbers = FileRow.decode(value).numbers if value else range(0)
@@ -335,30 +347,12 @@ class IndexCache:
                 txn.put(cache_rows.number_key(number), b"", db=self._doomed)
         with self._begin() as txn:
             doomed = {int.from_bytes(key, "big") for key, _ in txn.cursor(self._doomed)}
-        start: bytes | None = b"\0" if doomed else None
-        while start is not None:
-            start = self._remove_chunks(doomed, start)
         remaining = iter(doomed)
-        while batch := list(islice(remaining, cache_rows.BATCH_ROWS)):
+        while some := list(islice(remaining, _AT_ONCE)):
             with self._begin(write=True) as txn:
-                for number in batch:
+                for number in some:
+                    self._columns.remove(txn, number)
                     txn.delete(cache_rows.number_key(number), db=self._packs)
                     txn.delete(cache_rows.number_key(number), db=self._doomed)
-
-    def _remove_chunks(self, doomed: set[int], start: bytes) -> bytes | None:
-        """Remove some rows of doomed packs from key `start` on; return the key to go on from."""
-        rows = []
-        following = None
-        with self._begin() as txn:
-            cursor = txn.cursor(self._chunks)
-            cursor.set_range(start)
-            for key, value in cursor:
-                if cache_rows.pack_of(value) in doomed:
-                    rows.append((key, value))
-                    if len(rows) == cache_rows.BATCH_ROWS:
-                        following = key
-                        break
-        with self._begin(write=True) as txn:
-            for key, value in rows:
-                txn.delete(key, value, db=self._chunks)
-        return following
+        if doomed:
+            self._columns.tidy()

@@ -18,7 +18,7 @@ import struct
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,17 @@ import lmdb
 import msgspec
 
 from dedupstore import cache_walk
+from dedupstore.cache_pages import MappedPages
 from dedupstore.errors import DamageError, StateError
 from dedupstore.localstate import StateFolder, unusable
 
 DATA, LOCKS = "data.mdb", "lock.mdb"
-IDENTITY = "identity"  # a table of this module's own, with one row
+IDENTITY = "identity"  # a table of this module's own: what the file is for, and a mark of its own
+BESIDE = ("hints", "columns")  # kinds of files that belong to one
 READERS = 510
 LOCKS_SIZE = 64 << 10  # of lock.mdb; 64 bytes a reader, and LMDB's own
 MAP_SIZES = (1 << 40, 1 << 36, 1 << 33, 1 << 31)  # address space, not memory; the first that the host grants
-SCRATCH_BATCH = 4096
+SCRATCH_BATCH, SCRATCH_PAGES = 4096, 128
 
 _DAMAGE = (
     lmdb.BadDbiError,
@@ -72,7 +74,9 @@ class CacheFile:
         self._identity = identity
         self._flags = {IDENTITY: {}, **tables}
         self._writer = threading.Lock()
+        self._mark = b""
         self.environment: lmdb.Environment
+        self.pages: MappedPages
         self.tables: dict[str, Any] = {}
         self.thrown_away = False
         with self._folder.lock("open.lock"):
@@ -83,6 +87,7 @@ class CacheFile:
                 )
             try:
                 self._open_or_renew()
+                self._delete_left()
                 self._leave = weakref.finalize(self, _leave, *self._enter())
             except OSError as error:
                 raise self._unusable(error) from None
@@ -109,7 +114,7 @@ class CacheFile:
                 f"the index cache {self.path} was damaged ({error}) and is thrown away",
                 "run it again: the cache is made anew from the repository",
             ) from None
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise self._unusable(error) from None
 
     @contextmanager
@@ -130,6 +135,24 @@ class CacheFile:
             except OSError as error:
                 raise self._unusable(error) from None
 
+    def beside(self, kind: str, name: bytes) -> Path:
+        """Return the path of a file beside this one that belongs to it."""
+        return self.path / f"{kind}.{self._mark.hex()}.{name.hex()}"
+
+    def delete_others(self, kind: str, names: Container[bytes]) -> None:
+        """Delete the files beside this one, of a kind, that are not of these names."""
+        for path in self.path.glob(f"{kind}.{self._mark.hex()}.*"):
+            if bytes.fromhex(path.name.rsplit(".", 1)[1]) not in names:
+                path.unlink(missing_ok=True)
+
+    def sync_folder(self) -> None:
+        """Make the names of new files in the folder durable."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     @contextmanager
     def scratch(self) -> Iterator["ScratchSet"]:
         """Give an empty set on disk that vanishes with this context, or with the process."""
@@ -138,7 +161,7 @@ class CacheFile:
         try:
             environment = _open(path, subdir=False, lock=False, sync=False)
             path.unlink(missing_ok=True)
-            yield ScratchSet(environment)
+            yield ScratchSet(environment, MappedPages(path))
         except lmdb.Error as error:
             raise self._unusable(error) from None
         finally:
@@ -186,6 +209,7 @@ class CacheFile:
             environment.close()
             raise
         self.environment, self._inode = environment, status.st_ino
+        self.pages = MappedPages(self.path / DATA)
 
     def _open_tables(self, environment: lmdb.Environment) -> dict[str, Any]:
         new = environment.stat()["entries"] == 0
@@ -197,8 +221,12 @@ class CacheFile:
             }
             if new:
                 txn.put(b"identity", self._identity, db=tables[IDENTITY])
+                txn.put(b"mark", os.urandom(8), db=tables[IDENTITY])
             elif txn.get(b"identity", db=tables[IDENTITY]) != self._identity:
                 raise _Doubt("it is of another repository or version")
+            self._mark = txn.get(b"mark", b"", db=tables[IDENTITY])
+            if not self._mark:
+                raise _Doubt("its own mark is missing")
         return tables
 
     def _refuse_strange(self, path: Path) -> None:
@@ -239,6 +267,14 @@ class CacheFile:
                 os.close(descriptor)
         return dead
 
+    def _delete_left(self) -> None:
+        """Delete files that belonged to one that was thrown away, if no one has that open."""
+        if next(self.path.glob("user.*"), None) is None:
+            for kind in BESIDE:
+                for path in self.path.glob(f"{kind}.*"):
+                    if not path.name.startswith(f"{kind}.{self._mark.hex()}."):
+                        path.unlink(missing_ok=True)
+
     def _is_sound(self) -> bool:
         command = [sys.executable, "-P", cache_walk.__file__, str(self.path)]
         import subprocess  # seldom needed, and slow to load
@@ -258,8 +294,9 @@ class CacheFile:
 class ScratchSet:
     """A set of byte strings of up to 511 bytes, kept on disk; one thread at a time."""
 
-    def __init__(self, environment: lmdb.Environment) -> None:
+    def __init__(self, environment: lmdb.Environment, pages: MappedPages) -> None:
         self._environment = environment
+        self._pages = pages
         self._txn = environment.begin(write=True)
         self._pending = 0
 
@@ -267,6 +304,8 @@ class ScratchSet:
         """Add an item; tell whether it is new."""
         new = self._txn.put(item, b"", overwrite=False)
         self._pending += new
+        if self._pending % SCRATCH_PAGES == 0:
+            self._pages.limit()
         if self._pending == SCRATCH_BATCH:  # what a transaction changed is held in memory
             self._txn.commit()
             self._txn = self._environment.begin(write=True)

@@ -1,19 +1,22 @@
 """What the rows of the index cache look like, and how an index file becomes rows.
 
-Invariant: a row is of a fixed size and names its pack; a pack's row names the index file that it came from.
+Invariant: what is kept of a chunk names its pack; a pack's row names the index file that it came from.
 
-A chunk's row is its domain's number (2 bytes) and id (32) as the key, its location (12) as the value:
+What is known of a pack's chunks, its columns, is kept in the pack's order, so that a stream that comes again is
+compared with one part after the other.  A part has up to `PART` chunks: their ids (32 bytes each), then their
+places in the pack (8 each):
 
-    pack 31 bits ‖ block 22 ‖ offset 22 ‖ length - 1: 21        (big-endian)
+    block 16 bits ‖ offset 22 ‖ length - 1: 21        (big-endian)
 
-A pack has at most 2^22 blocks (64 MiB, of 17 bytes at least), a block 2^22 bytes, a chunk 2^21.  LMDB adds
-10 bytes; as random keys fill the pages of a B-tree to 70 %, that makes 80 bytes a chunk.
+A pack has at most 2^16 blocks, a block 2^22 bytes, a chunk 2^21.
+
+A hint says where a chunk may be: the first 6 bytes of its id ‖ pack 30 bits ‖ position in the pack 18
+(big-endian).  What a hint says is always compared with the columns.
 """
 
 import struct
 from collections.abc import Iterator
 from itertools import islice
-from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -22,29 +25,34 @@ from dedupstore import layout, records
 from dedupstore.errors import DamageError
 
 NO_PACK = 1 << 32  # above every pack's number
-SCHEMA = 3  # to be raised whenever a row changes its meaning
+SCHEMA = 5  # to be raised whenever a row changes its meaning
 TABLES: dict[str, dict[str, bool]] = {
     "files": {},  # index file name -> FileRow
     "packs": {},  # number (from 1) -> order, CachedPack
-    "chunks": {"dupsort": True, "dupfixed": True},  # domain's number, id -> locations
+    "columns": {},  # number of a pack -> its domain's number, and where its columns are
+    "recent": {"dupsort": True, "dupfixed": True},  # domain's number -> hints that are in no file yet
+    "hints": {},  # domain's number, serial -> a file of hints
     "domains": {},  # SHA-256 of a domain -> its number, which never changes
-    "counters": {},  # "next pack" -> number
+    "counters": {},  # "next pack" -> number, "hints" -> serial of the newest file, "columns" -> the newest file's end
     "doomed": {},  # numbers of packs whose rows are to be removed
     "headers": {},  # snapshot name -> header
     "payloads": {},  # snapshot name -> codec (0: as it is, 1: Zstandard), payload
 }
 
 PREFIX = struct.Struct(">H")
-BLOCK_BITS, OFFSET_BITS, LENGTH_BITS = 22, 22, 21
-LOCATION_SIZE = 12
-BATCH_ROWS = 1024  # in one transaction, which holds a page of 4 KiB for nearly each of them in memory
-SORT_ROWS = 1 << 16
+OFFSET_BITS, LENGTH_BITS = 22, 21
+MAX_BLOCKS = 1 << 16
+PLACE_SIZE = 8
+WIDTH = 32 + PLACE_SIZE
+PART = 64  # chunks
+FINGERPRINT = 6  # bytes: one in 2^48 says no more than that reading the columns is worth while
+POSITION_BITS = 18
+HINT_SIZE = 12
+BATCH_ROWS = 8192  # chunks that one transaction adds
 
 _FILE = struct.Struct(">QIIBBB")
 _ORDER = struct.Struct(">Q32s")
 ORDER_SIZE = _ORDER.size
-
-Row = tuple[bytes, bytes]
 
 
 class Location(NamedTuple):
@@ -119,20 +127,21 @@ def domain_key(domain: str) -> bytes:
     return layout.sha256(domain.encode())
 
 
-def location(value: bytes) -> Location:
-    """Read a chunk row's value."""
-    bits = int.from_bytes(value, "big")
+def hint_pack(hint: bytes) -> int:
+    """Return the pack's number from a hint."""
+    return int.from_bytes(hint[FINGERPRINT:], "big") >> POSITION_BITS
+
+
+def location(number: int, value: bytes, at: int) -> Location:
+    """Return where chunk `at` of a part of pack `number`'s columns lies."""
+    start = len(value) // WIDTH * 32 + at * PLACE_SIZE
+    bits = int.from_bytes(value[start : start + PLACE_SIZE], "big")
     return Location(
-        bits >> BLOCK_BITS + OFFSET_BITS + LENGTH_BITS,
-        bits >> OFFSET_BITS + LENGTH_BITS & (1 << BLOCK_BITS) - 1,
+        number,
+        bits >> OFFSET_BITS + LENGTH_BITS,
         bits >> LENGTH_BITS & (1 << OFFSET_BITS) - 1,
         (bits & (1 << LENGTH_BITS) - 1) + 1,
     )
-
-
-def pack_of(value: bytes) -> int:
-    """Return the pack's number from a chunk row's value."""
-    return int.from_bytes(value[:4], "big") >> 1
 
 
 def encode_pack(time: int, index_name: bytes, pack: CachedPack) -> bytes:
@@ -142,7 +151,7 @@ def encode_pack(time: int, index_name: bytes, pack: CachedPack) -> bytes:
 
 def decode_pack(value: bytes) -> CachedPack:
     """Read a pack row's value; raises `msgspec.MsgspecError`."""
-    return msgspec.msgpack.decode(memoryview(value)[ORDER_SIZE:], type=CachedPack)
+    return records.decoder(CachedPack).decode(memoryview(value)[ORDER_SIZE:])
 
 
 def describe(pack: records.IndexedPack, index_name: bytes) -> CachedPack:
@@ -160,44 +169,46 @@ def describe(pack: records.IndexedPack, index_name: bytes) -> CachedPack:
         blocks.append(CachedBlock(key, number, stored, at, sum(part), count))
         at += stored
         chunk += count
-    if len(blocks) > 1 << BLOCK_BITS:
+    if len(blocks) > MAX_BLOCKS:
         raise _impossible(index_name, "more blocks than a pack can hold")
     columns = layout.sha256(pack.ids + pack.lengths)
     return CachedPack(pack.name, pack.kind, pack.size, pack.keys, tuple(blocks), columns)
 
 
-def batches(prefix: bytes, first: int, packs: list[records.IndexedPack]) -> Iterator[list[Row]]:
-    """Yield the chunks' rows, at most `BATCH_ROWS` at once, sorted over long stretches.
+def columns(packs: list[records.IndexedPack]) -> Iterator[bytes]:
+    """Yield the columns of these packs, part by part."""
+    for pack in packs:
+        places = _places(pack)
+        for at in range(0, len(places), PART):
+            some = places[at : at + PART]
+            yield pack.ids[32 * at : 32 * (at + len(some))] + struct.pack(f">{len(some)}Q", *some)
 
-    Sorted rows fall side by side: fewer pages are written, and one transaction touches few of them.
-    """
-    pending: list[Row] = []
+
+def hints(first: int, packs: list[records.IndexedPack]) -> Iterator[list[bytes]]:
+    """Yield the hints of these packs, the first of which has that number, sorted, at most `BATCH_ROWS` at once."""
+    pending: list[bytes] = []
     for number, pack in enumerate(packs, first):
-        pending.extend(_rows(prefix, number, pack))
-        if len(pending) >= SORT_ROWS:
-            yield from _sorted_batches(pending)
-            pending = []
-    yield from _sorted_batches(pending)
+        ids, place = pack.ids, number << POSITION_BITS
+        for start in range(0, len(ids) // 32, BATCH_ROWS):
+            pending += [
+                ids[32 * at : 32 * at + FINGERPRINT] + (place + at).to_bytes(6, "big")
+                for at in range(start, min(start + BATCH_ROWS, len(ids) // 32))
+            ]
+            while len(pending) >= BATCH_ROWS:
+                yield sorted(pending[:BATCH_ROWS])
+                del pending[:BATCH_ROWS]
+    yield sorted(pending)
 
 
-def _sorted_batches(rows: list[Row]) -> Iterator[list[Row]]:
-    rows.sort(key=itemgetter(0))
-    remaining = iter(rows)
-    while batch := list(islice(remaining, BATCH_ROWS)):
-        yield batch
-
-
-def _rows(prefix: bytes, number: int, pack: records.IndexedPack) -> Iterator[Row]:
-    ids, lengths = pack.ids, iter(_lengths(pack))
-    at = 0
+def _places(pack: records.IndexedPack) -> list[int]:
+    lengths = iter(_lengths(pack))
+    places = []
     for position, block in enumerate(pack.blocks):
-        place = number << BLOCK_BITS | position
-        offset = 0
+        offset = position << OFFSET_BITS
         for length in islice(lengths, block[3]):
-            bits = (place << OFFSET_BITS | offset) << LENGTH_BITS | length - 1
-            yield prefix + ids[at : at + 32], bits.to_bytes(LOCATION_SIZE, "big")
-            at += 32
+            places.append(offset << LENGTH_BITS | length - 1)
             offset += length
+    return places
 
 
 def _lengths(pack: records.IndexedPack) -> tuple[int, ...]:

@@ -54,7 +54,8 @@ def pack_sizes(opened: Opened, folders: Iterable[str]) -> dict[str, int]:
     """Return the files in these folders of packs, with their sizes."""
     from concurrent.futures import ThreadPoolExecutor  # slow to load, and listing seldom needs it
 
-    with ThreadPoolExecutor(FETCH_THREADS) as pool:
+    # a far back end has more listings under way: there are 256 folders of each kind, a few turns each
+    with ThreadPoolExecutor(FETCH_THREADS if opened.backend.uploads == 1 else 64) as pool:
         listings = pool.map(lambda folder: list(opened.backend.list(folder)), sorted(folders))
         return {entry.name: entry.size for listing in listings for entry in listing}
 

@@ -1,0 +1,143 @@
+"""Looking chunks up in the index cache: by hints first, then in the columns, which alone are believed.
+
+Invariant: a chunk is found where a row of the columns has its whole id; hints may be wrong, or of packs that
+are gone.  Every hint that is needed is in the table of recent ones or in a file.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dedupstore.cache_columns import Columns, Piece
+from dedupstore.cache_rows import FINGERPRINT, PART, POSITION_BITS, WIDTH, Location, location
+
+if TYPE_CHECKING:
+    import lmdb
+
+    from dedupstore.cache_hints import HintFile
+
+
+class Search:
+    """The chunks of one domain, as one transaction sees them."""
+
+    def __init__(
+        self,
+        txn: "lmdb.Transaction[bytes]",
+        prefix: bytes,
+        recent: Any,
+        files: "Sequence[HintFile]",
+        columns: Columns,
+    ) -> None:
+        self._txn = txn
+        self._prefix = prefix
+        self._recent = txn.cursor(recent)
+        self._seek = self._recent.set_range_dup
+        self._finders = [file.find for file in files]
+        self._columns = columns
+        self._number = self._part = -1  # of what was read last: `_value`
+        self._piece: Piece | None = None
+        self._value = b""
+
+    def packs(self, ids: Sequence[bytes], trusted: Callable[[int], bool] | None = None) -> list[int]:
+        """Return for each id the number (from 1) of a pack that has it, one that is `trusted`; 0 if there is none.
+
+        Ids in the order in which they were stored cost hardly more than to compare them: where some were
+        found in a row, the next are expected near them.
+        """
+        found = [0] * len(ids)
+        ids = [*ids, b""]  # what is behind the last is found nowhere
+        # the part that the last ones were found in, and the bytes of its ids
+        number, part, value, size = 0, 0, b"", 0
+        at, end = 0, len(found)
+        while at < end:
+            id_ = ids[at]
+            spot = value.find(id_, 0, size) if size else -1
+            if spot < 0 or spot % 32:
+                for hint in self._hints(id_):
+                    pack, spot = self._follow(hint, id_)
+                    if spot >= 0 and (trusted is None or trusted(pack)):
+                        break
+                else:
+                    at += 1
+                    continue
+                number, part, value = pack, self._part, self._value
+                size = len(value) // WIDTH * 32
+            found[at] = number
+            at += 1
+            spot += 32
+            if spot < size and value[spot : spot + 32] != ids[at]:
+                size = 0  # not in a row: do not look here again
+                continue
+            count = _equal(value[spot:size], b"".join(ids[at : at + (size - spot) // 32]))
+            found[at : at + count] = [number] * count
+            at += count
+            if spot + 32 * count == size and at < end:
+                number, part, value = self._next(number, part, trusted)
+                size = len(value) // WIDTH * 32
+        return found
+
+    def copies(self, id_: bytes) -> list[Location]:
+        """Return all places of a chunk, in no order."""
+        found = []
+        for hint in self._hints(id_):
+            number, spot = self._follow(hint, id_)
+            if spot >= 0:
+                found.append(location(number, self._value, spot // 32))
+        return found
+
+    def _hints(self, id_: bytes) -> list[bytes]:
+        """Return where a chunk may be."""
+        fingerprint = id_[:FINGERPRINT]
+        hints = []
+        if self._seek(self._prefix, fingerprint):
+            while (hint := self._recent.value())[:FINGERPRINT] == fingerprint:
+                hints.append(hint)
+                if not self._recent.next_dup():
+                    break
+        for find in self._finders:
+            hints += find(fingerprint)
+        return hints
+
+    def _follow(self, hint: bytes, id_: bytes) -> tuple[int, int]:
+        """Return the pack, and where in a part of its columns, which is then `_value`, the id begins; else -1."""
+        place = int.from_bytes(hint[FINGERPRINT:], "big")
+        number = place >> POSITION_BITS
+        part, position = divmod(place & (1 << POSITION_BITS) - 1, PART)
+        value, spot = self._read(number, part), 32 * position
+        if value[spot : spot + 32] == id_ and spot < len(value) // WIDTH * 32:
+            return number, spot
+        return 0, -1  # another chunk, or the pack is gone
+
+    def _next(self, number: int, part: int, trusted: Callable[[int], bool] | None) -> tuple[int, int, bytes]:
+        """Return the pack, number and bytes of the part behind that one, be it the next pack's first."""
+        if value := self._read(number, part + 1):
+            return number, part + 1, value
+        if trusted is None or trusted(number + 1):
+            return number + 1, 0, self._read(number + 1, 0)
+        return 0, 0, b""
+
+    def _read(self, number: int, part: int) -> bytes:
+        """Return a part of the columns of a pack of this domain, or nothing."""
+        if number != self._number:
+            self._number, self._part = number, -1
+            self._piece = self._columns.piece(self._txn, number)
+            if self._piece is not None and self._piece.prefix != self._prefix:
+                self._piece = None
+        if part != self._part:
+            self._part = part
+            self._value = b"" if self._piece is None else self._columns.read(number, self._piece, part)
+        return self._value
+
+
+def _equal(column: bytes, wanted: bytes) -> int:
+    """Return how many ids at the beginning of the two are the same."""
+    most = min(len(column), len(wanted)) // 32
+    if column[: 32 * most] == wanted[: 32 * most]:
+        return most
+    least = 0  # so many are the same, `most` are not
+    while most - least > 1:
+        middle = (least + most) // 2
+        if column[32 * least : 32 * middle] == wanted[32 * least : 32 * middle]:
+            least = middle
+        else:
+            most = middle
+    return least
