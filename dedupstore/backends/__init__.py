@@ -7,8 +7,11 @@ Each layer calls only those below it:
 | (here)          | from a URL to a back end                                                            |
 | `retry`         | a wrapper round any back end: more attempts                                         |
 | `local`, `sftp` | the back ends: a folder of this machine, a folder of an SSH account                 |
+| `sftp_create`   | how a new file gets into an account without ever being there in part                |
+| `sftp_pool`     | the sessions with an account: one login, several channels                           |
 | `sftp_session`  | the verbs of SFTP                                                                   |
 | `sftp_requests` | SFTP's requests and replies, many in flight                                         |
+| `ssh_sharing`   | how one ssh serves several channels                                                 |
 | `ssh`           | the ssh child process                                                               |
 | `explain`       | from what the system or server says to the errors of the contract                   |
 | `contract`      | what every back end promises: the protocol, names, sizes, errors                    |

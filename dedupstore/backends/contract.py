@@ -70,6 +70,11 @@ class Backend(Protocol):
         """
         ...
 
+    @property
+    def uploads(self) -> int:
+        """How many calls of `create` at once are worth while; 1 where a second would only wait for the first."""
+        ...
+
     def list(self, folder: str) -> Iterator[Entry]:
         """The files that lie directly in `folder` ("" is the top), in any order.
 

@@ -47,6 +47,7 @@ class LocalBackend:
     """
 
     durable = True
+    uploads = 1
 
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root).absolute()

@@ -41,6 +41,11 @@ class Retry:
         """See `contract.Backend`."""
         return self._repeat(lambda _: self._backend.durable)
 
+    @property
+    def uploads(self) -> int:
+        """See `contract.Backend`."""
+        return self._backend.uploads
+
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""
         # All of it within the attempt: half a listing cannot be taken back.

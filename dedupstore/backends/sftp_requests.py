@@ -8,12 +8,12 @@ was heard for `timeout` seconds although an answer is due, or the stream ends, i
 all that wait get a TransientError.  A connection that has ended stays so.
 """
 
+import struct
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, NamedTuple, cast
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from paramiko import Message, SFTPAttributes
 from paramiko import sftp as wire
@@ -21,12 +21,12 @@ from paramiko import sftp as wire
 from dedupstore.backends.ssh import SshChannel, connection_error
 from dedupstore.errors import BackendError, TransientError
 
+_T = TypeVar("_T")
+
 _VERSION = 3
 _MAX_GREETING = 64 << 10
-_IN_FLIGHT_BYTES = 4 << 20
-_IN_FLIGHT_REQUESTS = 64
+_MAX_PACKET = 16 << 20
 _GOODBYE = 2.0  # seconds that ssh gets to end by itself
-_TICK = 0.5  # seconds between two looks at the clock
 
 
 class Reply(NamedTuple):
@@ -34,6 +34,24 @@ class Reply(NamedTuple):
 
     kind: int
     body: memoryview
+
+
+class Answer(Generic[_T]):
+    """What a request that is on its way will have brought."""
+
+    def __init__(self, reply: Future[Reply], decode: Callable[[Reply], _T]) -> None:
+        self._reply, self._decode = reply, decode
+
+    def get(self) -> _T:
+        """Wait for it.  Raises what the server refused, or TransientError if the connection is lost."""
+        return self._decode(self._reply.result())
+
+
+class _Asked(NamedTuple):
+    """A request without an answer: who waits, and where the bytes of a read have to lie."""
+
+    reply: Future[Reply]
+    into: memoryview | None
 
 
 class Requests:
@@ -48,10 +66,8 @@ class Requests:
         self._channel = channel
         self._host = host
         self._timeout = timeout
-        self._packets: Any = wire.BaseSFTP()
-        self._packets.sock = cast(Any, channel)  # paramiko wants no more than send and recv
         self._lock = threading.Lock()
-        self._waiting: dict[int, Future[Reply]] = {}
+        self._waiting: dict[int, _Asked] = {}
         self._number = 0
         self._heard = 0.0  # when the last packet came, by the monotonic clock
         self._ended: str | None = None
@@ -79,8 +95,14 @@ class Requests:
         self._end("it was closed", _GOODBYE)
         self._receiver.join()
 
-    def ask(self, kind: int, *fields: object) -> Future[Reply]:
-        """Send a request.  The future gives its reply, or raises TransientError."""
+    def ask(
+        self, kind: int, *fields: object, data: memoryview | None = None, into: memoryview | None = None
+    ) -> Future[Reply]:
+        """Send a request.  The future gives its reply, or raises TransientError.
+
+        `data` is its last field: it is sent from where it lies.  The bytes that a read brings, up to as many
+        as `into` has, are received there, and the reply's body is a view of them.
+        """
         message = Message()
         reply: Future[Reply] = Future()
         with self._lock:
@@ -89,12 +111,12 @@ class Requests:
             if not self._waiting:
                 self._heard = time.monotonic()  # while nobody asked, silence meant nothing
             self._number = (self._number + 1) % (1 << 32)
-            self._waiting[self._number] = reply
+            self._waiting[self._number] = _Asked(reply, into)
             message.add_int(self._number)
         for field in fields:
             _add(message, field)
         try:
-            self._packets._send_packet(kind, message)
+            self._send(kind, message, data)
         except OSError as error:
             self._fail(error)
         except BaseException:
@@ -102,26 +124,30 @@ class Requests:
             raise
         return reply
 
-    def pipeline(self, requests: Iterable[tuple[Any, ...]], size: int) -> Iterator[Reply]:
-        """The replies, in order, to requests that move `size` bytes each, a bounded number in flight."""
-        depth = min(_IN_FLIGHT_REQUESTS, max(1, _IN_FLIGHT_BYTES // size))
-        asked: deque[Future[Reply]] = deque()
-        for request in requests:
-            if len(asked) == depth:
-                yield asked.popleft().result()
-            asked.append(self.ask(*request))
-        while asked:
-            yield asked.popleft().result()
+    def _send(self, kind: int, message: Message, data: memoryview | None = None) -> None:
+        if data is None:
+            body = message.asbytes()
+            self._channel.send(struct.pack(">IB", 1 + len(body), kind) + body)
+        else:
+            message.add_int(len(data))
+            body = message.asbytes()
+            self._channel.send(struct.pack(">IB", 1 + len(body) + len(data), kind) + body, data)
 
     def _greet(self) -> frozenset[str]:
         """Agree on the version, and learn the extensions."""
         message = Message()
         message.add_int(_VERSION)
-        self._packets._send_packet(wire.CMD_INIT, message)
-        kind, body = self._packets._read_packet()
-        if kind != wire.CMD_VERSION or body[:4] != _VERSION.to_bytes(4, "big") or len(body) > _MAX_GREETING:
+        self._send(wire.CMD_INIT, message)
+        until = time.monotonic() + self._timeout
+
+        def wait() -> None:
+            if time.monotonic() > until:
+                raise TimeoutError
+
+        kind, version, length = self._receive_header(wait)
+        if kind != wire.CMD_VERSION or version != _VERSION or length > _MAX_GREETING:
             raise wire.SFTPError("it does not speak SFTP version 3")
-        fields = Message(body[4:])
+        fields = Message(self._receive_bytes(length, wait))
         names = set()
         while fields.get_remainder():
             names.add(fields.get_binary().decode(errors="replace"))
@@ -132,17 +158,44 @@ class Requests:
         """Hand every reply to whoever waits for it, until the connection ends.  Runs in its own thread."""
         try:
             while True:
-                while not self._channel.readable(min(_TICK, self._timeout)):
-                    self._check_silence()
-                kind, body = self._packets._read_packet()
+                kind, number, length = self._receive_header(self._check_silence)
                 with self._lock:
                     self._heard = time.monotonic()
-                    reply = self._waiting.pop(int.from_bytes(body[:4], "big"), None)
-                if reply is None:
+                    asked = self._waiting.get(number)
+                if asked is None:
                     raise BackendError("it sent an answer that nobody asked for")
-                reply.set_result(Reply(kind, memoryview(body)[4:]))
+                reply = self._receive_reply(kind, length, asked.into)
+                with self._lock:
+                    # Not before: what ends the connection while the rest is on its way fails this one too.
+                    failed = self._waiting.pop(number, None) is None
+                if not failed:
+                    asked.reply.set_result(reply)
+                del asked, reply  # they hold a file's bytes, and the next answer may be long in coming
         except Exception as error:
             self._fail(error)
+
+    def _receive_header(self, idle: Callable[[], None]) -> tuple[int, int, int]:
+        """A packet's kind, the number that follows, and how many bytes come after both."""
+        header = bytearray(9)
+        self._channel.receive(memoryview(header), idle)
+        length, kind, number = struct.unpack(">IBI", header)
+        if not 5 <= length < _MAX_PACKET:
+            raise wire.SFTPError(f"it does not speak SFTP: it sent {bytes(header)!r}")
+        return kind, number, length - 5
+
+    def _receive_bytes(self, length: int, idle: Callable[[], None]) -> bytearray:
+        body = bytearray(length)
+        self._channel.receive(memoryview(body), idle)
+        return body
+
+    def _receive_reply(self, kind: int, length: int, into: memoryview | None) -> Reply:
+        if kind != wire.CMD_DATA or into is None:
+            return Reply(kind, memoryview(self._receive_bytes(length, self._check_silence)))
+        count = int.from_bytes(self._receive_bytes(min(4, length), self._check_silence), "big")
+        if count != length - 4 or count > len(into):
+            raise BackendError("it sent another number of bytes than it says")
+        self._channel.receive(into[:count], self._check_silence)
+        return Reply(kind, into[:count])
 
     def _check_silence(self) -> None:
         with self._lock:
@@ -166,8 +219,8 @@ class Requests:
         words = self._channel.close(patience)
         if reason is None and words:
             self._ended = words
-        for reply in waiting.values():
-            reply.set_exception(self._lost())
+        for asked in waiting.values():
+            asked.reply.set_exception(self._lost())
 
     def _lost(self) -> TransientError:
         return TransientError(f"lost the connection to {self._host}: {self._ended}")
@@ -182,8 +235,5 @@ def _add(message: Message, field: object) -> None:
     elif isinstance(field, SFTPAttributes):
         attributes: Any = field
         attributes._pack(message)
-    elif isinstance(field, memoryview):
-        message.add_int(len(field))
-        message.add_bytes(field)  # type: ignore[arg-type,unused-ignore]
     else:
         message.add_string(field)  # type: ignore[arg-type,unused-ignore]

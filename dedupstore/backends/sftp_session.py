@@ -1,6 +1,9 @@
-"""The verbs of SFTP, as the functions of `os` have them.
+"""The verbs of SFTP: each sends its request at once, and gives an `Answer` that may be waited for later.
 
 Sources: draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL file for the extensions named ...@openssh.com.
+
+A server has to give requests for one file the results that they would have if each waited for the one before
+(draft, section 6.1), and OpenSSH's does all in order: what does not depend on an answer costs no round trip.
 
 Invariant: no reply is believed before its kind and its length are checked.  What the server refuses is raised
 as the functions of `os` do: FileNotFoundError, PermissionError, or an OSError without errno for SFTP's
@@ -11,6 +14,7 @@ import takes a third of a second.
 """
 
 import errno
+import io
 import struct
 from collections import deque
 from collections.abc import Iterator
@@ -21,11 +25,13 @@ from paramiko import Message, SFTPAttributes
 from paramiko import sftp as wire
 
 from dedupstore.backends.contract import FILE_MODE
-from dedupstore.backends.sftp_requests import Reply, Requests
+from dedupstore.backends.sftp_requests import Answer, Reply, Requests
 from dedupstore.errors import BackendError, TransientError
 
 _SMALL_REQUEST = 32 << 10  # what every server takes (draft, section 3)
 _LARGE_REQUEST = 255 << 10  # OpenSSH's limit, and the fastest
+_IN_FLIGHT_BYTES = 4 << 20  # twice what OpenSSH lets be on the way in one channel
+_IN_FLIGHT_REQUESTS = 64
 _LIST_AHEAD = 4
 _EOF = wire.SFTP_EOF.to_bytes(4, "big")
 
@@ -37,19 +43,28 @@ class Attributes(NamedTuple):
     mode: int | None
 
 
-class Session:
-    """The verbs, over `requests`.  All of them may be called from several threads at once."""
+class _Limits(NamedTuple):
+    """The most bytes in one request."""
 
-    def __init__(self, requests: Requests) -> None:
+    read: int = _SMALL_REQUEST
+    write: int = _SMALL_REQUEST
+
+
+class Session:
+    """The verbs, over `requests`.  All of them may be called from several threads at once.
+
+    Its limits are those of `like`, a session with the same server, or else are asked for.
+    """
+
+    def __init__(self, requests: Requests, like: "Session | None" = None) -> None:
         self._requests = requests
         self._ask = requests.ask
-        self._read_size = self._write_size = _SMALL_REQUEST
-        if "limits@openssh.com" in requests.extensions:
-            body = _extended(self._ask(wire.CMD_EXTENDED, "limits@openssh.com"), 4 * 8)
-            _, read, write, _ = struct.unpack_from(">4Q", body)
-            # Zero means that nothing is promised.
-            self._read_size = max(_SMALL_REQUEST, min(read, _LARGE_REQUEST))
-            self._write_size = max(_SMALL_REQUEST, min(write, _LARGE_REQUEST))
+        self._limits: Answer[_Limits] | None = None
+        if like is not None:
+            self._limits = like._limits
+        elif "limits@openssh.com" in requests.extensions:
+            # Nobody waits for it before many bytes are to be moved.
+            self._limits = Answer(self._ask(wire.CMD_EXTENDED, "limits@openssh.com"), _limits)
 
     @property
     def alive(self) -> bool:
@@ -65,105 +80,109 @@ class Session:
         """End the connection."""
         self._requests.close()
 
-    def open(self, path: str) -> bytes:
-        """A handle for reading the file at `path`."""
-        return _handle(self._ask(wire.CMD_OPEN, path, wire.SFTP_FLAG_READ, SFTPAttributes()))
+    def open(self, path: str) -> Answer[bytes]:
+        """A handle for reading the file at `path`.  OpenSSH opens a folder too, to be synced."""
+        return Answer(self._ask(wire.CMD_OPEN, path, wire.SFTP_FLAG_READ, SFTPAttributes()), _handle)
 
-    def create(self, path: str) -> bytes:
-        """A handle for writing a new file (mode 0600); it is an error if `path` exists."""
+    def create(self, path: str) -> Answer[bytes]:
+        """A handle for writing a new file (mode FILE_MODE); it is an error if `path` exists."""
         flags = wire.SFTP_FLAG_WRITE | wire.SFTP_FLAG_CREATE | wire.SFTP_FLAG_EXCL
-        return _handle(self._ask(wire.CMD_OPEN, path, flags, _mode(FILE_MODE)))
+        return Answer(self._ask(wire.CMD_OPEN, path, flags, _mode(FILE_MODE)), _handle)
 
-    def close_handle(self, handle: bytes) -> None:
-        """Close it without waiting for the answer: nothing depends on it."""
-        self._ask(wire.CMD_CLOSE, handle)
+    def close_handle(self, handle: bytes) -> Answer[None]:
+        """Close it."""
+        return Answer(self._ask(wire.CMD_CLOSE, handle), _check_status)
 
     def read(self, handle: bytes, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`, or fewer if the file ends before."""
-        step, end = self._read_size, offset + length
-        asked = [(at, min(step, end - at)) for at in range(offset, end, step)]
-        replies = self._requests.pipeline(
-            ((wire.CMD_READ, handle, wire.int64(at), n) for at, n in asked), step
-        )
-        parts: list[memoryview] = []
-        for (at, wanted), reply in zip(asked, replies, strict=True):
-            part = _data(reply, wanted)
-            while part:  # a server may send less than was asked for
-                parts.append(part)
-                at, wanted = at + len(part), wanted - len(part)
-                if not wanted:
-                    break
-                part = _data(self._ask(wire.CMD_READ, handle, wire.int64(at), wanted).result(), wanted)
-            if wanted:
-                break
-        return b"".join(parts)
+        """`length` bytes from `offset`, or fewer if the file ends before; waits for them."""
+        file = io.BytesIO()  # gives its bytes away without copying them, once nobody looks at them
+        if length:
+            file.seek(length - 1)
+            file.write(b"\0")
+        count = self._read_into(handle, offset, file.getbuffer())
+        return file.getvalue() if count == length else file.getvalue()[:count]
 
-    def write(self, handle: bytes, data: memoryview) -> None:
-        """Write `data` from the file's start on; every part is acknowledged when this returns."""
-        step = self._write_size
-        requests = (
-            (wire.CMD_WRITE, handle, wire.int64(at), data[at : at + step]) for at in range(0, len(data), step)
-        )
-        for reply in self._requests.pipeline(requests, step):
-            _check_status(reply)
+    def _read_into(self, handle: bytes, offset: int, view: memoryview) -> int:
+        """Fill `view` as far as the file goes; return how many bytes that were."""
+        step = self._limits_for(len(view)).read
+        depth = _depth(step)
+        asked: deque[tuple[int, Future[Reply]]] = deque()
 
-    def finish(self, handle: bytes) -> int | None:
-        """Sync a written file to the server's disk, if it can, and close it.  Returns the size it has now."""
-        synced = self._fsync(handle)
-        attributes = self._ask(wire.CMD_FSTAT, handle)
-        closed = self._ask(wire.CMD_CLOSE, handle)
-        for status in (*synced, closed):
-            _check_status(status.result())
-        return _attributes(attributes).size
+        def ask(at: int, end: int) -> Future[Reply]:
+            into = view[at:end]
+            return self._ask(wire.CMD_READ, handle, wire.int64(offset + at), len(into), into=into)
 
-    def sync_folder(self, path: str) -> None:
-        """Sync the names in a folder to the server's disk, if it can.
+        count = at = 0
+        while count < len(view):
+            while at < len(view) and len(asked) < depth:
+                asked.append((min(at + step, len(view)), ask(at, at + step)))
+                at += step
+            end, reply = asked.popleft()
+            count += _count(reply.result())
+            while count < end:  # a server may send less than was asked for
+                more = _count(ask(count, end).result())
+                if not more:
+                    return count
+                count += more
+        return count
 
-        OpenSSH opens a folder as it does a file, and syncs whatever it has opened.
-        """
-        handle = self.open(path)
-        synced = self._fsync(handle)
-        self.close_handle(handle)
-        for status in synced:
-            _check_status(status.result())
+    def _limits_for(self, size: int) -> _Limits:
+        return self._limits.get() if self._limits and size > _SMALL_REQUEST else _Limits()
 
-    def stat(self, path: str) -> Attributes:
+    def write(self, handle: bytes, data: memoryview) -> list[Answer[None]]:
+        """Send `data`, for the file's start on.  Returns the answers that are still to come."""
+        step = self._limits_for(len(data)).write
+        asked: deque[Answer[None]] = deque()
+        for at in range(0, len(data), step):
+            if len(asked) == _depth(step):
+                asked.popleft().get()
+            request = self._ask(wire.CMD_WRITE, handle, wire.int64(at), data=data[at : at + step])
+            asked.append(Answer(request, _check_status))
+        return [*asked]
+
+    def sync(self, handle: bytes) -> list[Answer[None]]:
+        """Sync an open file or folder to the server's disk; no answer will come if the server cannot."""
+        if not self.syncs:
+            return []
+        return [Answer(self._ask(wire.CMD_EXTENDED, "fsync@openssh.com", handle), _check_status)]
+
+    def stat(self, path: str) -> Answer[Attributes]:
         """Size and mode of what is at `path`, links followed."""
-        return _attributes(self._ask(wire.CMD_STAT, path))
+        return Answer(self._ask(wire.CMD_STAT, path), _attributes)
 
-    def fstat(self, handle: bytes) -> Attributes:
+    def fstat(self, handle: bytes) -> Answer[Attributes]:
         """Size and mode of an open file."""
-        return _attributes(self._ask(wire.CMD_FSTAT, handle))
+        return Answer(self._ask(wire.CMD_FSTAT, handle), _attributes)
 
-    def make_folder(self, path: str) -> None:
+    def make_folder(self, path: str) -> Answer[None]:
         """Make one folder (mode 0700)."""
-        _check_status(self._ask(wire.CMD_MKDIR, path, _mode(0o700)).result())
+        return Answer(self._ask(wire.CMD_MKDIR, path, _mode(0o700)), _check_status)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str) -> Answer[None]:
         """Remove a file."""
-        _check_status(self._ask(wire.CMD_REMOVE, path).result())
+        return Answer(self._ask(wire.CMD_REMOVE, path), _check_status)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> Answer[None]:
         """Rename a file; an existing `new` is an error (draft, section 6.5)."""
-        _check_status(self._ask(wire.CMD_RENAME, old, new).result())
+        return Answer(self._ask(wire.CMD_RENAME, old, new), _check_status)
 
-    def hard_link(self, old: str, new: str) -> None:
+    def hard_link(self, old: str, new: str) -> Answer[None]:
         """Give a file a second name; an existing `new` is an error."""
         if "hardlink@openssh.com" not in self._requests.extensions:
             raise OSError(errno.ENOTSUP, "the server makes no hard links")
-        _check_status(self._ask(wire.CMD_EXTENDED, "hardlink@openssh.com", old, new).result())
+        return Answer(self._ask(wire.CMD_EXTENDED, "hardlink@openssh.com", old, new), _check_status)
 
     def free_bytes(self, path: str) -> int | None:
         """Bytes that this account may still store around `path`; None if the server cannot tell."""
         if "statvfs@openssh.com" not in self._requests.extensions:
             return None
-        body = _extended(self._ask(wire.CMD_EXTENDED, "statvfs@openssh.com", path), 11 * 8)
+        body = _extended(self._ask(wire.CMD_EXTENDED, "statvfs@openssh.com", path).result(), 11 * 8)
         _, unit, _, _, available, *_ = struct.unpack_from(">11Q", body)
         return int(unit * available)
 
     def list(self, path: str) -> Iterator[tuple[str, Attributes]]:
         """The names in a folder and what they are."""
-        handle = _handle(self._ask(wire.CMD_OPENDIR, path))
+        handle = _handle(self._ask(wire.CMD_OPENDIR, path).result())
         asked: deque[Future[Reply]] = deque()
         try:
             while True:
@@ -176,8 +195,16 @@ class Session:
         finally:
             self.close_handle(handle)
 
-    def _fsync(self, handle: bytes) -> tuple[Future[Reply], ...]:
-        return (self._ask(wire.CMD_EXTENDED, "fsync@openssh.com", handle),) if self.syncs else ()
+
+def _limits(reply: Reply) -> _Limits:
+    _, read, write, _ = struct.unpack_from(">4Q", _extended(reply, 4 * 8))
+    # Zero means that nothing is promised.
+    return _Limits(*(max(_SMALL_REQUEST, min(size, _LARGE_REQUEST)) for size in (read, write)))
+
+
+def _depth(size: int) -> int:
+    """Return how many requests that move `size` bytes each are worth while in flight."""
+    return min(_IN_FLIGHT_REQUESTS, max(1, _IN_FLIGHT_BYTES // size))
 
 
 def _mode(mode: int) -> SFTPAttributes:
@@ -216,33 +243,27 @@ def _at_end(reply: Reply) -> bool:
     return bool(reply.kind == wire.CMD_STATUS and reply.body[:4] == _EOF)
 
 
-def _handle(reply: Future[Reply]) -> bytes:
-    found = reply.result()
-    _expect(found, wire.CMD_HANDLE, 4)
-    return bytes(Message(found.body).get_binary())
+def _handle(reply: Reply) -> bytes:
+    _expect(reply, wire.CMD_HANDLE, 4)
+    return bytes(Message(reply.body).get_binary())
 
 
-def _extended(reply: Future[Reply], least: int) -> memoryview:
-    found = reply.result()
-    _expect(found, wire.CMD_EXTENDED_REPLY, least)
-    return found.body
+def _extended(reply: Reply, least: int) -> memoryview:
+    _expect(reply, wire.CMD_EXTENDED_REPLY, least)
+    return reply.body
 
 
-def _data(reply: Reply, most: int) -> memoryview:
-    """The bytes of a read; none at the file's end."""
+def _count(reply: Reply) -> int:
+    """How many bytes a read brought; none at the file's end."""
     if _at_end(reply):
-        return reply.body[:0]
-    _expect(reply, wire.CMD_DATA, 4)
-    data = reply.body[4:]
-    if int.from_bytes(reply.body[:4], "big") != len(data) or len(data) > most:
-        raise BackendError("the sftp server sent another number of bytes than it says")
-    return data
+        return 0
+    _expect(reply, wire.CMD_DATA, 0)
+    return len(reply.body)
 
 
-def _attributes(reply: Future[Reply]) -> Attributes:
-    found = reply.result()
-    _expect(found, wire.CMD_ATTRS, 4)
-    return _next_attributes(Message(found.body))
+def _attributes(reply: Reply) -> Attributes:
+    _expect(reply, wire.CMD_ATTRS, 4)
+    return _next_attributes(Message(reply.body))
 
 
 def _next_attributes(fields: Message) -> Attributes:

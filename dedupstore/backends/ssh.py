@@ -12,11 +12,14 @@ import select
 import shlex
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
+from dedupstore.backends.contract import Buffer
 from dedupstore.errors import BackendError, TransientError
 
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
@@ -38,21 +41,21 @@ _PERMANENT = (
 _EMPTY_WORDS = ("**", "kex_exchange_identification:", "Connection closed by UNKNOWN")
 """How lines begin that hide the reason: general advice, and what follows when a jump host's ssh has failed."""
 
+_TICK = 0.5  # seconds between two looks at the clock
+
 
 class SshChannel:
     """An `ssh` child speaking to a server's sftp subsystem.
 
-    `send` may be called from many threads, `readable` and `recv` from one at a time.  Once the channel is
-    closed, all of them end soon with an OSError or, for `recv`, EOFError.
+    `send` may be called from many threads, `receive` from one at a time.  Once the channel is closed, both end
+    soon with an OSError or EOFError.
 
-    `timeout` (seconds) bounds the login, how long a dead connection stays unnoticed by ssh itself, and each
-    `send` and `recv`.  A port or user of None is left to the user's ssh configuration.
+    `command` is what `ssh_command` gives.  `timeout` (seconds) bounds each `send`.
 
-    Raises BackendError if host or user cannot be a name, or ssh cannot be started.
+    Raises BackendError if ssh cannot be started.
     """
 
-    def __init__(self, host: str, user: str | None, port: int | None, timeout: float) -> None:
-        command = ssh_command(host, user, port, timeout)
+    def __init__(self, command: list[str], timeout: float) -> None:
         self._sending = threading.Lock()
         self._last_words = ""
         self._closed = False
@@ -64,37 +67,47 @@ class SshChannel:
             stack.enter_context(self._socket)
             with theirs:
                 self._process = _start(command, theirs.fileno(), self._stderr.fileno())
-            self._socket.settimeout(timeout)
-            self._poll = select.poll()
-            self._poll.register(self._socket, select.POLLIN)
+            # The kernel minds the time: with `settimeout` each call would be two.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _kernel_time(min(_TICK, timeout)))
+            self._writable = select.poll()
+            self._writable.register(self._socket, select.POLLOUT)
+            self._timeout = timeout
             stack.pop_all()  # from here on `close` is responsible
 
-    def send(self, data: bytes) -> int:
-        """Send all of `data`, not mixed with what other threads send.
+    def send(self, *parts: Buffer) -> None:
+        """Send all of `parts`, one after the other, not mixed with what other threads send.
 
         Raises OSError; the stream is then cut in the middle of a message, and only `close` is left.
         """
         with self._sending:
-            self._socket.sendall(data)
-        return len(data)
+            left = [memoryview(part) for part in parts]
+            while left:
+                try:
+                    sent = self._socket.sendmsg(left, (), socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    # `poll` waits for much room; a send that blocks would wake for each piece that ssh takes.
+                    if not self._writable.poll(self._timeout * 1000):
+                        raise TimeoutError("it takes nothing any more") from None
+                    continue
+                while left and sent >= len(left[0]):
+                    sent -= len(left.pop(0))
+                if left:
+                    left[0] = left[0][sent:]
 
-    def readable(self, seconds: float) -> bool:
-        """Wait up to `seconds` for something to receive: bytes, or the end of the stream."""
-        return bool(self._poll.poll(seconds * 1000))
+    def receive(self, view: memoryview, idle: Callable[[], None]) -> None:
+        """Fill `view`.  Every half second in which nothing comes, `idle` is asked: it may raise to give up.
 
-    def recv(self, size: int) -> bytearray:
-        """Exactly `size` bytes.
-
-        Raises EOFError when the stream ends first, TimeoutError when it falls silent.
+        Raises EOFError when the stream ends first.
         """
-        data = bytearray(size)
-        view = memoryview(data)
         while view:
-            count = self._socket.recv_into(view)
+            try:
+                count = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
+            except BlockingIOError:
+                idle()
+                continue
             if count == 0:
                 raise EOFError
             view = view[count:]
-        return data
 
     def close(self, patience: float = 0.0) -> str:
         """End the child, by force after `patience` seconds, and return the last line that it wrote to stderr.
@@ -156,6 +169,12 @@ def ssh_command(host: str, user: str | None, port: int | None, timeout: float) -
     if port is not None:
         command.append(f"-p{port}")
     return [*command, "-s", "--", host, "sftp"]
+
+
+def _kernel_time(seconds: float) -> bytes:
+    """Return the seconds as the `struct timeval` of socket(7)."""
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 
 
 def _start(command: list[str], stream: int, errors: int) -> "subprocess.Popen[bytes]":

@@ -42,6 +42,7 @@ StrictModes no
 UseDNS no
 PidFile none
 MaxStartups 100
+MaxSessions {sessions}
 """
 
 SSH_CONFIG = """\
@@ -59,9 +60,10 @@ class Sshd:
     """The server, its keys and its folder; a context manager that removes all of them.
 
     `forbidden` names more SFTP requests and extensions that the account may not use (sftp-server(8), -P).
+    `sessions` is how many channels it gives to a connection.
     """
 
-    def __init__(self, *, restricted: bool = False, forbidden: str = "") -> None:
+    def __init__(self, *, restricted: bool = False, forbidden: str = "", sessions: int = 10) -> None:
         # sshd wants every folder above a ChrootDirectory to belong to root and to be writable by nobody
         # else, which rules out /tmp.
         self.base = Path(tempfile.mkdtemp(prefix="dedup-sshd-", dir="/var/lib"))
@@ -90,6 +92,7 @@ class Sshd:
         self.port = 0
         denied = ",".join(filter(None, [RESTRICTED if restricted else "", forbidden]))
         self._options = f" -P {denied}" if denied else ""
+        self._sessions = sessions
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -100,6 +103,11 @@ class Sshd:
     def url(self, path: str) -> str:
         """The URL of the folder `path` of the account."""
         return f"sftp://{USER}@127.0.0.1:{self.port}/home/{path}"
+
+    @property
+    def logins(self) -> int:
+        """How many logins there have been."""
+        return self.log.read_text().count("Accepted publickey")
 
     def start(self) -> None:
         """Start listening, on the port of the time before if there was one."""
@@ -149,7 +157,11 @@ class Sshd:
 
     def _launch(self, port: int) -> None:
         config = self.base / "sshd_config"
-        config.write_text(SSHD_CONFIG.format(port=port, base=self.base, user=USER, options=self._options))
+        config.write_text(
+            SSHD_CONFIG.format(
+                port=port, base=self.base, user=USER, options=self._options, sessions=self._sessions
+            )
+        )
         public = (self.base / "host_key.pub").read_text()
         (self.base / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}")
         process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", str(config), "-E", str(self.log)])

@@ -221,6 +221,21 @@ def test_serves_many_threads_at_once(backend: Backend) -> None:
         list(pool.map(work, range(6)))
 
 
+def test_stores_as_many_files_at_once_as_it_says_are_worth_while(backend: Backend, place: Place) -> None:
+    many = backend.uploads
+    assert (many > 1) == place.url.startswith("sftp:")
+    contents = {f"packs/{seed}": noise(4 << 20, seed) for seed in range(many)}
+    barrier = threading.Barrier(many)
+
+    def create(name: str) -> None:
+        barrier.wait()
+        backend.create(name, contents[name])
+
+    with ThreadPoolExecutor(many) as pool:
+        list(pool.map(create, contents))
+    assert contents == {name: backend.read(name) for name in contents}
+
+
 def test_a_killed_writer_leaves_only_whole_files(place: Place) -> None:
     for _ in range(2):
         reader = place.open()

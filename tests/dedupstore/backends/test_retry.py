@@ -85,11 +85,13 @@ def test_refuses_an_existing_file_at_the_first_attempt(local: LocalBackend) -> N
         Retry(local).create("packs/a", b"aaaa")
 
 
-def test_closes_what_it_wraps_and_tells_how_durable_it_is(local: LocalBackend) -> None:
+def test_closes_what_it_wraps_and_tells_what_it_tells(local: LocalBackend) -> None:
     faulty = Faulty(local)
     retry = Retry(faulty)
     assert retry.durable
     faulty.durable = False
     assert not retry.durable
+    faulty.uploads = 3
+    assert retry.uploads == 3
     retry.close()
     assert faulty.closed

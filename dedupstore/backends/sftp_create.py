@@ -1,0 +1,230 @@
+"""How a new file gets into an SSH account: uploaded under a temporary name, counted, synced, then named.
+
+Invariant: the request that gives a file its name (SFTP 3's rename, which OpenSSH makes of link and unlink and
+which refuses an existing target; or a hard link, where the account may not rename) is sent only after the
+server has acknowledged every byte, told the right size and, where it can, synced the file to its disk.
+`create` returns only when the name and all new folders above it are synced too.
+
+Whatever the connection does between any two requests, then, there is a file in `tmp`, or the whole file under
+its name; and the caller was not told that it is there unless it is.  Three waits are left: for the handle, for
+the end of the file, for the name.
+"""
+
+import errno
+import posixpath
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from dedupstore.backends.contract import TEMPORARY_FOLDER
+from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
+
+if TYPE_CHECKING:
+    from dedupstore.backends.sftp_requests import Answer
+    from dedupstore.backends.sftp_session import Session
+
+_T = TypeVar("_T")
+
+
+class Creator:
+    """Creates files in the folder `root` of an account; `host` is for messages.
+
+    It learns whether the account may rename.  Several threads may use it at once, over any sessions.
+    """
+
+    def __init__(self, host: str, root: str) -> None:
+        self._host, self._root = host, root
+        self._may_rename = True
+
+    def create(self, session: "Session", target: str, view: memoryview) -> None:
+        """Store `view` as the new file `target`, a path below the root, making the folders above it.
+
+        Raises AlreadyExistsError, TransientError, or an OSError: ENOSPC if it does not fit.
+        """
+        temporary = posixpath.join(self._root, TEMPORARY_FOLDER, secrets.token_hex(16))
+        try:
+            self._create(session, target, temporary, view)
+        except BaseException as error:
+            full = isinstance(error, OSError) and error.errno is None and self._is_full(session, len(view))
+            with suppress(OSError, TransientError):
+                session.remove(temporary).get()
+            if full:
+                raise OSError(errno.ENOSPC, "the disk or the quota is full") from error
+            if isinstance(error, FileNotFoundError):
+                where = self._where(target)
+                raise TransientError(f"cannot write {where}: {temporary} went away meanwhile") from error
+            raise
+
+    def _create(self, session: "Session", target: str, temporary: str, view: memoryview) -> None:
+        above = posixpath.dirname(target)
+        with ExitStack() as borrowed, ExitStack() as writing:  # a server lends only so many handles
+            # Whether the name is free is decided later; to look now saves an upload that is repeated after
+            # its answer was lost, and would stay for good where the account may not remove.
+            known, made, entered = session.stat(target), session.create(temporary), session.open(above)
+            free = _outcome(known)
+            file, folder = _lent(made, session, writing), _lent(entered, session, borrowed)
+            if not isinstance(free, OSError):
+                raise self._taken(session, target)
+            if not isinstance(free, FileNotFoundError):
+                raise free
+            if isinstance(file, FileNotFoundError):
+                self._make_folders(session, posixpath.dirname(temporary))
+                file = _lent(session.create(temporary), session, writing)
+            if isinstance(file, OSError):
+                raise file
+            making = _make_folder(session, above) if isinstance(folder, FileNotFoundError) else None
+            asked = session.write(file, view)
+            asked += session.sync(file)
+            size = session.fstat(file)
+            asked.append(session.close_handle(file))
+            writing.pop_all()
+            parent: bytes | OSError | None = None
+            if making is not None:
+                _outcome(making[0])  # perhaps another thread has made it
+                parent, folder = (_lent(opened, session, borrowed) for opened in making[1:])
+                if isinstance(folder, FileNotFoundError):
+                    self._make_folders(session, above)
+                    folder = _lent(session.open(above), session, borrowed)
+            named = _sync(session, parent)
+            for answer in asked:
+                answer.get()
+            self._check_size(target, size.get().size, len(view))
+            self._publish(session, temporary, target, folder)
+            _wait_for(named)
+
+    def _check_size(self, target: str, size: int | None, expected: int) -> None:
+        if size != expected:
+            raise TransientError(
+                f"cannot write {self._where(target)}: the server has {size} of {expected} bytes"
+            )
+
+    def _publish(
+        self, session: "Session", temporary: str, target: str, folder: bytes | OSError | None
+    ) -> None:
+        try:
+            self._name(session, temporary, target, folder)
+        except OSError as error:
+            # SFTP has no word for "exists already", so look.
+            if isinstance(error, FileNotFoundError) or not _exists(session, target):
+                raise
+            raise self._taken(session, target) from error
+
+    def _taken(self, session: "Session", target: str) -> AlreadyExistsError:
+        # The caller may now rely on the other file, whose writer may not have come to its sync yet.
+        _sync_folder(session, target)
+        return AlreadyExistsError(f"{self._where(target)} exists already")
+
+    def _name(self, session: "Session", temporary: str, target: str, folder: bytes | OSError | None) -> None:
+        """Give an uploaded file its name, by a rename or, if the account may not rename, by a hard link."""
+        if self._may_rename:
+            try:
+                self._move(session, session.rename, temporary, target, folder)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.ENOTSUP):
+                    raise
+        self._move(session, session.hard_link, temporary, target, folder)
+        self._may_rename = False
+        # Nobody waits for the answer: such an account may not remove either; the second name costs no space.
+        session.remove(temporary)
+
+    def _move(
+        self,
+        session: "Session",
+        move: "Callable[[str, str], Answer[None]]",
+        temporary: str,
+        target: str,
+        folder: bytes | OSError | None,
+    ) -> None:
+        """Move it, and sync the folder that is open as `folder`; or make the folder if it is not there."""
+        moved, synced = move(temporary, target), _sync(session, folder)
+        try:
+            moved.get()
+        except FileNotFoundError:
+            self._make_folders(session, posixpath.dirname(target))
+            move(temporary, target).get()
+            _sync_folder(session, target)
+        _wait_for(synced)
+
+    def _make_folders(self, session: "Session", folder: str) -> None:
+        """Make `folder` and what is missing between it and the root, each one durable if the server can."""
+        step = self._root
+        for part in ("", *posixpath.relpath(folder, step).split("/")):
+            step = posixpath.join(step, part) if part else step
+            try:
+                session.make_folder(step).get()
+            except FileNotFoundError as error:
+                raise BackendError(
+                    f"cannot make {self._where(step)}: the folder above it does not exist",
+                    "correct the path or make that folder first",
+                ) from error
+            except OSError:
+                if not _exists(session, step):
+                    raise
+            else:
+                _sync_folder(session, step)
+
+    def _is_full(self, session: "Session", needed: int) -> bool:
+        """Whether "failure" can mean a full disk."""
+        with suppress(OSError, TransientError):
+            free = session.free_bytes(self._root)
+            return free is not None and free < needed
+        return False
+
+    def _where(self, path: str) -> str:
+        return f"{self._host}:{path}"
+
+
+def _outcome(answer: "Answer[_T]") -> _T | OSError:
+    """What was brought, or why not: for requests whose companions must not be forgotten."""
+    try:
+        return answer.get()
+    except OSError as error:
+        return error
+
+
+def _lent(answer: "Answer[bytes]", session: "Session", stack: ExitStack) -> bytes | OSError:
+    """The handle that was asked for, closed when `stack` ends."""
+    handle = _outcome(answer)
+    if isinstance(handle, bytes):
+        stack.callback(_close, session, handle)
+    return handle
+
+
+def _close(session: "Session", handle: bytes) -> None:
+    with suppress(TransientError):  # then it is closed; nothing depends on the answer
+        session.close_handle(handle)
+
+
+def _make_folder(session: "Session", folder: str) -> "tuple[Answer[None], Answer[bytes], Answer[bytes]]":
+    """Begin to make a folder, and to open the one above it, and itself."""
+    made = session.make_folder(folder)
+    return made, session.open(posixpath.dirname(folder) or "."), session.open(folder)
+
+
+def _exists(session: "Session", path: str) -> bool:
+    try:
+        session.stat(path).get()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _sync(session: "Session", folder: bytes | OSError | None) -> "list[Answer[None]]":
+    """Begin to make the names in an open folder durable."""
+    return session.sync(folder) if isinstance(folder, bytes) else []
+
+
+def _wait_for(synced: "list[Answer[None]]") -> None:
+    for answer in synced:
+        with suppress(OSError):  # a server that does not sync a folder must do so by itself
+            answer.get()
+
+
+def _sync_folder(session: "Session", path: str) -> None:
+    """Make the name `path` durable."""
+    with ExitStack() as stack:
+        if session.syncs:
+            folder = _lent(session.open(posixpath.dirname(path) or "."), session, stack)
+            _wait_for(_sync(session, folder))

@@ -1,0 +1,95 @@
+"""How one ssh serves several channels: the first is the master of the others (ssh_config(5), ControlMaster).
+
+Invariant: only the first ssh may log in.  Where the user's configuration shares connections already, it is left
+to do so.
+"""
+
+import os
+import re
+import secrets
+import socket
+import stat
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+_OPTIONS = -4  # where a command's options end: -s -- HOST sftp
+_MAX_PATH = 80  # a socket's name has 108 bytes (unix(7)), and ssh adds some while it makes it
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]*")  # ssh would find something to replace in other paths
+
+
+class Sharing:
+    """The command lines of the `first` ssh and of each `further` one (None: there cannot be any).
+
+    `command` is what `ssh_command` gives; `timeout` in seconds.
+    """
+
+    def __init__(self, command: list[str], timeout: float) -> None:
+        self.first = command
+        self.further: list[str] | None = None
+        self._path: str | None = None
+        settings = _settings(command, timeout)
+        if not settings:
+            return
+        # A channel that is refused must not become a login.
+        further = _with(command, "ProxyCommand=false")
+        if settings.get("controlpath", "none") != "none":
+            self.further = further
+        elif path := _free_path():
+            self._path = path
+            self.first = _with(command, "ControlMaster=yes", f"ControlPath={path}", "ControlPersist=no")
+            self.further = _with(further, "ControlMaster=no", f"ControlPath={path}")
+
+    def close(self) -> None:
+        """Remove what an ssh that was killed has left."""
+        if self._path is not None:
+            Path(self._path).unlink(missing_ok=True)
+
+
+def _free_path() -> str | None:
+    """A path at which ssh can make its socket, out of reach of other users; None if there is none.
+
+    The folder stays.  The socket goes with its ssh, also when this process is killed.
+    """
+    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    path = f"{parent}/dedup-{os.geteuid()}/{secrets.token_hex(8)}"
+    if len(path) > _MAX_PATH or not _PLAIN.fullmatch(path):
+        return None
+    folder = Path(path).parent
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            return None
+        # ssh ends if it cannot make it, and a login would fail that needs no sharing.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(path)
+        Path(path).unlink()
+    except OSError:
+        return None
+    return path
+
+
+def _with(command: list[str], *options: str) -> list[str]:
+    return [*command[:_OPTIONS], *(f"-o{option}" for option in options), *command[_OPTIONS:]]
+
+
+def _settings(command: list[str], timeout: float) -> dict[str, str]:
+    """What ssh would do: its options by their names in lower case; none if it is not OpenSSH's."""
+    asking = [*command[:_OPTIONS], "-G", *command[_OPTIONS:]]
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            asking,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            timeout=timeout,
+            check=True,
+        )
+        lines = done.stdout.decode(errors="replace").splitlines()
+        settings = dict(line.split(" ", 1) for line in lines if " " in line)
+        return settings if "hostname" in settings else {}
+    return {}
