@@ -38,7 +38,7 @@ class BlockKey:
 def compress_block(data: bytes | bytearray | memoryview, level: int) -> bytes:
     """Return the block's plaintext: a codec byte and the shorter of data and its Zstandard frame."""
     frame = compression.pack(data, level)
-    return _ZSTD + frame if len(frame) < len(data) else _STORED + bytes(data)
+    return _ZSTD + frame if len(frame) < len(data) else b"".join((_STORED, data))
 
 
 def seal_block(key: BlockKey, number: int, plaintext: bytes, target: memoryview) -> None:
@@ -46,7 +46,9 @@ def seal_block(key: BlockKey, number: int, plaintext: bytes, target: memoryview)
     key.cipher.encrypt_into(sealing.block_nonce(number), plaintext, key.associated(number), target)
 
 
-def open_block(key: BlockKey, number: int, data: bytes | memoryview, size: int, name: str) -> bytes:
+def open_block(
+    key: BlockKey, number: int, data: bytes | memoryview, size: int, name: str
+) -> bytes | memoryview:
     """Return the joined chunks of a block, `size` bytes; raises `DamageError` naming the pack."""
     if size > layout.MAX_BLOCK or len(data) > layout.MAX_BLOCK + OVERHEAD:
         raise DamageError(f"{name} claims a block of {max(size, len(data))} bytes, more than any has")
@@ -59,4 +61,4 @@ def open_block(key: BlockKey, number: int, data: bytes | memoryview, size: int, 
         return compression.unpack(body, size, f"block {number} of {name}")
     if codec != _STORED or len(body) != size:
         raise DamageError(f"block {number} of {name} is not of the size or kind that its table says")
-    return bytes(body)
+    return body

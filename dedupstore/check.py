@@ -5,16 +5,13 @@ is read again, every pack is listed, every recipe is walked.  With `read_data` e
 The cache is told which packs are lost, so that the next run of this host stores what they held anew.
 """
 
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
-from dedupstore import blocks, catalogue, layout, packs, recipes, records
-from dedupstore.cache import CachedPack
+from dedupstore import catalogue, layout, records
+from dedupstore.check_packs import PackReadings
+from dedupstore.check_recipes import RecipeWalk
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.reader import LOOKUP_BATCH, StreamReader
@@ -23,14 +20,13 @@ from dedupstore.records import IndexedPack
 if TYPE_CHECKING:
     from dedupstore.repository import Repository
 
-FirstVisit = Callable[[int, bytes, int], bool]  # depth, id, number
-
 _RECORDS: dict[str, tuple[tuple[Kind, str, Any], ...]] = {
     "index": ((Kind.INDEX, "", records.Index),),
     "snapshots": ((Kind.SNAPSHOT, "", records.Snapshot),),
     "checkpoints": ((Kind.CHECKPOINT, "", records.Snapshot),),
     "runs": ((Kind.RUN, ".run", records.Run), (Kind.DONE, ".done", records.Done)),
 }
+_RECORDS_AT_ONCE = {"index": 4, "snapshots": 16, "checkpoints": 16, "runs": 64}  # index files are large
 
 
 @dataclass
@@ -55,7 +51,6 @@ class Checker:
         self._result = CheckResult()
         self._lost: list[int] = []
         self._missing: dict[str, set[bytes]] = {}  # packs that are not there, and the index files of each
-        self._wrong: dict[bytes, str] = {}  # chunks and nodes that are, or lead to, what is missing
 
     def run(self, *, read_data: bool) -> CheckResult:
         """Check, and return what was found."""
@@ -81,17 +76,27 @@ class Checker:
     def _records(self, folder: str) -> None:
         backend, access = self._repository.backend, self._repository.access
         names = {entry.name: entry.size for entry in backend.list(folder)}
-        for number, (name, size) in enumerate(sorted(names.items())):
-            self._report(folder, number, len(names))
-            for kind, ending, record in _RECORDS[folder]:
-                if not name.endswith(ending):
-                    continue
-                try:
-                    catalogue.open_record(access, kind, name, backend.read(name), record)
-                except (DamageError, NotFoundError) as error:
-                    self._result.damaged.append(str(error))
-                self._result.files += 1
-                self._result.bytes += size
+        known = [
+            (kind, name, record)
+            for name in sorted(names)
+            for kind, ending, record in _RECORDS[folder]
+            if name.endswith(ending)
+        ]
+
+        def problem(what: tuple[Kind, str, Any]) -> str | None:
+            kind, name, record = what
+            try:
+                catalogue.open_record(access, kind, name, backend.read(name), record)
+            except (DamageError, NotFoundError) as error:
+                return str(error)
+            return None
+
+        at_once = _RECORDS_AT_ONCE[folder]
+        for number, problems in enumerate(self._repository.fetch(known, problem, at_once)):
+            self._report(folder, number * at_once, len(names))
+            self._result.damaged += problems
+        self._result.files += len(known)
+        self._result.bytes += sum(names[name] for _, name, _ in known)
         for name in names:
             run = layout.run_done(name)
             if run is not None and layout.run_file(run) not in names:
@@ -101,9 +106,8 @@ class Checker:
         repository, result = self._repository, self._result
         cache = repository.cache
         folders = [f"{kind.folder}/{n:02x}" for kind in (Kind.DATA, Kind.TREE) for n in range(256)]
-        names = (
-            cache.index_files()
-        )  # before packs are listed: other processes of this host add to it meanwhile
+        # before packs are listed: other processes of this host add to it meanwhile
+        names = sorted(cache.index_files())
         sizes = repository.pack_sizes(folders)
         lost: list[int] = []
         seen: set[str] = set()
@@ -113,32 +117,31 @@ class Checker:
             result.warnings.append(
                 "without an admin's key, data packs were checked against their SHA-256 only, not opened"
             )
-        for index, number, pack in ((name, *row) for name in names for row in cache.packs_of([name])):
-            kind = Kind(pack.kind.encode())
-            name = layout.content_file(kind, pack.name)
-            self._report("packs", len(seen), len(sizes))
-            if sizes.get(name) != pack.size:
-                size = sizes.get(name)
-                result.damaged.append(
-                    f"{name} is missing"
-                    if size is None
-                    else f"{name} has {size} bytes where {pack.size} are expected"
-                )
-                if size is None:
-                    self._missing.setdefault(name, set()).add(index)
-                lost.append(number)
+        with PackReadings(repository.backend, repository.access, result.damaged.append) as readings:
+            for index, number, pack in ((name, *row) for name in names for row in cache.packs_of([name])):
+                kind = Kind(pack.kind.encode())
+                name = layout.content_file(kind, pack.name)
+                self._report("packs", len(seen), len(sizes))
+                if sizes.get(name) != pack.size:
+                    size = sizes.get(name)
+                    readings.note(
+                        f"{name} is missing"
+                        if size is None
+                        else f"{name} has {size} bytes where {pack.size} are expected"
+                    )
+                    if size is None:
+                        self._missing.setdefault(name, set()).add(index)
+                    lost.append(number)
+                    seen.add(name)
+                    continue
+                if name not in seen:
+                    result.files += 1
+                    result.bytes += pack.size
+                if read_data:  # every entry that names the pack must say what the pack's own table says
+                    readings.read(pack, open_blocks=name not in opened and (may_read or kind is Kind.TREE))
+                    opened.add(name)
                 seen.add(name)
-                continue
-            if name not in seen:
-                result.files += 1
-                result.bytes += pack.size
-            if read_data:  # every entry that names the pack must say what the pack's own table says
-                try:
-                    self._read_pack(pack, open_blocks=name not in opened and (may_read or kind is Kind.TREE))
-                except (DamageError, NotFoundError) as error:
-                    result.damaged.append(str(error))
-                opened.add(name)
-            seen.add(name)
+        result.chunks += readings.chunks
         self._lost = lost
         if spare := len(sizes.keys() - seen):
             result.warnings.append(
@@ -187,45 +190,6 @@ class Checker:
             )
         )
 
-    def _read_pack(self, claimed: CachedPack, *, open_blocks: bool) -> None:
-        access = self._repository.access
-        kind, digest = Kind(claimed.kind.encode()), claimed.name
-        name = layout.content_file(kind, digest)
-        data = memoryview(self._repository.backend.read(name))
-        if layout.sha256(data) != digest:
-            raise DamageError(f"{name} is not what its name says: its bytes have another SHA-256")
-        entry = packs.read_table(
-            access, kind, digest, len(data), lambda at, length: bytes(data[at : at + length])
-        )
-        if open_blocks:
-            key = recipes.node_key(access.id_key) if kind is Kind.TREE else access.id_key
-            for id_, chunk in self._chunks(kind, entry, data, name):
-                self._result.chunks += 1
-                if blake3(chunk, key=key).digest() != id_:
-                    raise DamageError(f"{name} holds a chunk that is not {id_.hex()}, as its table says")
-        if (entry.keys, entry.blocks, layout.sha256(entry.ids + entry.lengths)) != (
-            claimed.keys,
-            [(block.key, block.number, block.stored, block.chunks) for block in claimed.blocks],
-            claimed.columns,
-        ):
-            raise DamageError(f"{name} is not described rightly by an index file that names it")
-
-    def _chunks(
-        self, kind: Kind, entry: IndexedPack, data: memoryview, name: str
-    ) -> Iterator[tuple[bytes, memoryview]]:
-        keys = [packs.open_key(self._repository.access, kind, key) for key in entry.keys]
-        lengths = memoryview(entry.lengths).cast("I")
-        at, chunk = layout.HEADER_SIZE, 0
-        for key, number, stored, count in entry.blocks:
-            size = sum(lengths[chunk : chunk + count])
-            block = memoryview(blocks.open_block(keys[key], number, data[at : at + stored], size, name))
-            at += stored
-            start = 0
-            for position in range(chunk, chunk + count):
-                yield entry.ids[32 * position : 32 * position + 32], block[start : start + lengths[position]]
-                start += lengths[position]
-            chunk += count
-
     def _recipes(self) -> None:
         repository, result = self._repository, self._result
         snapshots = repository.snapshots()
@@ -233,64 +197,18 @@ class Checker:
             result.warnings.append(
                 f"{unfinished} snapshots do not count: their runs were stopped, or their done records are gone"
             )
+        wrong: dict[str, dict[bytes, str]] = {}  # by domain
         with repository.cache.seen_scope() as seen:
             for number, snapshot in enumerate(snapshots):
                 self._report("backups", number, len(snapshots))
                 reader = StreamReader(repository, snapshot.domain, self._lost)
-                fresh = partial(_first_visit, seen.add, snapshot.domain)
+                walk = RecipeWalk(reader, snapshot.domain, seen, wrong.setdefault(snapshot.domain, {}))
                 result.snapshots += 1
                 for stream in repository.streams(snapshot):
                     result.streams += 1
-                    problems = [
-                        self._visit(reader, root.depth, root.id, root.size if root.depth == 0 else 0, fresh)
-                        for root in (stream.layout, stream.skeleton, stream.content)
-                        if root.size
-                    ]
+                    problems = [walk.visit(root) for root in (stream.layout, stream.skeleton, stream.content)]
                     for problem in [problem for problem in problems if problem][:1]:
                         result.damaged.append(
                             f"the backup of {stream.name} in snapshots/{snapshot.name.hex()[:16]}… "
                             f"cannot be restored whole: {problem}"
                         )
-
-    def _visit(self, reader: StreamReader, depth: int, id_: bytes, number: int, fresh: FirstVisit) -> str:
-        """Return what is wrong with a chunk (depth 0) or with all below a node; nothing if all is well.
-
-        What many backups share is visited once; what is wrong with it is remembered for each of them.
-        """
-        if not fresh(depth, id_, number):
-            return self._wrong.get(id_, "")
-        problem = ""
-        try:
-            if depth == 0:
-                reader.require([(id_, number)])
-            else:
-                (node,) = reader.nodes([id_], [number * recipes.ENTRY_SIZE])
-                problem = self._below(reader, depth - 1, recipes.parse_node(node), fresh)
-        except (DamageError, NotFoundError) as error:
-            problem = error.message
-        if problem:
-            self._wrong[id_] = problem
-        return problem
-
-    def _below(
-        self, reader: StreamReader, depth: int, entries: list[tuple[bytes, int]], fresh: FirstVisit
-    ) -> str:
-        if depth == 0:  # mostly all is well, and one look-up for all is quick
-            unseen = [entry for entry in entries if fresh(0, *entry)]
-            try:
-                reader.require(unseen)
-            except (DamageError, NotFoundError):
-                for entry in unseen:
-                    try:
-                        reader.require([entry])
-                    except (DamageError, NotFoundError) as error:
-                        self._wrong[entry[0]] = error.message
-            problems = [self._wrong.get(id_, "") for id_, _ in entries] if self._wrong else []
-        else:
-            problems = [self._visit(reader, depth, id_, number, fresh) for id_, number in entries]
-        return next((problem for problem in problems if problem), "")
-
-
-def _first_visit(add: Callable[[bytes], bool], domain: str, depth: int, id_: bytes, number: int) -> bool:
-    """Tell whether this chunk or node, so described, was not visited before in this domain."""
-    return add(struct.pack("<BI", depth, number) + id_ + layout.sha256(domain.encode())[:16])

@@ -1,16 +1,17 @@
 """Chunks come back: blocks are fetched and opened, every chunk verified.
 
 Invariant: no byte is returned whose chunk does not hash to its id.  A chunk whose first copy is missing or wrong
-is taken from the next.  Memory is bounded: the blocks of what is asked for, and a few more.
+is taken from the next.  A block that several threads ask for is fetched by one.  Memory is bounded: the blocks of
+what is asked for, and a few more.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from concurrent.futures import Future
+from itertools import accumulate
 from threading import Lock
 from typing import NamedTuple, TypeVar
-
-from blake3 import blake3
 
 from dedupstore import blocks, layout, packs
 from dedupstore.access import Access
@@ -18,31 +19,60 @@ from dedupstore.backends.contract import Backend
 from dedupstore.blocks import BlockKey
 from dedupstore.cache import CachedPack, IndexCache, Location
 from dedupstore.errors import DamageError, NotFoundError
+from dedupstore.identity import proven
 from dedupstore.layout import Kind
 from dedupstore.records import PackKey
 
 READ_STEP = 64 << 10
-CACHE_BLOCKS = 10
+_BLOCKS = {Kind.DATA: 14, Kind.TREE: 6}  # that are kept after use: of several, a stream takes parts in turns
+_REPLACED = 16  # chunks at a time; their blocks are held meanwhile
 
 _NOTHING = memoryview(b"")
+
+_Place = tuple[int, int]  # a pack, and the position of a block in it
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Wanted(NamedTuple):
-    """A chunk of a stream and the places where it lies, the first to try first."""
+class Stretch(NamedTuple):
+    """Chunks that follow each other in a stream and lie so in a block (`block`: its position in the pack)."""
 
+    pack: int
+    block: int
+    offset: int
+    size: int
+    ids: list[bytes]
+    lengths: list[int]
+
+    def after(self, count: int) -> tuple[int, "Stretch | None"]:
+        """Drop the chunks that end within the first `count` bytes: return their bytes, and the rest if there is any."""
+        if count >= self.size:
+            return self.size, None
+        ends = list(accumulate(self.lengths, initial=0))
+        chunks = bisect_right(ends, count) - 1
+        dropped = ends[chunks]
+        rest = self.ids[chunks:], self.lengths[chunks:]
+        return dropped, Stretch(self.pack, self.block, self.offset + dropped, self.size - dropped, *rest)
+
+
+class _Wrong(NamedTuple):
+    """A chunk that is not where it was said to be: its position among the pieces, and what is wrong there."""
+
+    at: int
     id: bytes
-    length: int
-    places: list[Location]
+    place: Location
+    problem: str
 
 
-LookUp = Callable[[bytes], list[Location]]
+LookUp = Callable[[list[bytes]], list[list[Location]]]
 
 
 class ChunkReader:
-    """Fetches and verifies chunks of one kind of pack.  `read` may be called from several threads."""
+    """Fetches and verifies chunks of one kind of pack.  `read` may be called from several threads.
+
+    `look_up` gives all places of chunks: where a stretch said to be was perhaps inferred, or is damaged.
+    """
 
     def __init__(
         self, backend: Backend, access: Access, cache: IndexCache, kind: Kind, key: bytes, look_up: LookUp
@@ -59,7 +89,8 @@ class ChunkReader:
         self._keys: OrderedDict[PackKey, BlockKey] = (
             OrderedDict()
         )  # whole: a key id alone could be another writer's
-        self._blocks: OrderedDict[tuple[int, int], memoryview] = OrderedDict()
+        self._blocks: OrderedDict[_Place, memoryview] = OrderedDict()
+        self._coming: dict[_Place, Future[memoryview]] = {}  # blocks that some thread fetches
 
     def pack(self, number: int) -> CachedPack:
         """Return what the cache says of a pack."""
@@ -75,56 +106,122 @@ class ChunkReader:
             right = self._right_kind[number] = self.pack(number).kind == self._kind.value.decode()
         return right
 
-    def read(self, wanted: Sequence[Wanted]) -> list[memoryview]:
-        """Return the chunks' bytes, in order; raises `DamageError` for one that cannot be had."""
-        held = self._prefetch((chunk.places[0].pack, chunk.places[0].block) for chunk in wanted)
-        return [self._chunk(chunk, held) for chunk in wanted]
+    def read(self, stretches: Sequence[Stretch]) -> list[memoryview]:
+        """Return the chunks' bytes, in order; raises `DamageError` for one that cannot be had.
 
-    def read_joined(self, wanted: Sequence[Wanted]) -> list[memoryview]:
-        """Return the same bytes in fewer pieces: chunks that lie one after the other are one."""
-        held = self._prefetch((chunk.places[0].pack, chunk.places[0].block) for chunk in wanted)
-        key = self._key
-        pieces: list[memoryview] = []
-        source, start, end = memoryview(b""), 0, 0
-        for chunk in wanted:
-            place = chunk.places[0]
-            block = held.get((place.pack, place.block))
-            at, stop = place.offset, place.offset + place.length
-            if block is None or blake3(block[at:stop], key=key).digest() != chunk.id:
-                block = self._chunk(chunk, held)
-                at, stop = 0, len(block)
-            if block is not source or at != end:
-                pieces.append(source[start:end])
-                source, start = block, at
-            end = stop
-        pieces.append(source[start:end])
-        return pieces[1:]  # the first is the empty one that this began with
-
-    def _prefetch(self, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], memoryview]:
-        """Open the blocks (pack, position in it); neighbours in a pack are fetched in one read.
-
-        A block that fails is left out: its chunks are then tried one by one.
+        What lies one after the other is one piece.
         """
-        held: dict[tuple[int, int], memoryview] = {}
-        needed: set[tuple[int, int]] = set()
+        held = self._prefetch((stretch.pack, stretch.block) for stretch in stretches)
+        pieces: list[memoryview] = []
+        wrong: list[_Wrong] = []
+        source, end = _NOTHING, 0
+        for stretch in stretches:
+            block = held.get((stretch.pack, stretch.block), _NOTHING)
+            start = stretch.offset
+            if block and proven(block, start, stretch.lengths, stretch.ids, self._key):
+                if block is source and start == end:  # goes on where the piece before ends
+                    start -= len(pieces.pop())
+                source, end = block, stretch.offset + stretch.size
+                piece = block[start:end]
+                # what is taken out of many blocks must not hold all of them
+                pieces.append(piece if 2 * len(piece) >= len(block) else memoryview(bytes(piece)))
+            else:
+                source = _NOTHING
+                self._one_by_one(stretch, block, pieces, wrong)
+        self._replace(wrong, pieces)
+        return pieces
+
+    def _one_by_one(
+        self, stretch: Stretch, block: memoryview, pieces: list[memoryview], wrong: list[_Wrong]
+    ) -> None:
+        """Append each chunk of a stretch to the pieces, nothing for each that is not there."""
+        file = pack_file(self.pack(stretch.pack))
+        problem = f"{file} holds something else in its place" if block else f"{file} is missing or damaged"
+        at = stretch.offset
+        for id_, length in zip(stretch.ids, stretch.lengths, strict=True):
+            if block and proven(block, at, [length], [id_], self._key):
+                pieces.append(block[at : at + length])
+            else:
+                place = Location(stretch.pack, stretch.block, at, length)
+                wrong.append(_Wrong(len(pieces), id_, place, problem))
+                pieces.append(_NOTHING)
+            at += length
+
+    def _replace(self, wrong: list[_Wrong], pieces: list[memoryview]) -> None:
+        """Take chunks that are not where they were said to be from other places, some at a time."""
+        for start in range(0, len(wrong), _REPLACED):
+            some = wrong[start : start + _REPLACED]
+            places = [
+                [place for place in found if place.length == chunk.place.length and place != chunk.place]
+                for chunk, found in zip(some, self._look_up([chunk.id for chunk in some]), strict=True)
+            ]
+            firsts = {(found[0].pack, found[0].block) for found in places if found}
+            held = dict.fromkeys(firsts, _NOTHING) | self._prefetch(firsts)  # what fails is fetched once
+            for chunk, found in zip(some, places, strict=True):
+                pieces[chunk.at] = self._from_another(chunk, found, held)
+
+    def _from_another(
+        self, chunk: _Wrong, places: list[Location], held: dict[_Place, memoryview]
+    ) -> memoryview:
+        problem = chunk.problem
+        for place in places:
+            at = (place.pack, place.block)
+            if at not in held:
+                held[at] = self._prefetch([at]).get(at, _NOTHING)
+            data = held[at][place.offset : place.offset + place.length]
+            if proven(data, 0, [place.length], [chunk.id], self._key):
+                return memoryview(bytes(data))  # holds no block that nobody asked for
+            file = pack_file(self.pack(place.pack))
+            problem = f"{file} holds something else in its place" if data else f"{file} is missing or damaged"
+        raise DamageError(
+            f"the chunk {chunk.id.hex()} cannot be read: {problem}", "run `dedup check --read-data`"
+        )
+
+    def _prefetch(self, places: Iterable[_Place]) -> dict[_Place, memoryview]:
+        """Open the blocks; neighbours in a pack are fetched in one read, what another thread fetches is awaited.
+
+        A block that fails is left out: its chunks are then taken from elsewhere.
+        """
+        held: dict[_Place, memoryview] = {}
+        mine: dict[_Place, Future[memoryview]] = {}
+        awaited: dict[_Place, Future[memoryview]] = {}
         with self._lock:
             for place in set(places):
                 if place in self._blocks:
                     self._blocks.move_to_end(place)
                     held[place] = self._blocks[place]
+                elif place in self._coming:
+                    awaited[place] = self._coming[place]
                 else:
-                    needed.add(place)
-        run: list[tuple[int, int]] = []
-        for place in sorted(needed):
-            if run and place != (run[-1][0], run[-1][1] + 1):
+                    mine[place] = self._coming[place] = Future()
+        try:
+            for run in _runs(sorted(mine)):
                 self._fetch(run, held)
-                run = []
-            run.append(place)
-        if run:
-            self._fetch(run, held)
+        except BaseException as error:
+            self._settle(mine, held, error)
+            raise
+        self._settle(mine, held, None)
+        for place, future in awaited.items():  # whoever fetches it waits for nobody meanwhile
+            if block := future.result():
+                held[place] = block
         return held
 
-    def _fetch(self, run: list[tuple[int, int]], held: dict[tuple[int, int], memoryview]) -> None:
+    def _settle(
+        self,
+        mine: dict[_Place, "Future[memoryview]"],
+        held: dict[_Place, memoryview],
+        error: BaseException | None,
+    ) -> None:
+        """Give others the blocks that this thread has fetched for them, too."""
+        with self._lock:
+            for place, future in mine.items():
+                del self._coming[place]
+                if place in held or error is None:
+                    future.set_result(held.get(place, _NOTHING))
+                else:
+                    future.set_exception(error)
+
+    def _fetch(self, run: list[_Place], held: dict[_Place, memoryview]) -> None:
         pack = self.pack(run[0][0])
         last = pack.blocks[run[-1][1]]
         # in fixed steps, so that the storage does not see how long blocks are
@@ -145,9 +242,9 @@ class ChunkReader:
         with self._lock:
             for place in run:
                 if place in held:
-                    _remember(self._blocks, place, held[place], CACHE_BLOCKS)
+                    _remember(self._blocks, place, held[place], _BLOCKS[self._kind])
 
-    def _open(self, pack: CachedPack, number: int, data: memoryview) -> bytes:
+    def _open(self, pack: CachedPack, number: int, data: memoryview) -> bytes | memoryview:
         block = pack.blocks[number]
         sealed = pack.keys[block.key]
         with self._lock:
@@ -158,37 +255,22 @@ class ChunkReader:
                 _remember(self._keys, sealed, key, 256)
         return blocks.open_block(key, block.number, data, block.unpacked, pack_file(pack))
 
-    def _chunk(self, chunk: Wanted, held: dict[tuple[int, int], memoryview]) -> memoryview:
-        problem = "it is in no index"
-        for place in chain(chunk.places, self._others(chunk)):
-            at = (place.pack, place.block)
-            block = held.get(at)
-            if block is None:
-                block = self._prefetch([at]).get(at)
-            if not block:
-                problem = f"{pack_file(self.pack(place.pack))} is missing or damaged"
-                held[at] = _NOTHING  # is not fetched again for each of its chunks
-                continue
-            data = block[place.offset : place.offset + place.length]
-            if blake3(data, key=self._key).digest() == chunk.id:
-                return data if at in held else memoryview(bytes(data))  # holds no block that nobody asked for
-            problem = f"{pack_file(self.pack(place.pack))} holds something else in its place"
-        raise DamageError(
-            f"the chunk {chunk.id.hex()} cannot be read: {problem}", "run `dedup check --read-data`"
-        )
-
-    def _others(self, chunk: Wanted) -> Iterator[Location]:
-        """Look the chunk up again, for places not tried yet: those it came with may have been inferred."""
-        yield from (
-            place
-            for place in self._look_up(chunk.id)
-            if place.length == chunk.length and place not in chunk.places
-        )
-
 
 def pack_file(pack: CachedPack) -> str:
     """Return the pack's name in the repository."""
     return layout.content_file(Kind(pack.kind.encode()), pack.name)
+
+
+def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:
+    """Yield the places, which ascend, in lists of neighbours."""
+    run: list[_Place] = []
+    for place in places:
+        if run and place != (run[-1][0], run[-1][1] + 1):
+            yield run
+            run = []
+        run.append(place)
+    if run:
+        yield run
 
 
 def _remember(memory: OrderedDict[K, V], key: K, value: V, limit: int) -> None:

@@ -1,31 +1,34 @@
-"""The cold path: compress, encrypt, pack, upload and index new chunks, beside the thread that reads.
+"""The cold path: compress, encrypt, pack, upload and index new chunks, beside the threads that read.
 
-    submit ─▶ compress (a thread a core) ─▶ pack (one thread, in order) ─▶ upload and index (one thread)
+    submit ─▶ compress, encrypt and pack (a thread a core) ─▶ upload and index (a thread for each upload at once)
 
 Invariant: an index file is written only when all packs that it names are durable, and chunks enter the local
-cache only when their index file is.  Memory is bounded by the queues: a few blocks, and two packs at most.
+cache only when their index file is.  Memory is bounded by the queues: a few blocks, the pack that is filled, and
+one more for each upload at once.
 """
 
+import mmap
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
 from dedupstore import blocks, catalogue, layout, memory
 from dedupstore.access import Access
-from dedupstore.backends.contract import Backend
+from dedupstore.backends.contract import Backend, Buffer
 from dedupstore.layout import Kind
-from dedupstore.packs import PackBuilder, SealedPack
+from dedupstore.packs import PackBuilder, SealedPack, pack_buffer
 from dedupstore.records import Index, IndexedPack
+from dedupstore.stage import Mark, Stage
 
-PACK_SIZE = 16 << 20  # two are in memory at a time
+PACK_SIZE = 16 << 20  # two are in memory at a time, or more where several are uploaded at once
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
-INDEX_PACKS = 8
-MOST_THREADS = 8  # that compress: each holds a few MiB, and one thread encrypts for all of them
+INDEX_PACKS = 8  # go into an index file, or as many as have
+INDEX_CHUNKS = 64 << 10  # chunks: until then these are held in memory
+MOST_THREADS = 8  # that compress: each holds a few MiB, and one at a time encrypts
 INDEX_SECONDS = 10.0
 
 
@@ -40,18 +43,10 @@ class Account:
 @dataclass
 class _Block:
     kind: Kind
-    plaintext: "Future[bytes]"
+    data: Buffer
     ids: bytes
     lengths: bytes
     account: Account
-
-
-class _Mark:
-    """Travels through the queues to tell that all before it is done."""
-
-    def __init__(self, *, flush: bool) -> None:
-        self.flush = flush  # also finish the open packs and write the index
-        self.done = threading.Event()
 
 
 class PackWriter:
@@ -73,29 +68,34 @@ class PackWriter:
         self._level = level
         self._indexed = indexed
         self._pack_size = pack_size
-        threads = min(os.cpu_count() or 1, MOST_THREADS)
-        self._pool = ThreadPoolExecutor(threads, "compress")
-        self._blocks: queue.Queue[_Block | _Mark | None] = queue.Queue(threads + 1)
-        self._packs: queue.Queue[SealedPack | _Mark | None] = queue.Queue(1)
-        self._idle = threading.Event()  # the last pack was uploaded: another may be finished
-        self._idle.set()
-        self._error: BaseException | None = None
+        threads, uploads = min(os.cpu_count() or 1, MOST_THREADS), backend.uploads
+        self._blocks: Stage[_Block] = Stage(threads, threads + 1)
+        self._packs: Stage[SealedPack] = Stage(uploads, 0)  # `_room` bounds it
+        self._room = threading.Semaphore(uploads)  # for packs that are finished, and not uploaded
+        self._packing = threading.Lock()  # over the builders, and what is taken from `_spare`
+        self._builders: dict[Kind, PackBuilder] = {}
+        self._spare: list[mmap.mmap] = []  # buffers that were uploaded: the next packs are built in them
+        self._indexing = threading.Lock()  # whoever has it knows that no index file is on its way
+        self._noting = threading.Lock()  # over the next two
         self._pending: list[IndexedPack] = []
-        self._spare: list[bytearray] = []  # a buffer that was uploaded: the next pack is built in it
         self._oldest = 0.0
+        self._error: BaseException | None = None
         # daemons: a back end that hangs must not keep a stopped program alive
         self._threads = [
             threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
-            for work, name in ((self._pack, "pack"), (self._upload, "upload"))
+            for work, name, count in (
+                (self._compress, "compress", threads),
+                (self._upload, "upload", uploads),
+            )
+            for _ in range(count)
         ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, kind: Kind, data: memoryview, ids: bytes, lengths: bytes, account: Account) -> None:
+    def submit(self, kind: Kind, data: Buffer, ids: bytes, lengths: bytes, account: Account) -> None:
         """Queue a block for storing; waits while the queue is full.  Raises what any thread ran into."""
+        self._put(_Block(kind, data, ids, lengths, account))
         account.new += len(data)
-        plaintext = self._pool.submit(blocks.compress_block, data, self._level)
-        self._put(self._blocks, _Block(kind, plaintext, ids, lengths, account))
 
     def fail(self, error: BaseException) -> None:
         """Let everything from now on raise this error, as if a thread had run into it."""
@@ -104,46 +104,35 @@ class PackWriter:
 
     def settle(self) -> None:
         """Wait until all submitted blocks are packed, so that their accounts are right."""
-        self._wait(_Mark(flush=False))
+        self._wait(Mark(flush=False))
 
     def flush(self) -> None:
         """Wait until all submitted blocks are durable and indexed."""
-        self._wait(_Mark(flush=True))
+        self._wait(Mark(flush=True))
 
     def close(self, patience: float = 30.0) -> None:
         """End the threads.  Packs that were uploaded are indexed, so that a next run need not repeat them.
 
         Waits `patience` seconds at most for each; what then still hangs ends with the program.
         """
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self.fail(_ClosedError())
-        for waiting in (self._blocks, self._packs):
-            while True:  # make room, then tell the thread to end
-                try:
-                    waiting.put_nowait(None)
-                    break
-                except queue.Full:
-                    try:
-                        waiting.get_nowait()
-                    except queue.Empty:
-                        continue
+        for stage in (self._blocks, self._packs):
+            stage.close()
         for thread in self._threads:
             thread.join(patience)
 
-    def _wait(self, mark: _Mark) -> None:
-        self._put(self._blocks, mark)
+    def _wait(self, mark: Mark) -> None:
+        self._put(mark)
         while not mark.done.wait(0.2):
             self._raise()
         self._raise()
 
-    def _put(self, waiting: queue.Queue, item: object) -> None:  # type: ignore[type-arg]
+    def _put(self, item: _Block | Mark) -> None:
         while True:
             self._raise()
-            try:
-                waiting.put(item, timeout=0.2)
+            with suppress(queue.Full):
+                self._blocks.put(item, timeout=0.2)
                 return
-            except queue.Full:
-                continue
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -155,69 +144,87 @@ class PackWriter:
         except BaseException as error:
             self.fail(error)
 
-    def _pack(self) -> None:
-        builders: dict[Kind, PackBuilder] = {}
+    # -- the first stage
 
-        def finish(kind: Kind) -> None:
-            while not self._idle.wait(0.2):
-                self._raise()
-            self._idle.clear()
-            self._put(self._packs, builders.pop(kind).finish())
+    def _compress(self) -> None:
+        self._blocks.work(self._pack, self._packed)
 
-        while (item := self._blocks.get()) is not None:
-            if isinstance(item, _Mark):
-                if not item.flush:
-                    item.done.set()
-                    continue
-                for kind in list(builders):
-                    finish(kind)
-                self._put(self._packs, item)
-                continue
-            plaintext = item.plaintext.result()
-            builder = builders.get(item.kind)
+    def _pack(self, block: _Block) -> None:
+        plaintext = blocks.compress_block(block.data, self._level)
+        with self._packing:
+            self._raise()
+            builder = self._builders.get(block.kind)
             if builder is None:
-                builder = builders[item.kind] = self._builder(item.kind)
-            item.account.stored += builder.add(plaintext, item.ids, item.lengths)
+                builder = self._builders[block.kind] = self._builder(block.kind)
+            block.account.stored += builder.add(plaintext, block.ids, block.lengths)
             if builder.size >= self._pack_size or builder.chunks >= PACK_CHUNKS:
-                finish(item.kind)
+                self._finish(block.kind)
 
     def _builder(self, kind: Kind) -> PackBuilder:
-        if kind is not Kind.DATA:
-            return PackBuilder(self._access, kind)
-        # data packs get full: with room for one block more, and mostly for the table
-        buffer = self._spare.pop() if self._spare else bytearray(self._pack_size + (2 << 20))
-        return PackBuilder(self._access, kind, buffer)
+        # few packs are of another kind, and none is full: theirs would keep as much memory as data packs' do
+        again = kind is Kind.DATA and self._spare
+        return PackBuilder(self._access, kind, self._spare.pop() if again else pack_buffer(self._pack_size))
+
+    def _finish(self, kind: Kind) -> None:
+        while not self._room.acquire(timeout=0.2):
+            self._raise()
+        self._packs.put(self._builders.pop(kind).finish())
+
+    def _packed(self, mark: Mark) -> None:
+        if not mark.flush:
+            mark.done.set()
+            return
+        with self._packing:
+            for kind in list(self._builders):
+                self._finish(kind)
+        self._packs.put(mark)
+
+    # -- the second stage
 
     def _upload(self) -> None:
         try:
-            while (item := self._packs.get()) is not None:
-                if isinstance(item, _Mark):
-                    self._write_index()
-                    item.done.set()
-                    continue
-                with item.data as data:
-                    self._backend.create(item.file, data)
-                if len(item.buffer) > self._pack_size:
-                    self._spare = [item.buffer]
-                if not self._pending:
-                    self._oldest = time.monotonic()
-                self._pending.append(item.entry)
-                del item  # its bytes: before the next pack is finished
-                self._idle.set()
-                late = time.monotonic() - self._oldest > INDEX_SECONDS
-                if late or len(self._pending) >= INDEX_PACKS:
-                    self._write_index()
-        except Exception:
-            with suppress(Exception):  # the first error is the one to tell
+            self._packs.work(self._store, self._durable)
+        except Exception as error:
+            self.fail(error)  # the first error is the one to tell
+            with suppress(Exception):
                 self._write_index()
             raise
         self._write_index()
 
+    def _store(self, pack: SealedPack) -> None:
+        with pack.data as data:
+            self._backend.create(pack.file, data)
+        with self._noting:
+            if not self._pending:
+                self._oldest = time.monotonic()
+            self._pending.append(pack.entry)
+            late = time.monotonic() - self._oldest > INDEX_SECONDS
+            chunks = sum(len(entry.ids) for entry in self._pending) // 32
+            due = late or len(self._pending) >= INDEX_PACKS or chunks >= INDEX_CHUNKS
+        if pack.entry.kind == Kind.DATA.value.decode():
+            self._spare.append(pack.buffer)
+        self._room.release()
+        if due:
+            self._write_index()
+
+    def _durable(self, mark: Mark) -> None:
+        self._write_index()
+        if self._error is None:
+            mark.done.set()
+
     def _write_index(self) -> None:
-        if not self._pending:
-            return
-        index = Index(run=self._run, domain=self._access.domain, time=int(time.time()), packs=self._pending)
-        self._pending = []
+        with self._indexing:
+            try:
+                with self._noting:
+                    packs, self._pending = self._pending, []
+                if packs:
+                    self._index(packs)
+            except BaseException as error:
+                self.fail(error)  # before others may find that nothing is pending
+                raise
+
+    def _index(self, packs: list[IndexedPack]) -> None:
+        index = Index(run=self._run, domain=self._access.domain, time=int(time.time()), packs=packs)
         data = catalogue.seal_record(self._access, Kind.INDEX, index)
         digest = layout.sha256(data)
         self._backend.create(layout.content_file(Kind.INDEX, digest), data)

@@ -5,6 +5,7 @@ table says which chunks they hold, so that an index can be rebuilt from packs al
 """
 
 import hashlib
+import mmap
 import secrets
 import struct
 from collections.abc import Callable
@@ -21,12 +22,18 @@ from dedupstore.records import BlockEntry, IndexedPack, PackKey
 
 _TRAILER = struct.Struct("<II")  # bytes of the keys, and of the table
 _TABLE_STEP = 4 << 10
+_BEYOND = 16 << 20  # bytes: more than the last block, the keys, the table and the padding take
+
+
+def pack_buffer(size: int) -> mmap.mmap:
+    """Return memory for a pack that is finished when it has `size` bytes; what is not written takes none."""
+    return mmap.mmap(-1, size + _BEYOND, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class SealedPack(NamedTuple):
     """A finished pack: its bytes, which are in the buffer of its builder, and what an index file says of it."""
 
-    buffer: bytearray
+    buffer: mmap.mmap
     entry: IndexedPack
 
     @property
@@ -48,10 +55,10 @@ def pack_file(entry: IndexedPack) -> str:
 class PackBuilder:
     """A pack in the making, in memory.  Not for use by several threads at once.
 
-    `buffer`, if given, is filled from its beginning, and grows only if it has to.
+    `buffer`, from `pack_buffer`, is filled from its beginning.
     """
 
-    def __init__(self, access: Access, kind: Kind, buffer: bytearray | None = None) -> None:
+    def __init__(self, access: Access, kind: Kind, buffer: mmap.mmap) -> None:
         self._access = access
         key_id = secrets.token_bytes(16)
         if kind is Kind.DATA:
@@ -67,7 +74,7 @@ class PackBuilder:
         self._key = BlockKey(kind, access.repository, access.epoch, key_id, AESGCM(data_key))
         self._sealed: PackKey = (key_id, access.epoch, sealed)
         self._header = Header(kind, access.repository, access.epoch, secrets.token_bytes(32))
-        self._data = bytearray() if buffer is None else buffer
+        self._data = buffer
         self._size = 0
         self._hash = hashlib.sha256()
         self._append(self._header.pack())
@@ -90,8 +97,6 @@ class PackBuilder:
         number = len(self._blocks)
         size = len(plaintext) + sealing.TAG_SIZE
         end = self._size + size
-        if end > len(self._data):
-            self._data += bytes(end - len(self._data))
         with memoryview(self._data)[self._size : end] as target:
             blocks.seal_block(self._key, number, plaintext, target)
             self._hash.update(target)

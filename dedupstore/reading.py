@@ -1,7 +1,7 @@
 """A source is read ahead, by a thread of its own, while what was read before is worked on.
 
 Invariant: every byte of the source is yielded once, in order; an error of the source is raised where the next
-bytes would have been yielded.  Memory: three buffers.
+bytes would have been yielded.  Memory: three buffers at most.
 """
 
 import queue
@@ -58,7 +58,11 @@ def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
     def read() -> None:
         try:
             rest = memoryview(b"")
-            for buffer in cycle([memoryview(bytearray(READ_SIZE)) for _ in range(_BUFFERS)]):
+            buffers: list[memoryview] = []
+            for turn in cycle(range(_BUFFERS)):
+                if turn == len(buffers):  # a short stream needs one
+                    buffers.append(memoryview(bytearray(READ_SIZE)))
+                buffer = buffers[turn]
                 if stopped.is_set():
                     return
                 start = len(rest)

@@ -5,6 +5,7 @@ Whether it is *true* is for the callers, who hold keys and other files against i
 """
 
 from collections.abc import Mapping
+from threading import Lock
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -166,6 +167,8 @@ class Done(msgspec.Struct, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
+_decoders: "dict[type[Any], msgspec.msgpack.Decoder[Any]]" = {}
+_preparing = Lock()
 
 
 def encode(record: msgspec.Struct) -> bytes:
@@ -178,12 +181,24 @@ def encode_any(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+def decoder(kind: type[T]) -> "msgspec.msgpack.Decoder[T]":
+    """Return what reads a type.
+
+    One thread at a time makes one: msgspec (0.22) crashes when two are the first to read a struct.
+    """
+    found = _decoders.get(kind)
+    if found is None:
+        with _preparing:
+            found = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    return found
+
+
 def decode(data: bytes | memoryview, kind: type[T], name: str) -> T:
     """Read a record; `name` is the file it came from, for the error.
 
     Raises `DamageError` if it is not MessagePack of that shape.
     """
     try:
-        return msgspec.msgpack.decode(data, type=kind)
+        return decoder(kind).decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DamageError(f"{name} is not well-formed: {error}") from None

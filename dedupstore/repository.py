@@ -3,11 +3,11 @@
 Layers, each calling only those below it:
 
     repository          this module
-    check, session      looks at everything; one run (interrupted: what killed ones left)
-    reader, stored      one stream comes back: whole, or walked (sequence_reader, fetching: its chunks)
+    check, session      looks at everything (check_packs, check_recipes); one run (interrupted: what killed ones left)
+    reader, stored      one stream comes back: whole, or walked (sequence_reader, fetching, proving: its chunks)
     snapshots, index    which there are and count; kept true in the cache (opened: what all of these share)
     sequences, recipes  cut, hash, look up; lists of chunks (splitting: what formats know)
-    packing, packs      the cold path; files of blocks
+    packing, packs      the cold path (stage: work that threads share); files of blocks
     catalogue, cache    signed record files; the local, disposable index of them
     blocks, sealing, compression, records, layout    bytes of format 1
     backends            where the files lie

@@ -8,42 +8,52 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
+from typing import NamedTuple
 
 from dedupstore.errors import DamageError
-from dedupstore.fetching import ChunkReader, Wanted
+from dedupstore.fetching import ChunkReader, Stretch
 
-STEP_BYTES = 4 << 20
-STEP_BLOCKS = 8
+STEP_BLOCKS = 6
 _BLOCK = 1 << 20
+_NOTHING = memoryview(b"")
 _FIRST_STEP = 256 << 10  # after a jump: who takes one small file out of a volume wants no more
+
+
+class Ahead(NamedTuple):
+    """How far a sequence is fetched ahead: about `step` bytes in each step, `most` in all of them."""
+
+    step: int
+    most: int
 
 
 class SequenceReader:
     """Walks one sequence.
 
-    `wanted` yields its chunks with their places, some at a time, and is asked no sooner than needed; `threads`
-    steps are fetched ahead, from the first one on if it is `eager`, otherwise when copying goes on for a while.
+    `stretches` yields its chunks with their places, some at a time, and is asked no sooner than needed.  The threads
+    of the pool fetch ahead, from the first step on if it is `eager`, otherwise when copying goes on for a while.
     """
 
     def __init__(
         self,
-        wanted: Iterable[list[Wanted]],
+        stretches: Iterable[list[Stretch]],
         reader: ChunkReader,
         pool: ThreadPoolExecutor,
-        threads: int,
+        ahead: Ahead,
         *,
         eager: bool,
     ) -> None:
-        self._chunks = chain.from_iterable(wanted)
+        self._stretches = chain.from_iterable(stretches)
         self._reader = reader
         self._pool = pool
-        self._most = STEP_BYTES * threads  # bytes ahead
-        self._ahead = self._most if eager else 0
-        self._next: Wanted | None = None
+        self._step, self._most = ahead
+        self._ahead = self._most if eager else 0  # bytes, at present
+        self._next: Stretch | None = None
         self._ended = False
         self._steps: deque[tuple[Future[list[memoryview]], int]] = deque()
         self._waiting = 0  # bytes of the steps
-        self._pieces: deque[memoryview] = deque()
+        self._pieces: deque[memoryview] = deque()  # of the step before
+        self._piece = _NOTHING
+        self._at = 0  # in the piece
         self._skip = 0
         self.position = 0  # bytes yielded or skipped
 
@@ -57,35 +67,48 @@ class SequenceReader:
 
         After a `DamageError` or before the last piece it may be given up: `position` says where.
         """
-        if self._pieces and not self._skip and len(self._pieces[0]) > count:  # a small file, nearly always
-            piece = self._pieces[0]
-            self._pieces[0] = piece[count:]
+        if count < len(self._piece) - self._at and not self._skip:  # a small file, nearly always
+            start, self._at = self._at, self._at + count
             self.position += count
-            return iter((piece[:count],))
+            return iter((self._piece[start : self._at],))
         return self._copy(count)
+
+    def take(self, count: int, pieces: list[memoryview]) -> None:
+        """Append the next `count` bytes to the pieces; raises as `copy` does."""
+        if count < len(self._piece) - self._at and not self._skip:
+            start, self._at = self._at, self._at + count
+            self.position += count
+            pieces.append(self._piece[start : self._at])
+        else:
+            pieces.extend(self._copy(count))
 
     def _copy(self, count: int) -> Iterator[memoryview]:
         while count:
-            if not self._pieces:
-                self._advance(count)
-            piece = self._pieces.popleft()
+            if self._at == len(self._piece):
+                self._next_piece(count)
+            left = len(self._piece) - self._at
             if self._skip:
-                dropped = min(self._skip, len(piece))
+                dropped = min(self._skip, left)
                 self._skip -= dropped
-                piece = piece[dropped:]
-            if len(piece) > count:
-                self._pieces.appendleft(piece[count:])
-                piece = piece[:count]
-            if piece:
-                count -= len(piece)
-                self.position += len(piece)
-                yield piece
+                self._at += dropped
+                continue
+            start, self._at = self._at, self._at + min(count, left)
+            count -= self._at - start
+            self.position += self._at - start
+            yield self._piece[start : self._at]
+
+    def _next_piece(self, count: int) -> None:
+        """Have the next piece at hand; `count` bytes are to be copied."""
+        self._piece, self._at = _NOTHING, 0
+        if not self._pieces:
+            self._advance(count)
+        self._piece = self._pieces.popleft()
 
     def finish(self) -> None:
         """Raise `DamageError` unless all bytes were copied or skipped."""
-        left = sum(map(len, self._pieces)) + self._waiting
-        while (chunk := self._take_chunk()) is not None and left <= self._skip:
-            left += chunk.length
+        left = len(self._piece) - self._at + sum(map(len, self._pieces)) + self._waiting
+        while (stretch := self._next_stretch()) is not None and left <= self._skip:
+            left += stretch.size
         if left != self._skip:
             raise DamageError("a stream's layout does not use the bytes of its sequences exactly")
 
@@ -102,47 +125,52 @@ class SequenceReader:
             self._waiting -= size
             self._skip -= size
         if not self._steps:
-            while self._skip and (chunk := self._take_chunk()) is not None:
-                if chunk.length > self._skip:
-                    self._next = chunk
+            while self._skip and (stretch := self._next_stretch()) is not None:
+                skipped, self._next = stretch.after(self._skip)
+                if skipped:
+                    self._ahead = min(self._ahead, _FIRST_STEP)  # a jump
+                    self._skip -= skipped
+                if self._next is not None:
                     break
-                self._skip -= chunk.length
-                self._ahead = min(self._ahead, _FIRST_STEP)  # a jump
-            self._submit(min(STEP_BYTES, max(self._skip + count, self._ahead)))
-        while self._waiting + _FIRST_STEP <= self._ahead and not self._ended:
-            self._submit(min(STEP_BYTES, self._ahead - self._waiting))
+            self._submit(min(self._step, max(self._skip + count, self._ahead)))
+        self._fill()
         if not self._steps:
             raise DamageError("a stream's layout asks for more bytes than its sequences have")
-        self._ahead = min(self._most, 2 * self._ahead + _FIRST_STEP)
         future, size = self._steps[0]
         self._pieces.extend(future.result())  # a step that fails stays: it may still be skipped, to the byte
         self._steps.popleft()
         self._waiting -= size
+        self._fill()  # to be fetched while this step is worked on
+        self._ahead = min(self._most, 2 * self._ahead + _FIRST_STEP)
+
+    def _fill(self) -> None:
+        while self._waiting + _FIRST_STEP <= self._ahead and not self._ended:
+            self._submit(min(self._step, self._ahead - self._waiting))
 
     def _submit(self, most: int) -> None:
-        """Let the next step be fetched: chunks of about `most` bytes, with a bound on their blocks.
+        """Let the next step be fetched: stretches of about `most` bytes, with a bound on their blocks.
 
         It ends where a block does if it can, as two steps at once would each fetch a block that they share.
         """
-        step: list[Wanted] = []
+        step: list[Stretch] = []
         size = 0
         touched: set[tuple[int, int]] = set()
-        while (chunk := self._take_chunk()) is not None:
-            place = (chunk.places[0].pack, chunk.places[0].block)
+        while (stretch := self._next_stretch()) is not None:
+            place = (stretch.pack, stretch.block)
             enough = size + _BLOCK > most or len(touched) >= STEP_BLOCKS
-            full = (enough and place not in touched) or size + chunk.length > most + _BLOCK
+            full = (enough and place not in touched) or size + stretch.size > most + _BLOCK
             if step and full:
-                self._next = chunk
+                self._next = stretch
                 break
-            step.append(chunk)
-            size += chunk.length
+            step.append(stretch)
+            size += stretch.size
             touched.add(place)
         if step:
-            self._steps.append((self._pool.submit(self._reader.read_joined, step), size))
+            self._steps.append((self._pool.submit(self._reader.read, step), size))
             self._waiting += size
 
-    def _take_chunk(self) -> Wanted | None:
-        chunk = self._next if self._next is not None else next(self._chunks, None)
+    def _next_stretch(self) -> Stretch | None:
+        stretch = self._next if self._next is not None else next(self._stretches, None)
         self._next = None
-        self._ended = chunk is None
-        return chunk
+        self._ended = stretch is None
+        return stretch

@@ -5,12 +5,14 @@ recipe is either durable and known in this domain, or has been submitted in this
 """
 
 import struct
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from itertools import accumulate, chain
+from operator import sub
 from threading import RLock
 
-from blake3 import blake3
-
 from dedupstore.chunker import Chunker
+from dedupstore.identity import identify
 from dedupstore.layout import Kind
 from dedupstore.packing import Account, PackWriter
 from dedupstore.recipes import ListWriter
@@ -18,6 +20,9 @@ from dedupstore.records import Root
 
 BLOCK_SIZE = 1 << 20
 BLOCK_CHUNKS = 32 << 10  # of pieces of a few bytes: a pack and its index file must hold all their ids
+
+_SMALL_BLOCK = 64 << 10
+_NODES = 64
 
 
 class KnownChunks:
@@ -39,7 +44,7 @@ class KnownChunks:
 
     def forget(self, ids: bytes) -> None:
         """Forget ids (a column of 32 bytes each): the cache answers for them now."""
-        self._fresh.difference_update(ids[at : at + 32] for at in range(0, len(ids), 32))
+        self._fresh.difference_update(chain.from_iterable(struct.iter_unpack("32s", ids)))
 
 
 class _OpenBlock:
@@ -50,6 +55,17 @@ class _OpenBlock:
         self.size = 0
         self.ids = bytearray()
         self.lengths = bytearray()
+
+    def append(self, data: memoryview) -> None:
+        """Append bytes; what a checkpoint may have submitted, and is still read, stays as it is."""
+        size = self.size + len(data)
+        if size > len(self.data):
+            # most streams have little that is new, and most sequences are short
+            larger = bytearray(max(size, _SMALL_BLOCK if size <= _SMALL_BLOCK else BLOCK_SIZE))
+            larger[: self.size] = memoryview(self.data)[: self.size]
+            self.data = larger
+        self.data[self.size : size] = data
+        self.size = size
 
 
 class BlockWriter:
@@ -70,26 +86,38 @@ class BlockWriter:
         self._open = _OpenBlock()
 
     def store(self, ids: list[bytes], data: memoryview, starts: list[int], ends: list[int]) -> None:
-        """Append those of the chunks that are not known yet; chunk i is `data[starts[i]:ends[i]]`."""
+        """Append those of the chunks that are not known yet; chunk i is `data[starts[i]:ends[i]]`.
+
+        The chunks follow one another.
+        """
         with self._lock:
             try:
-                for position in self._known.missing(ids):
-                    self._add(ids[position], data[starts[position] : ends[position]])
+                for first, last in _runs(self._known.missing(ids)):
+                    while first < last:
+                        first = self._add(ids, data, starts, ends, first, last)
             except BaseException as error:
                 self._packs.fail(error)  # some may be noted and not be in a block: nothing can rely on them
                 raise
 
-    def _add(self, id_: bytes, chunk: memoryview) -> None:
-        if self._open.size + len(chunk) > BLOCK_SIZE or len(self._open.lengths) >= 4 * BLOCK_CHUNKS:
-            self.flush()
-        block = self._open
-        if not block.data:
-            block.data = bytearray(BLOCK_SIZE)
-        end = block.size + len(chunk)
-        block.data[block.size : end] = chunk  # grows for a chunk that is larger than a block
-        block.size = end
-        block.ids += id_
-        block.lengths += struct.pack("<I", len(chunk))
+    def _add(
+        self, ids: list[bytes], data: memoryview, starts: list[int], ends: list[int], first: int, last: int
+    ) -> int:
+        """Append as many of the chunks from `first` to `last`, which is not one of them, as go into one block.
+
+        Return the first that does not.
+        """
+        block, start = self._open, starts[first]
+        most = first + BLOCK_CHUNKS - len(block.lengths) // 4
+        end = min(bisect_right(ends, start + BLOCK_SIZE - block.size, first, last), most)
+        if end == first:
+            if block.size:
+                self.flush()
+                return first
+            end = first + 1  # larger than a block
+        block.append(data[start : ends[end - 1]])
+        block.ids += b"".join(ids[first:end])
+        block.lengths += struct.pack(f"<{end - first}I", *map(sub, ends[first:end], starts[first:end]))
+        return end
 
     def flush(self) -> None:
         """Submit what there is."""
@@ -100,6 +128,42 @@ class BlockWriter:
                 self._packs.submit(self._kind, data, bytes(block.ids), bytes(block.lengths), self._account)
                 # all at once, and not sooner: a signal may end any line, and a block submitted twice does no harm
                 self._open = _OpenBlock()
+
+
+def _runs(positions: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of ascending positions that follow one another: the first, and that behind the last."""
+    first = end = 0
+    for position in positions:
+        if position != end:
+            if first < end:
+                yield first, end
+            first = position
+        end = position + 1
+    if first < end:
+        yield first, end
+
+
+class NodeWriter:
+    """Passes list nodes on to blocks, many at a time: looking one up costs more than storing it."""
+
+    def __init__(self, blocks: BlockWriter) -> None:
+        self._blocks = blocks
+        self._nodes: list[tuple[bytes, bytes]] = []
+
+    def store(self, id_: bytes, node: bytes) -> None:
+        """Take a node; it is noted as stored when `flush` comes."""
+        self._nodes.append((id_, node))
+        if len(self._nodes) >= _NODES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass on what there is."""
+        nodes, self._nodes = self._nodes, []
+        if not nodes:
+            return
+        ends = list(accumulate(len(node) for _, node in nodes))
+        data = memoryview(b"".join(node for _, node in nodes))
+        self._blocks.store([id_ for id_, _ in nodes], data, [0, *ends[:-1]], ends)
 
 
 class SequenceWriter:
@@ -123,10 +187,9 @@ class SequenceWriter:
         """Take the chunks of `data` that end at these offsets into the recipe, and store what is new."""
         if not cuts:
             return
-        key = self._id_key
         starts = [0, *cuts[:-1]]
-        ids = [blake3(data[start:end], key=key).digest() for start, end in zip(starts, cuts, strict=True)]
-        self._recipe.extend(ids, [end - start for start, end in zip(starts, cuts, strict=True)])
+        ids = identify(data, [0, *cuts], self._id_key)
+        self._recipe.extend(ids, list(map(sub, cuts, starts)))
         self._blocks.store(ids, data, starts, cuts)
 
     def write(self, data: bytes, *, final: bool = False) -> None:

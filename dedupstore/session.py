@@ -21,7 +21,7 @@ from dedupstore.layout import Kind
 from dedupstore.packing import PACK_SIZE, Account, PackWriter
 from dedupstore.reading import Source, read_ahead
 from dedupstore.records import Index, Root, Run, Snapshot, Stream
-from dedupstore.sequences import BlockWriter, KnownChunks, SequenceWriter
+from dedupstore.sequences import BlockWriter, KnownChunks, NodeWriter, SequenceWriter
 from dedupstore.splitting import Divider, Division, Splitter
 
 if TYPE_CHECKING:
@@ -237,16 +237,14 @@ class _StreamWriter:
         self.account = Account()
         nodes = BlockWriter(packs, known, lock, Kind.TREE, self.account)
         self._blocks = [nodes]
+        self._nodes = NodeWriter(nodes)
         key = recipes.node_key(access.id_key)
-
-        def store_node(id_: bytes, node: bytes) -> None:
-            nodes.store([id_], memoryview(node), [0], [len(node)])
 
         def sequence(sizes: ChunkSizes) -> SequenceWriter:
             self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account))
             chunker = Chunker(access.chunker_key, sizes)
             return SequenceWriter(
-                access.id_key, chunker, self._blocks[-1], recipes.ListWriter(key, store_node)
+                access.id_key, chunker, self._blocks[-1], recipes.ListWriter(key, self._nodes.store)
             )
 
         self._content = sequence(access.content_sizes)
@@ -291,6 +289,7 @@ class _StreamWriter:
         if self._divider is not None:
             self._layout.write(self._divider.finish())
         plan = self._layout.finish()
+        self._nodes.flush()
         self.flush()
         return content, skeleton, plan
 

@@ -91,9 +91,8 @@ class Snapshots:
         present = layout.digests(self._opened.backend.names("snapshots"))
         if gone := cached - present:
             self._opened.cache.drop_snapshots(gone)
-        rows = [
-            msgspec.msgpack.decode(row, type=SnapshotInfo) for _, row in self._opened.cache.snapshot_headers()
-        ]
+        decoder = records.decoder(SnapshotInfo)
+        rows = [decoder.decode(row) for _, row in self._opened.cache.snapshot_headers()]
         infos = {info.name: info for info in rows}
         for batch in self._opened.fetch(
             sorted(present - infos.keys()), lambda name: self._read_snapshot(name, done)

@@ -4,7 +4,6 @@ Invariant: `position` bytes of the stream were returned, yielded or skipped, in 
 was verified.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING
 from dedupstore import splitting
 from dedupstore.errors import DamageError, StreamError
 from dedupstore.records import Root, Stream
-from dedupstore.sequence_reader import SequenceReader
+from dedupstore.sequence_reader import Ahead, SequenceReader
 
 if TYPE_CHECKING:
     from dedupstore.reader import StreamReader
 
+_AHEAD = 8 << 20  # of the contents; a merge walks several streams at once
 _PIECE = 1 << 20  # of skeleton, at a time
 
 
@@ -25,15 +25,15 @@ class StoredStream:
     """Walks one stream; a context manager, as threads fetch for it."""
 
     def __init__(self, reader: "StreamReader", stream: Stream) -> None:
-        threads = max(2, os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(threads, "read")
+        self._pool = ThreadPoolExecutor(reader.threads, "read")
 
-        def sequence(root: Root, *, eager: bool) -> SequenceReader:
-            return SequenceReader(reader.wanted(root), reader.data, self._pool, threads, eager=eager)
+        def sequence(root: Root, most: int, *, eager: bool) -> SequenceReader:
+            ahead = Ahead(reader.ahead.step, most)
+            return SequenceReader(reader.stretches(root), reader.data, self._pool, ahead, eager=eager)
 
-        plan = sequence(stream.layout, eager=True)
-        self._skeleton = sequence(stream.skeleton, eager=True)
-        self._content = sequence(stream.content, eager=False)
+        plan = sequence(stream.layout, _AHEAD // 4, eager=True)
+        self._skeleton = sequence(stream.skeleton, _AHEAD // 2, eager=True)
+        self._content = sequence(stream.content, _AHEAD, eager=False)
         self._sequences = (plan, self._skeleton, self._content)
         self._lengths: Iterator[int] = iter((0, stream.size) if stream.size else ())
         if stream.layout.size:

@@ -19,7 +19,7 @@ from dedupstore.backends.contract import Entry
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import BackendError, DamageError, TrustError
 from dedupstore.layout import Header, Kind
-from dedupstore.packs import PackBuilder, SealedPack
+from dedupstore.packs import PackBuilder, SealedPack, pack_buffer
 from dedupstore.records import Done, Index, IndexedPack, Root, Snapshot, Stream
 from keys import roster as rosters
 from tests.store import World, begin, noise
@@ -104,7 +104,7 @@ def publish(world: World, access: Access, plain: Fields, payload: bytes = b"") -
 
 def pack_of(access: Access, chunk: bytes, id_: bytes = b"", *, epoch: int = 0) -> SealedPack:
     """Make a data pack of one chunk, under a false id or with a key of a false epoch if told so."""
-    builder = PackBuilder(access, Kind.DATA)
+    builder = PackBuilder(access, Kind.DATA, pack_buffer(0))
     id_ = id_ or blake3(chunk, key=access.id_key).digest()
     builder.add(b"\0" + chunk, id_, struct.pack("<I", len(chunk)))
     if epoch:
@@ -241,7 +241,7 @@ def test_a_list_entry_of_no_bytes_is_damage_not_a_stream_without_end(world: Worl
     chunk = pack_of(evil, b"x")
     leaf = chunk.entry.ids + bytes(4) + chunk.entry.ids + struct.pack("<I", 1)
     id_ = blake3(leaf, key=recipes.node_key(evil.id_key)).digest()
-    nodes = PackBuilder(evil, Kind.TREE)
+    nodes = PackBuilder(evil, Kind.TREE, pack_buffer(0))
     nodes.add(b"\0" + leaf, id_, struct.pack("<I", len(leaf)))
     store(world, evil, chunk)
     store(world, evil, nodes.finish())

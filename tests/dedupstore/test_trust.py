@@ -10,7 +10,7 @@ import pytest
 from dedupstore import blocks, catalogue, layout
 from dedupstore.errors import TrustError
 from dedupstore.layout import Kind
-from dedupstore.packs import PackBuilder
+from dedupstore.packs import PackBuilder, pack_buffer
 from dedupstore.records import Index
 from tests.store import World, begin, noise
 
@@ -158,7 +158,7 @@ def test_a_writer_cannot_poison_another(world: World) -> None:
         access = repository.access
         entries = [pack for _, pack in repository.cache.packs_of(repository.cache.index_files())]
         assert entries
-    builder = PackBuilder(access, Kind.DATA)
+    builder = PackBuilder(access, Kind.DATA, pack_buffer(0))
     with world.open(evil) as repository:
         for path in world.files("index"):
             _, index = catalogue.open_record(

@@ -1,0 +1,197 @@
+"""Packs are read whole, several at once, and every byte of them is proven.
+
+Invariant: what is found is told in the order in which the packs were given, whatever the threads do.  Memory: a few
+parts of each pack that is in work.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple
+
+from dedupstore import blocks, layout, memory, packs, recipes
+from dedupstore.access import Access
+from dedupstore.backends.contract import Backend
+from dedupstore.cache import CachedPack
+from dedupstore.errors import DamageError, NotFoundError
+from dedupstore.identity import proven
+from dedupstore.layout import Kind
+from dedupstore.records import IndexedPack
+
+PART = (
+    2 << 20
+)  # of a pack, in one read: the same for all, so that the storage does not see how long blocks are
+_LAST = 256 << 10  # in which a pack's table mostly is
+_AT_ONCE = 6  # packs, at most: that many over a long way, else one more than there are cores
+
+
+class _Read(NamedTuple):
+    """What became of a pack: how many chunks were proven, and what is wrong (nothing if all is well)."""
+
+    chunks: int
+    problem: str
+
+
+class PackReadings:
+    """Reads packs in threads; a context manager.  `tell` is given each finding, in order; `chunks` counts them."""
+
+    def __init__(self, backend: Backend, access: Access, tell: Callable[[str], None]) -> None:
+        memory.reuse_buffers()
+        self._backend = backend
+        self._access = access
+        self._tell = tell
+        near = max(2, os.cpu_count() or 1) + 1
+        self._at_once = _AT_ONCE if backend.uploads > 1 else min(near, _AT_ONCE)
+        self._pool = ThreadPoolExecutor(self._at_once, "check")
+        self._told: deque[Future[_Read] | str] = deque()  # what is to be told yet
+        self.chunks = 0
+
+    def __enter__(self) -> "PackReadings":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            while kind is None and self._told:
+                self._next()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def note(self, finding: str) -> None:
+        """Tell this after what is found in the packs before."""
+        self._told.append(finding)
+        self._keep_few()
+
+    def read(self, pack: CachedPack, *, open_blocks: bool) -> None:
+        """Have a pack read and compared with what an index file says of it; with `open_blocks`, prove its chunks."""
+        self._told.append(self._pool.submit(self._work, pack, open_blocks))
+        self._keep_few()
+
+    def _keep_few(self) -> None:
+        while len(self._told) > 2 * self._at_once:
+            self._next()
+
+    def _next(self) -> None:
+        found = self._told.popleft()
+        if isinstance(found, str):
+            self._tell(found)
+            return
+        chunks, problem = found.result()
+        self.chunks += chunks
+        if problem:
+            self._tell(problem)
+
+    def _work(self, pack: CachedPack, open_blocks: bool) -> _Read:
+        try:
+            return _Read(_read_pack(self._backend, self._access, pack, open_blocks=open_blocks), "")
+        except (DamageError, NotFoundError) as error:
+            return _Read(0, str(error))
+
+
+def _read_pack(backend: Backend, access: Access, claimed: CachedPack, *, open_blocks: bool) -> int:
+    """Read a pack and return how many chunks were proven.
+
+    Raises `DamageError` if it is not what its name and the index file say, or a chunk is not; `NotFoundError`.
+    """
+    kind, digest = Kind(claimed.kind.encode()), claimed.name
+    name = layout.content_file(kind, digest)
+    parts = _Parts(backend, name, claimed.size)
+    problem: DamageError | None = None
+    prover: _Prover | None = None
+    chunks = 0
+    try:
+        entry = packs.read_table(access, kind, digest, claimed.size, parts.read)
+        chunks = len(entry.ids) // 32 if open_blocks else 0
+        prover = _Prover(access, kind, entry, name) if open_blocks else None
+    except DamageError as error:
+        problem = error
+    hashed = hashlib.sha256()
+    for part in parts:
+        hashed.update(part)
+        if prover and not problem:
+            try:
+                prover.feed(part)
+            except DamageError as error:
+                problem = error
+    if hashed.digest() != digest:  # which explains all else
+        raise DamageError(f"{name} is not what its name says: its bytes have another SHA-256")
+    if problem:
+        raise problem
+    if (entry.keys, entry.blocks, layout.sha256(entry.ids + entry.lengths)) != (
+        claimed.keys,
+        [(block.key, block.number, block.stored, block.chunks) for block in claimed.blocks],
+        claimed.columns,
+    ):
+        raise DamageError(f"{name} is not described rightly by an index file that names it")
+    return chunks
+
+
+class _Parts:
+    """The parts of a pack, in order; `read` gives other ranges of it.  The first and the last are held."""
+
+    def __init__(self, backend: Backend, name: str, size: int) -> None:
+        self._backend = backend
+        self._name = name
+        starts = range(0, max(1, size - _LAST), PART)
+        self._ranges = [(at, min(at + PART, size)) for at in starts[:-1]] + [(starts[-1], size)]
+        self._held = {
+            at: memoryview(backend.read(name, at, end - at))
+            for at, end in {self._ranges[0], self._ranges[-1]}
+        }
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a range of the pack."""
+        for at, part in self._held.items():
+            if at <= offset and offset + length <= at + len(part):
+                return bytes(part[offset - at : offset - at + length])
+        return self._backend.read(self._name, offset, length)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for at, end in self._ranges:
+            held = self._held.pop(at) if at in self._held else None
+            yield held or memoryview(self._backend.read(self._name, at, end - at))
+
+
+class _Prover:
+    """Opens a pack's blocks as its bytes come, and proves their chunks."""
+
+    def __init__(self, access: Access, kind: Kind, entry: IndexedPack, name: str) -> None:
+        self._name = name
+        self._key = recipes.node_key(access.id_key) if kind is Kind.TREE else access.id_key
+        self._keys = [packs.open_key(access, kind, sealed) for sealed in entry.keys]
+        self._ids = entry.ids
+        self._lengths = memoryview(entry.lengths).cast("I")
+        self._blocks = deque(entry.blocks)
+        self._chunk = 0
+        self._skip = layout.HEADER_SIZE
+        self._begun = b""  # of the next block
+
+    def feed(self, part: memoryview) -> None:
+        """Take the next bytes of the pack; raises `DamageError` for a block or chunk that is not what it must be."""
+        at, self._skip = self._skip, 0
+        while self._blocks:
+            end = at + self._blocks[0][2] - len(self._begun)
+            if end > len(part):
+                self._begun += part[at:]
+                return
+            self._prove(self._begun + part[at:end] if self._begun else part[at:end])
+            at, self._begun = end, b""
+
+    def _prove(self, data: bytes | memoryview) -> None:
+        key, number, _, count = self._blocks.popleft()
+        chunks = range(self._chunk, self._chunk + count)
+        lengths = self._lengths[chunks.start : chunks.stop].tolist()
+        ids = [self._ids[32 * chunk : 32 * chunk + 32] for chunk in chunks]
+        block = memoryview(blocks.open_block(self._keys[key], number, data, sum(lengths), self._name))
+        self._chunk += count
+        if proven(block, 0, lengths, ids, self._key):
+            return
+        start = 0
+        for length, id_ in zip(lengths, ids, strict=True):
+            if not proven(block, start, [length], [id_], self._key):
+                raise DamageError(f"{self._name} holds a chunk that is not {id_.hex()}, as its table says")
+            start += length
