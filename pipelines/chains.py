@@ -8,7 +8,7 @@ no time between two dumps that neither has.
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dedupstore.records import Stream
     from dedupstore.repository import Repository, SnapshotInfo
     from dedupstore.stored import StoredStream
+
+    Streams = Callable[[SnapshotInfo], list[Stream]]
 
 MAX_DUMPS = 400  # in a chain: more than a year of days
 
@@ -67,9 +69,15 @@ def volume_facts(stream: "Stream") -> VolumeFacts | None:
     return VolumeFacts(volume, since, until, parent, _number(afs.get("unparsed")))
 
 
-def chain(repository: "Repository", snapshot: "SnapshotInfo", stream: "Stream") -> list[Link]:
+def chain(
+    repository: "Repository",
+    snapshot: "SnapshotInfo",
+    stream: "Stream",
+    streams: "Streams | None" = None,
+) -> list[Link]:
     """Return the full dump and the incrementals up to this one; for what builds on nothing, just itself.
 
+    `streams` is asked for a snapshot's streams, by default the repository: who follows many chains remembers them.
     Raises `NotStoredError` for one that is missing, `StreamError` for those that do not follow one another.
     """
     link = Link(snapshot, stream)
@@ -88,7 +96,7 @@ def chain(repository: "Repository", snapshot: "SnapshotInfo", stream: "Stream") 
             raise StreamError(f"{link} claims to build on another writer's backup, of {parent.host!a}", _RAW)
         if parent.sequence >= link.snapshot.sequence or len(links) >= MAX_DUMPS:
             raise StreamError(f"{link} claims to build on a backup that is none before it", _RAW)
-        link = Link(parent, _parent_stream(repository, link, facts, parent))
+        link = Link(parent, _parent_stream((streams or repository.streams)(parent), link, facts, parent))
         links.insert(0, link)
     if len(links) > 1:
         _check_parsed(links)
@@ -124,11 +132,11 @@ def _check_full(stream: "StoredStream", link: Link) -> None:
 
 
 def _parent_stream(
-    repository: "Repository", link: Link, facts: VolumeFacts, parent: "SnapshotInfo"
+    streams: "Iterable[Stream]", link: Link, facts: VolumeFacts, parent: "SnapshotInfo"
 ) -> "Stream":
     found = [
         (stream, theirs)
-        for stream in repository.streams(parent)
+        for stream in streams
         if (theirs := volume_facts(stream)) is not None and theirs.volume == facts.volume
     ]
     # ids are those of a cell, of which a backup may have several: then the sources tell, or else the names

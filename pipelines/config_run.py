@@ -4,10 +4,10 @@ Invariant: a file is understood wholly or refused: an unknown key, a wrong value
 each other stop the run before anything is asked of a server, with file, line and what to write instead.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from dedupstore import layout
 from dedupstore.errors import DedupError
@@ -84,13 +84,32 @@ class CommandSource:
 
 
 @dataclass(frozen=True)
+class FilesSource:
+    """[[source]] of kind files: the plain files of `folder`, an absolute path, but not of folders in it.
+
+    Each is a stream called `name.FILE`.  `take` and `leave` are patterns of file names, as a shell's; what matches
+    both is left.
+    """
+
+    name: str
+    folder: str
+    take: tuple[str, ...] = ("*",)
+    leave: tuple[str, ...] = ()
+    format: str = "auto"
+    allow_empty: bool = False
+
+
+AnySource: TypeAlias = AfsSource | CommandSource | FilesSource
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All of it, and the file it is from."""
 
     file: Path
     run: RunSettings
     schedule: Schedule
-    sources: tuple[AfsSource | CommandSource, ...]
+    sources: tuple[AnySource, ...]
 
 
 def parse(file: Path, text: str) -> RunConfig:
@@ -120,7 +139,7 @@ def _sources(values: Mapping[str, Any], where: Where) -> list[Any]:
         raise where.error(
             (),
             "there is nothing to back up",
-            "add a [[source]] of kind afs or command; see dedup config example",
+            "add a [[source]] of kind afs, command or files; see dedup config example",
         )
     return found
 
@@ -155,10 +174,9 @@ def _schedule(section: Section) -> Schedule:
     return schedule
 
 
-def _source(section: Section) -> AfsSource | CommandSource:
-    kind = section.need("kind", _one_of(("afs", "command")))
-    name = section.need("name", _TEXT)
-    source = _afs(section, name) if kind == "afs" else _command(section, name)
+def _source(section: Section) -> AnySource:
+    read: dict[str, Callable[[Section, str], AnySource]] = {"afs": _afs, "command": _command, "files": _files}
+    source = read[section.need("kind", _one_of(read))](section, section.need("name", _TEXT))
     section.finish()
     return source
 
@@ -189,10 +207,7 @@ def _command(section: Section, name: str) -> CommandSource:
         format=section.take("format", _one_of(FORMATS), "auto"),
         allow_empty=section.take("allow_empty", _FLAG, False),
     )
-    try:
-        layout.check_stream_name(name)
-    except DedupError as error:
-        raise section.error("name", error.message, error.hint) from None
+    _check_stream_name(section, name)
     named = any("{name}" in argument for argument in source.command)
     if source.list and not named:
         raise section.error(
@@ -205,6 +220,26 @@ def _command(section: Section, name: str) -> CommandSource:
             "command", "nothing says what {name} is", "add a line list = [...]: a program that prints names"
         )
     return source
+
+
+def _files(section: Section, name: str) -> FilesSource:
+    source = FilesSource(
+        name=name,
+        folder=section.need("folder", _FOLDER),
+        take=section.take("take", _NAMES, ("*",)),
+        leave=section.take("leave", _NAMES, ()),
+        format=section.take("format", _one_of(FORMATS), "auto"),
+        allow_empty=section.take("allow_empty", _FLAG, False),
+    )
+    _check_stream_name(section, name)
+    return source
+
+
+def _check_stream_name(section: Section, name: str) -> None:
+    try:
+        layout.check_stream_name(name)
+    except DedupError as error:
+        raise section.error("name", error.message, error.hint) from None
 
 
 def _is_text(value: object) -> bool:
@@ -231,6 +266,13 @@ def _one_of(choices: Iterable[str]) -> Rule[str]:
 
 _TEXT: Rule[str] = Rule(lambda value: value if _is_text(value) else None, '"a text"')
 _TEXTS: Rule[tuple[str, ...]] = Rule(_texts, '["a text", "another"]')
+_FOLDER: Rule[str] = Rule(
+    lambda value: value if _is_text(value) and value.startswith("/") else None, '"/the/path/of/a/folder"'
+)
+_NAMES: Rule[tuple[str, ...]] = Rule(
+    lambda value: None if (found := _texts(value)) is None or any("/" in each for each in found) else found,
+    '["a name without slashes", "*.sql"]',
+)
 _COMMAND: Rule[tuple[str, ...]] = Rule(_texts, '["program", "argument", "another"]')
 _FLAG: Rule[bool] = Rule(lambda value: value if isinstance(value, bool) else None, "true or false")
 _DAY: Rule[int] = Rule(

@@ -154,11 +154,7 @@ def find(
     `NotStoredError`, which names what comes close, or the domains if there are several: one writer must not
     be able to put its own stream in the place of another's.
     """
-    stored = list(snapshots)
-    everything = [snapshot for snapshot in stored if snapshot.domain.startswith(domain)]
-    if stored and not everything:
-        domains = ", ".join(sorted({ascii(snapshot.domain)[1:-1] for snapshot in stored}))
-        raise NotStoredError(f"no writer's domain begins with {domain!a}", f"there are: {domains}")
+    everything = _of_domain(snapshots, domain)
     names: set[str] = set()
     found: dict[str, tuple[S, N]] = {}
     for snapshot in select(when, everything):
@@ -172,13 +168,7 @@ def find(
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
-        holders = sorted(
-            f"{ascii(one)[1:-1]} (host {snapshot.host!a})" for one, (snapshot, _) in found.items()
-        )
-        raise NotStoredError(
-            f"{name!a} is stored by several writers for {when}: {', '.join(holders)}",
-            "say whose: --domain NAME",
-        )
+        raise _several(when, name, [snapshot for snapshot, _ in found.values()])
     import difflib  # only for the error: it costs as much as all the rest here
 
     hints = []
@@ -192,6 +182,43 @@ def find(
         hints.append(f"it is stored on {' and '.join(dates)}")
     shown = "any date" if when.day is None else str(when)
     raise NotStoredError(f"nothing called {name!a} is stored for {shown}", "; ".join(hints))
+
+
+def find_all(
+    when: When, snapshots: Iterable[S], streams: Callable[[S], Iterable[N]], domain: str = ""
+) -> tuple[list[tuple[S, N]], dict[str, NotStoredError]]:
+    """Return what `find` returns for each name that there is, and what it raises for those of several writers.
+
+    The streams of one snapshot follow one another, as they were stored.
+    """
+    found: dict[str, dict[str, tuple[S, N]]] = {}
+    for snapshot in select(when, _of_domain(snapshots, domain)):
+        for stream in streams(snapshot):
+            found.setdefault(stream.name, {}).setdefault(snapshot.domain, (snapshot, stream))
+    one: list[tuple[S, N]] = []
+    several = {}
+    for name, holders in found.items():
+        if len(holders) == 1:
+            one += holders.values()
+        else:
+            several[name] = _several(when, name, [snapshot for snapshot, _ in holders.values()])
+    return one, several
+
+
+def _of_domain(snapshots: Iterable[S], domain: str) -> list[S]:
+    stored = list(snapshots)
+    everything = [snapshot for snapshot in stored if snapshot.domain.startswith(domain)]
+    if stored and not everything:
+        domains = ", ".join(sorted({ascii(snapshot.domain)[1:-1] for snapshot in stored}))
+        raise NotStoredError(f"no writer's domain begins with {domain!a}", f"there are: {domains}")
+    return everything
+
+
+def _several(when: When, name: str, snapshots: Iterable[Dated]) -> NotStoredError:
+    holders = sorted(f"{ascii(each.domain)[1:-1]} (host {each.host!a})" for each in snapshots)
+    return NotStoredError(
+        f"{name!a} is stored by several writers for {when}: {', '.join(holders)}", "say whose: --domain NAME"
+    )
 
 
 def _means(when: When, snapshot: Dated) -> bool:

@@ -11,23 +11,62 @@ import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dedupstore.errors import DedupError
 from pipelines import pipes
+
+if TYPE_CHECKING:
+    from dedupstore.records import Stream
+    from dedupstore.repository import Repository, SnapshotInfo
+    from pipelines.chains import Link, Streams
+
+_BATCH = 256 << 10  # bytes that are written at once: pieces are small where files are
+
+
+@contextlib.contextmanager
+def opened(
+    repository: "Repository",
+    snapshot: "SnapshotInfo",
+    stream: "Stream",
+    streams: "Streams | None" = None,
+    *,
+    raw: bool,
+) -> "Iterator[tuple[Iterator[bytes | memoryview], list[Link]]]":
+    """Yield a stream's pieces, and the streams that they are made of.
+
+    They are the bytes that were stored; without `raw`, an incremental dump of a volume is merged with those that it
+    builds on.  `streams` is as in `chains.chain`.  Raises `DedupError` for what cannot be given.
+    """
+    from pipelines.chains import Link, chain, full_dump
+
+    if raw or stream.kind != "afs":
+        yield repository.read(snapshot, stream), [Link(snapshot, stream)]
+        return
+    links = chain(repository, snapshot, stream, streams)
+    with full_dump(repository, links) as pieces:
+        yield pieces, links
 
 
 def write_pieces(
     pieces: Iterable[bytes | memoryview], descriptor: int, target: str, progress: Callable[[int], None]
 ) -> None:
-    """Write every piece; `progress` is told after each how many bytes there are so far.
+    """Write every piece; `progress` is told every now and then, and at the end, how many bytes there are so far.
 
     Raises what `pipes.write_all` raises, and what the source of the pieces does.
     """
-    done = 0
+    done, size = 0, 0
+    batch: list[bytes | memoryview] = []
     for piece in pieces:
-        pipes.write_all(descriptor, piece, target)
-        done += len(piece)
-        progress(done)
+        batch.append(piece)
+        size += len(piece)
+        if size >= _BATCH or len(batch) == pipes.MOST_PIECES:
+            pipes.write_many(descriptor, batch, target)
+            done, size = done + size, 0
+            batch.clear()
+            progress(done)
+    pipes.write_many(descriptor, batch, target)
+    progress(done + size)
 
 
 def check_target(path: Path, *, force: bool) -> None:

@@ -37,7 +37,7 @@ def _check_surroundings(workspace: Workspace, found: "RunConfig") -> None:
     """Check what a run needs of this host; what needs the network stays out.  Raises `DedupError`."""
     from pathlib import Path
 
-    from pipelines.config_run import AfsSource
+    from pipelines.config_run import AfsSource, FilesSource
     from pipelines.sources import privileges
 
     if os.geteuid() == 0:
@@ -55,6 +55,11 @@ def _check_surroundings(workspace: Workspace, found: "RunConfig") -> None:
             raise DedupError(
                 f"{found.file}: there is no {source.vos}, which is vos of the source {source.name}",
                 "install openafs-client, or say where vos is",
+            )
+        if isinstance(source, FilesSource) and not os.path.isdir(source.folder):  # noqa: PTH112 - never raises
+            raise DedupError(
+                f"{found.file}: there is no folder {source.folder}, which is folder of the source {source.name}",
+                "make it, or correct the path",
             )
 
 

@@ -16,7 +16,9 @@ from pipelines.cli.stop import Interrupted, catch_signals
 from pipelines.pipes import ReaderGoneError
 
 FAILED, USAGE = 1, 2
-_GARBAGE = 50_000  # objects; with the interpreter's 700, it looks a hundred times through what is being imported
+_GARBAGE = (
+    50_000  # objects; with the interpreter's 700, it looks a hundred times through what is being imported
+)
 
 
 def main() -> NoReturn:

@@ -1,28 +1,40 @@
-"""`dedup get`: give back one stream, of a volume as one full dump."""
+"""`dedup get`: give back one stream, of a volume as one full dump; or all streams of a date."""
 
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from dedupstore.errors import DedupError
 from pipelines import dates, pipes, text
 from pipelines.cli.dating import read_date
-from pipelines.cli.progress import bar
+from pipelines.cli.progress import bar, counter
 from pipelines.cli.workspace import Workspace
-from pipelines.get import check_target, new_file, write_pieces
+from pipelines.get import check_target, new_file, opened, write_pieces
+
+if TYPE_CHECKING:
+    from pipelines.get_all import Got
+
+FAILED, SOME_FAILED = 1, 3
+
+_TOLD = 5  # names in a message
 
 
 @click.command
 @click.argument("when", callback=read_date, metavar="DATE")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write to FILE instead of stdout; - is stdout.",
+    help="Write to FILE instead of stdout; - is stdout. With --all: a folder.",
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Give every NAME there is, each to a file in -o FOLDER."
 )
 @click.option("--force", is_flag=True, help="Let -o replace a file that exists.")
 @click.option(
@@ -35,20 +47,33 @@ from pipelines.get import check_target, new_file, write_pieces
 def command(
     workspace: Workspace,
     when: dates.When,
-    name: str,
+    name: str | None,
     output: Path | None,
+    everything: bool,
     force: bool,
     raw: bool,
     domain: str,
-) -> None:
+) -> int:
     """Write NAME, as of DATE, to standard output or to FILE.
 
     Of several of one date, the newest. FILE appears only when it is complete. It is the exact bytes that were
     stored; but where these are an incremental dump of a volume, it is merged with what it builds on, into one
     full dump for `vos restore`.
+
+    With --all, the same for every NAME of DATE, into files of a folder, which is made if need be: of each the newest
+    of that day, or with latest the newest that there is. A file that exists is left as it is, and one that fails
+    is told; the others go on. The exit status then is 3, or 1 if there is none.
     """
     if output == Path("-"):
         output = None
+    if everything:
+        if name is not None:
+            raise click.UsageError("it is either NAME or --all")
+        if output is None:
+            raise click.UsageError("--all needs a folder: -o FOLDER")
+        return _get_all(workspace, when, output, force=force, raw=raw, domain=domain)
+    if name is None:
+        raise click.UsageError("Missing argument 'NAME'; for every one: --all -o FOLDER")
     if output is not None:
         check_target(output, force=force)
     elif force:
@@ -60,18 +85,12 @@ def command(
     began = time.monotonic()
     with workspace.repository(reading=True) as repository, ExitStack() as stack:
         snapshot, stream = dates.find(when, name, repository.snapshots(), repository.streams, domain)
-        date = dates.local(snapshot).strftime("%Y.%m.%dT%H:%M")
+        date = _date(snapshot)
         workspace.console.detail(f"{name} of {date}, from snapshot {snapshot.name.hex()}")
-        size: int | None = stream.size
-        if raw or stream.kind != "afs":
-            pieces = repository.read(snapshot, stream)
-        else:
-            from pipelines.chains import chain, full_dump
-
-            links = chain(repository, snapshot, stream)
+        pieces, links = stack.enter_context(opened(repository, snapshot, stream, raw=raw))
+        if stream.kind == "afs" and not raw:
             workspace.console.detail(", ".join(map(str, links)))
-            pieces = stack.enter_context(full_dump(repository, links))
-            size = size if len(links) == 1 else None
+        size = stream.size if len(links) == 1 else None
         update = stack.enter_context(bar(workspace.console, name, size))
         written = 0
 
@@ -87,3 +106,55 @@ def command(
             pipes.prepare(1)
             write_pieces(pieces, 1, "standard output", progress)
     workspace.console.say(f"{name} {date} {text.size(written)} in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def _get_all(
+    workspace: Workspace, when: dates.When, folder: Path, *, force: bool, raw: bool, domain: str
+) -> int:
+    from pipelines.get_all import GetAll, make_folder
+
+    console = workspace.console
+    began = time.monotonic()
+
+    def failed(name: str, error: DedupError) -> None:
+        console.fail(f"{name}: {error}")
+
+    with workspace.repository(reading=True) as repository:
+        chosen, several = dates.find_all(when, repository.snapshots(), repository.streams, domain)
+        make_folder(folder)
+        for each, error in several.items():
+            failed(each, error)
+        with counter(console) as progress:
+            got = GetAll(repository, folder, force=force, raw=raw, failed=failed, progress=progress).run(
+                chosen
+            )
+    newest = max((dates.local(snapshot).date() for snapshot, _ in chosen), default=None)
+    older = [stream.name for snapshot, stream in chosen if dates.local(snapshot).date() != newest]
+    if older:
+        console.say(f"of days before {newest:%Y.%m.%d} are: {_names(older)}")
+    got.failed += len(several)
+    if got.there:
+        console.fail(f"left as they are, as --force replaces files: {_names(got.there)}")
+    total = got.streams + got.failed + len(got.there)
+    of = f"of {when}" if newest is None or when.day is not None else f"up to {newest:%Y.%m.%d}"
+    console.say(
+        f"{got.streams} of {text.count(total, 'stream')} {of}, {text.size(got.size)}, in {folder} "
+        f"in {time.monotonic() - began:.1f} s"
+    )
+    return _status(got)
+
+
+def _status(got: "Got") -> int:
+    if not got.failed and not got.there:
+        return 0
+    return SOME_FAILED if got.streams else FAILED
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    return f"{', '.join(map(text.safe, names[:_TOLD]))}{more}"
+
+
+def _date(snapshot: dates.Dated) -> str:
+    return dates.local(snapshot).strftime("%Y.%m.%dT%H:%M")

@@ -6,7 +6,7 @@
 | `engine` | retries, checkpoints, signals; one snapshot |
 | `workers` | the threads in which jobs run, a few at a time |
 | `transfer` | a stream on its way into the store: time-outs, and stopping it from outside |
-| `sources` | from the config file to the two kinds of source: `volumes`, `commands` |
+| `sources` | from the config file to the kinds of source: `volumes`, `commands`, `files` (`plain`: both of these) |
 | `history` | what is stored of each volume: parents, their fulls, what is gone |
 | `missing` | volumes that are gone, and a source that takes none |
 | `schedule` | when a volume is dumped in full |

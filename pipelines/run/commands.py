@@ -4,14 +4,12 @@ Invariant: the program's failure is the stream's failure.  Names go into argumen
 shell.
 """
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from dedupstore import layout
-from dedupstore.errors import DedupError, StreamError
-from pipelines import put
+from dedupstore.errors import StreamError
 from pipelines.config_run import CommandSource, RunSettings
-from pipelines.run.jobs import Desk, Job, Line
+from pipelines.run.jobs import Desk, Line
+from pipelines.run.plain import Listed, attempt
 from pipelines.run.transfer import Transfer
 from pipelines.sources.command import Command
 
@@ -30,19 +28,13 @@ class Commands:
         self._config = config
         self._limits = limits
 
-    def listing(self, done: set[str]) -> "Listed":
+    def listing(self, done: set[str]) -> Listed:
         """List its streams.  Raises `StreamError` if the list fails or names nothing."""
-        found = Listed()
+        listed = Listed()
         for name, arguments in self._named():
             line = Line(self.name, name, "stored", self._config.format)
-            try:
-                layout.check_stream_name(name)
-            except DedupError as error:
-                found.lines.append(replace(line, state="failed", error=str(error)))
-                continue
-            if name not in done:
-                found.jobs.append(CommandJob(line, arguments, self._config))
-        return found
+            listed.add(CommandJob(line, arguments, self._config), done)
+        return listed
 
     def plan(self) -> list[Line]:
         """Say which streams a run would store."""
@@ -78,18 +70,6 @@ class Commands:
             raise StreamError(f"the list of {self.name} is not UTF-8", "run it by hand") from None
 
 
-class Listed:
-    """What a source of commands has today."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-        self.lines: list[Line] = []
-        self.warnings: list[str] = []
-
-    def published(self) -> None:
-        """There is nothing to remember."""
-
-
 @dataclass
 class CommandJob:
     """One program's output."""
@@ -100,18 +80,4 @@ class CommandJob:
 
     def attempt(self, desk: Desk, *, last: bool) -> Line:
         """Run the program and store what it writes."""
-        line = replace(self.line, warnings=[])
-        began = time.monotonic()
-        with desk.watch(Command(self.arguments, _GRACE, alone=True), line.name) as source:
-            stream = put.store(
-                desk.session,
-                line.name,
-                source,
-                form=self.config.format,
-                allow_empty=self.config.allow_empty,
-                warn=line.warnings.append,
-                facts={"source": self.line.source},
-            )
-        line.kind, line.size, line.new, line.stored = stream.kind, stream.size, stream.new, stream.stored
-        line.seconds = time.monotonic() - began
-        return line
+        return attempt(desk, self.line, self.config, lambda: Command(self.arguments, _GRACE, alone=True))

@@ -8,18 +8,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import pipelines
 from dedupstore.errors import StateError
 from pipelines.config_run import AfsSource, RunConfig
-from pipelines.sources.vos import AnyVos, Vos
 
-VosOf: TypeAlias = Callable[[AfsSource], AnyVos]
+if TYPE_CHECKING:
+    from pipelines.sources.vos import AnyVos
+
+    VosOf = Callable[[AfsSource], AnyVos]
 
 
 @contextmanager
-def privileges(config: RunConfig, state: Path) -> Iterator[VosOf]:
+def privileges(config: RunConfig, state: Path) -> "Iterator[VosOf]":
     """Become the user that the config names, if we are root; yield what gives each source its `vos`.
 
     Call it before any thread is started.  `state` is the folder of this host's state, which must be that user's.
@@ -27,13 +29,13 @@ def privileges(config: RunConfig, state: Path) -> Iterator[VosOf]:
     written.
     """
     if os.geteuid() != 0:
-        yield Vos
+        yield _vos
         return
     from pipelines.sources import privileges as root
 
     root.trusted(config.file)  # what it says is done by root
     if not config.run.user:
-        yield Vos
+        yield _vos
         return
     from pipelines.sources import helper
 
@@ -53,3 +55,9 @@ def privileges(config: RunConfig, state: Path) -> Iterator[VosOf]:
         root.become(config.run.user)
         root.can_read(config.run.user, (sys.executable, os.__file__, pipelines.__file__))
         yield lambda source: helpers[source.name]
+
+
+def _vos(source: AfsSource) -> "AnyVos":
+    from pipelines.sources.vos import Vos
+
+    return Vos(source)

@@ -1,31 +1,40 @@
 """The sources of a run, as the config file has them."""
 
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING
 
-from pipelines.config_run import AfsSource, CommandSource, RunConfig
-from pipelines.run.commands import Commands
+from pipelines.config_run import AfsSource, AnySource, CommandSource, RunConfig
 from pipelines.run.jobs import Source
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository
     from pipelines.run.privileges import VosOf
+    from pipelines.run.volumes import Memory
 
 
 def make_sources(
     config: RunConfig, repository: "Repository", today: date, vos_of: "VosOf", *, all_full: bool
 ) -> list[Source]:
     """Return the sources in the order of the file; `all_full` dumps every volume in full."""
-    if all(isinstance(source, CommandSource) for source in config.sources):
-        return [
-            Commands(source, config.run) for source in config.sources if isinstance(source, CommandSource)
-        ]
-    from pipelines.run.volumes import Memory, Volumes
 
-    memory = Memory(repository, config.schedule, today, all_full=all_full)
-    return [
-        Volumes(source, vos_of(source), memory)
-        if isinstance(source, AfsSource)
-        else Commands(source, config.run)
-        for source in config.sources
-    ]
+    @cache
+    def memory() -> "Memory":  # one for all of them
+        from pipelines.run.volumes import Memory
+
+        return Memory(repository, config.schedule, today, all_full=all_full)
+
+    def make(source: AnySource) -> Source:
+        if isinstance(source, AfsSource):
+            from pipelines.run.volumes import Volumes
+
+            return Volumes(source, vos_of(source), memory())
+        if isinstance(source, CommandSource):
+            from pipelines.run.commands import Commands
+
+            return Commands(source, config.run)
+        from pipelines.run.files import Files
+
+        return Files(source)
+
+    return [make(source) for source in config.sources]

@@ -83,7 +83,8 @@ class Volumes:
                 except VosError as error:
                     found.warnings.append(f"{error}; each volume is cloned by itself")
         volumes = self._list(servers, found)
-        for volume, backup in volumes:
+        # the largest first: started last, it would be alone at the end
+        for volume, backup in sorted(volumes, key=lambda pair: -(pair[1] or pair[0]).size_k):
             if volume.name in done:
                 continue
             line = Line(self.name, volume.name, "stored", "afs")

@@ -1,4 +1,4 @@
-"""Which volumes are meant, by patterns of their names; also as `vos backupsys` understands it.
+"""Which volumes or files are meant, by patterns of their names; also as `vos backupsys` understands it.
 
 Invariant: both say the same.  `vos` takes POSIX basic regular expressions, after a `^` (src/volser/vos.c, BackupSys).
 """
@@ -11,9 +11,19 @@ from pipelines.sources.vos_listing import BACKUP, BACKUP_SUFFIX, READ_ONLY, Volu
 _SPECIAL = ".[]*^$\\"
 
 
-def wants(name: str, take: Iterable[str], leave: Iterable[str]) -> bool:
-    """Tell whether a read-write volume of this name is meant; what matches both is left."""
+def wants(name: str, take: Iterable[str], leave: Iterable[str], *, hidden: bool = True) -> bool:
+    """Tell whether what has this name is meant; what matches both is left.
+
+    Without `hidden`, a name that begins with a dot is taken only by a pattern that does, too, as in a shell.
+    """
+    if not hidden and name.startswith("."):
+        take = (pattern for pattern in take if pattern.startswith("."))
     return any(fnmatchcase(name, p) for p in take) and not any(fnmatchcase(name, p) for p in leave)
+
+
+def is_name(pattern: str) -> bool:
+    """Tell whether the pattern can match only one name, which is the pattern itself."""
+    return not any(special in pattern for special in "*?[")
 
 
 def select(volumes: Iterable[Volume], take: Sequence[str], leave: Sequence[str]) -> list[Volume]:

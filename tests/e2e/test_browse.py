@@ -50,6 +50,23 @@ def test_get_gives_one_full_dump_of_every_date(browsing: Shell, fulls: list[byte
     assert fulls[0] == browsing(f"dedup get {DATES[0]} {NAME} --raw").stdout
 
 
+def test_get_of_everything_merges_each_volume(browsing: Shell, fulls: list[bytes]) -> None:
+    raw = browsing(f"dedup get {DATES[2]} {NAME} --raw").stdout
+    put(browsing, "another", fulls[0], day=2, facts=facts_of(fulls[0], ""))
+    put(browsing, "orphan", raw, day=2)
+    said = browsing(f"dedup get {DATES[2]} --all -o $OUT/all", status=3)
+    out = Path(browsing.environ["OUT"]) / "all"
+    assert ["another", NAME] == sorted(path.name for path in out.iterdir())
+    assert fulls[0] == (out / "another").read_bytes()
+    assert browsing(f"dedup get {DATES[2]} {NAME}").stdout == (out / NAME).read_bytes()
+    assert (
+        b"dedup: orphan: orphan of 2023.11.16T00:00 is an incremental dump, and nothing says" in said.stderr
+    )
+
+    browsing(f"dedup get {DATES[2]} --all --raw -o $OUT/raw")
+    assert raw == (out.parent / "raw" / NAME).read_bytes() == (out.parent / "raw" / "orphan").read_bytes()
+
+
 def test_get_raw_gives_what_was_stored(browsing: Shell, fulls: list[bytes]) -> None:
     raw = browsing(f"dedup get {DATES[2]} {NAME} --raw").stdout
     assert 0 < parse(raw).span[0]

@@ -126,6 +126,21 @@ def test_root_starts_it_and_only_vos_stays_root(site: Site) -> None:
     assert [] == same_volume(site.cell.vos("dump", "-id", "r.two.backup").stdout, stored)
 
 
+def test_files_are_read_as_the_user_and_not_as_root(site: Site) -> None:
+    (site.folder / "open").write_bytes(b"for all")
+    (site.folder / "closed").write_bytes(b"for root")
+    (site.folder / "closed").chmod(0o600)
+    files = f'[[source]]\nkind = "files"\nname = "f"\nfolder = "{site.folder}"\ntake = ["open", "closed"]\n'
+    site.config.write_text(site.config.read_text() + files)
+    lines = json.loads(site.dedup("run --source f --json", status=3).stdout)["lines"]
+    assert {
+        "f.open": "",
+        "f.closed": f"{USER} may not read {site.folder}/closed; let {USER} read it, and enter every folder on the "
+        "way: setfacl, or chgrp",
+    } == {line["name"]: line["error"] for line in lines}
+    assert b"for all" == site.dedup("get latest f.open", user=True).stdout
+
+
 @pytest.mark.parametrize("dry", ["", " --dry-run"])
 def test_patterns_that_match_nothing_are_a_failure_under_the_helper_too(site: Site, dry: str) -> None:
     site.create(f"n.one{len(dry)}", FILES)

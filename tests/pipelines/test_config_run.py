@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import DedupError
-from pipelines.config_run import AfsSource, CommandSource, RunSettings, Schedule, parse
+from pipelines.config_run import AfsSource, CommandSource, FilesSource, RunSettings, Schedule, parse
 
 FILE = Path("/etc/dedup/dedup.toml")
 EXAMPLE = resources.files("pipelines").joinpath("data", "dedup.toml").read_text()
+SHOWN = ("[[", "kind", "name", "format", "command", "list", "folder")
 ETC = '[[source]]\nkind = "command"\nname = "etc"\ncommand = ["tar", "-cf", "-", "/etc"]\n'
 
 
@@ -58,6 +59,14 @@ def test_every_key_is_read() -> None:
         command = ["pg_dump", "{name}"]
         format = "raw"
         allow_empty = true
+        [[source]]
+        kind = "files"
+        name = "dumps"
+        folder = "/var/backups"
+        take = ["*.sql"]
+        leave = ["x.sql"]
+        format = "tar"
+        allow_empty = true
     """
     found = parse(FILE, text)
     assert RunSettings(4, 0, 1, 2, 0, 3, "backup") == found.run
@@ -66,7 +75,8 @@ def test_every_key_is_read() -> None:
         "cell", ("fs1",), ("a",), ("user.*",), ("user.x",), False, False, True, "example.org", "/usr/bin/vos"
     )
     command = CommandSource("pg", ("pg_dump", "{name}"), ("psql",), "raw", True)
-    assert (afs, command) == found.sources
+    files = FilesSource("dumps", "/var/backups", ("*.sql",), ("x.sql",), "tar", True)
+    assert (afs, command, files) == found.sources
 
 
 @pytest.mark.parametrize(("day", "number"), [("monday", 0), ("sunday", 6)])
@@ -77,13 +87,11 @@ def test_a_full_is_due_on_a_day_of_the_week(day: str, number: int) -> None:
 def test_the_example_is_understood_with_and_without_its_comments() -> None:
     assert ["cell"] == [source.name for source in parse(FILE, EXAMPLE).sources]
     shown = "\n".join(
-        line.removeprefix("# ")
-        if line.startswith(("# [[", "# kind", "# name", "# format", "# command", "# list"))
-        else line
+        line.removeprefix("# ") if line.startswith(tuple(f"# {key}" for key in SHOWN)) else line
         for line in EXAMPLE.splitlines()
     )
     names = [source.name for source in parse(FILE, shown).sources]
-    assert ["cell", "etc", "postgresql", "postgresql-globals"] == names
+    assert ["cell", "etc", "postgresql", "postgresql-globals", "files"] == names
 
 
 def test_the_example_shows_the_defaults() -> None:
@@ -125,12 +133,28 @@ def test_the_example_shows_the_defaults() -> None:
             "line 3: full and every contradict each other; keep one of the two",
         ),
         (
-            ETC + '[[source]]\nkind = "files"\nname = "x"\n',
-            'line 6: kind = \'files\' is not understood; write kind = "afs" or "command"',
+            ETC + '[[source]]\nkind = "file"\nname = "x"\n',
+            'line 6: kind = \'file\' is not understood; write kind = "afs" or "command" or "files"',
+        ),
+        (
+            '[[source]]\nkind = "files"\nname = "x"\n',
+            'line 1: this source has no folder; add a line folder = "/the/path/of/a/folder"',
+        ),
+        (
+            '[[source]]\nkind = "files"\nname = "x"\nfolder = "dumps"\n',
+            "line 4: folder = 'dumps' is not understood; write folder = \"/the/path/of/a/folder\"",
+        ),
+        (
+            '[[source]]\nkind = "files"\nname = "x"\nfolder = "/x"\ntake = ["a/*.sql"]\n',
+            'line 5: take = [\'a/*.sql\'] is not understood; write take = ["a name without slashes", "*.sql"]',
+        ),
+        (
+            '[[source]]\nkind = "files"\nname = "x/y"\nfolder = "/x"\n',
+            "line 3: the name 'x/y' is a path; use a plain name, without slashes",
         ),
         (
             '[[source]]\nname = "x"\n',
-            'line 1: this source has no kind; add a line kind = "afs" or "command"',
+            'line 1: this source has no kind; add a line kind = "afs" or "command" or "files"',
         ),
         (
             '[[source]]\nkind = "afs"\n',

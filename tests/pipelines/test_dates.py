@@ -242,3 +242,40 @@ def test_a_name_that_several_writers_have_is_not_chosen_by_age() -> None:
 def test_a_domain_that_nobody_has_is_told_with_those_that_there_are() -> None:
     with pytest.raises(NotStoredError, match="no writer's domain begins with 'x'; there are: ours"):
         dates.find(dates.parse("latest", NOW), "n", [at("2026-11-01T03:00:00")], lambda shot: [], "x")
+
+
+def find_all(text: str, *snapshots: Shot) -> tuple[dict[str, Shot], dict[str, str]]:
+    when = dates.parse(text, NOW)
+    found, several = dates.find_all(when, snapshots, lambda shot: map(Item, shot.names))
+    return {item.name: shot for shot, item in found}, {name: str(error) for name, error in several.items()}
+
+
+def test_everything_of_a_date_is_the_newest_of_each_name_as_one_by_one() -> None:
+    shots = [
+        at("2026-11-01T03:00", names=("a", "b")),
+        at("2026-11-01T09:00", names=("b", "c")),
+        at("2026-11-02T03:00", names=("c",)),
+    ]
+    assert {"a": shots[0], "b": shots[1], "c": shots[1]} == find_all("2026.11.01", *shots)[0]
+    assert {"a": shots[0], "b": shots[1], "c": shots[2]} == find_all("latest", *shots)[0]
+    for text in ("2026.11.01", "2026.11.01T03:00", "latest"):
+        found, several = find_all(text, *shots)
+        assert {name: find(text, name, *shots) for name in found} == found
+        assert {} == several
+
+
+def test_everything_of_a_date_tells_the_names_that_several_writers_have() -> None:
+    shots = [
+        at("2026-11-01T03:00", names=("etc", "ours")),
+        at("2026-11-01T03:01", names=("etc", "theirs"), domain="theirs", host="fs2"),
+    ]
+    found, several = find_all("latest", *shots)
+    assert {"ours": shots[0], "theirs": shots[1]} == found
+    assert {"etc": why("latest", "etc", *shots)} == several
+
+
+def test_nothing_of_a_date_is_an_error() -> None:
+    with pytest.raises(
+        NotStoredError, match=r"no backup is stored for 2026\.11\.03; the nearest: 2026\.11\.01"
+    ):
+        find_all("2026.11.03", at("2026-11-01T03:00"))

@@ -155,9 +155,38 @@ def test_a_pipe_that_nobody_reads_any_more_is_told_apart() -> None:
     os.close(writer)
 
 
-def test_progress_is_told_after_each_piece() -> None:
+def test_progress_is_told_every_now_and_then_and_at_the_end() -> None:
     told: list[int] = []
     descriptor = os.open(os.devnull, os.O_WRONLY)
-    get.write_pieces([b"abc", b"", b"de"], descriptor, "null", told.append)
+    get.write_pieces([bytes(100), b"", bytes(1 << 20), b"de"], descriptor, "null", told.append)
     os.close(descriptor)
-    assert [3, 3, 5] == told
+    assert [100 + (1 << 20), 102 + (1 << 20)] == told
+
+
+def test_many_small_and_large_pieces_come_out_in_order_through_a_slow_pipe() -> None:
+    reader, writer = os.pipe()
+    pieces = [os.urandom(size) for size in (0, 1, 70_000, *[7] * 3000, 300_000, 0, 5, 200_000, 100_000)]
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        get.write_pieces(pieces, writer, "pipe", lambda done: None)
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        assert b"".join(pieces) == file.read()
+    assert 0 == os.waitpid(child, 0)[1]
+
+
+def test_part_of_a_write_is_followed_by_the_rest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pieces = [b"one", b"", b"three", b"four", b"five5"]
+    whole = b"".join(pieces)
+    writev = os.writev
+    for taken in range(len(whole) + 1):
+
+        def some(descriptor: int, pieces: list[bytes], taken: int = taken) -> int:
+            return writev(descriptor, [b"".join(pieces)[:taken]])
+
+        monkeypatch.setattr(os, "writev", some)  # as a signal that comes in between would have it
+        with open(tmp_path / "x", "wb") as file:
+            pipes.write_many(file.fileno(), pieces, "x")
+        assert whole == (tmp_path / "x").read_bytes()

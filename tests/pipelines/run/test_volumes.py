@@ -196,6 +196,20 @@ def test_a_volume_without_a_name_is_told(world: World, vos: FakeVos) -> None:
     assert [("stored", "full", "new")] == kinds(report)
 
 
+def test_the_largest_volumes_are_dumped_first(world: World, vos: FakeVos) -> None:
+    sizes = {"small": 1, "large": 9000, "medium": 6000}
+    vos.others = [
+        Volume(name, number, number, "RW", "fs1", "a", "OK", size)
+        for number, (name, size) in enumerate(sizes.items(), 7)
+    ]
+    config = RunConfig(Path("x"), RunSettings(), Schedule(), (CELL,))
+    with world.open(world.writer) as repository:
+        today = run_day(RunDetails("h", "t", FIRST, 0))
+        (source,) = make_sources(config, repository, today, partial(chosen, vos), all_full=False)
+        jobs = source.listing(set()).jobs
+    assert ["large", "medium", "user.a", "small"] == [job.line.name for job in jobs]
+
+
 def test_a_lost_list_of_vnodes_costs_a_full(world: World, vos: FakeVos) -> None:
     run(world, vos, 0)
     for path in (world.folder / "state" / "writer" / "volumes").iterdir():

@@ -1,0 +1,194 @@
+"""Everything of a date out of the store, each stream into a file of a folder: for the day when all is lost.
+
+Invariant: each file is whole or not there, and none that was there is touched unless that was asked for; a stream that
+fails costs only itself, and is told by its name.  Memory: one large stream and a few small ones on their way, and what
+is remembered of others.
+"""
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dedupstore.errors import DedupError, KeyAccessError, TransientError
+from pipelines import pipes
+from pipelines.chains import volume_facts
+from pipelines.get import check_target, new_file, opened, write_pieces
+from pipelines.text import size
+
+if TYPE_CHECKING:
+    from dedupstore.records import Stream
+    from dedupstore.repository import Repository, SnapshotInfo
+
+SMALL = 4 << 20  # bytes: a stream up to this size waits for its first bytes more than it works
+SMALL_AT_ONCE = 4  # a large one is read by several threads already, and holds tens of MiB
+REMEMBERED = 50_000  # streams of other snapshots, of about 1 KB each
+
+_PERIOD = 0.1  # seconds between two looks at the numbers
+
+# What every other stream would run into, too.
+_FATAL = (KeyAccessError, TransientError)
+
+
+@dataclass
+class Got:
+    """What became of it: streams that are there now, with their bytes, and those that are not."""
+
+    streams: int = 0
+    size: int = 0
+    failed: int = 0
+    there: list[str] = field(default_factory=list)  # had a file before
+
+
+class GetAll:
+    """Writes streams into a folder.
+
+    `failed(name, error)` is called for each that cannot be given, `progress(what, done, of)` every now and then; both
+    in threads, one at a time.
+    """
+
+    def __init__(
+        self,
+        repository: "Repository",
+        folder: Path,
+        *,
+        force: bool,
+        raw: bool,
+        failed: Callable[[str, DedupError], None],
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self._repository = repository
+        self._folder = folder
+        self._force = force
+        self._raw = raw
+        self._failed = failed
+        self._progress = progress
+        self._streams = _Remembered(repository)
+        self._lock = threading.Lock()  # over what follows
+        self._got = Got()
+        self._total = 0
+        self._written = 0
+        self._told = 0.0
+        self._stopping = False
+
+    def run(self, chosen: "Iterable[tuple[SnapshotInfo, Stream]]") -> Got:
+        """Write each stream to its file.
+
+        Raises `DedupError` if the folder cannot be made, or for what all streams would fail of.
+        """
+        wanted = self._without_files(chosen)
+        self._total = len(wanted)
+        self._repository.refresh_index()  # once, before there are threads
+        pools = ThreadPoolExecutor(1, "get"), ThreadPoolExecutor(SMALL_AT_ONCE, "get small")
+        try:
+            for future in as_completed(
+                [pools[_is_small(each[1])].submit(self._get, *each) for each in wanted]
+            ):
+                future.result()
+        finally:
+            self._stopping = True
+            for pool in pools:
+                pool.shutdown(cancel_futures=True)
+        return self._got
+
+    def _without_files(
+        self, chosen: "Iterable[tuple[SnapshotInfo, Stream]]"
+    ) -> "list[tuple[SnapshotInfo, Stream]]":
+        """Return the streams that have no file yet, or all if files are replaced."""
+        if self._force:
+            return list(chosen)
+        wanted = []
+        for snapshot, stream in chosen:
+            if os.path.lexists(self._folder / stream.name):
+                self._got.there.append(stream.name)
+            else:
+                wanted.append((snapshot, stream))
+        return wanted
+
+    def _get(self, snapshot: "SnapshotInfo", stream: "Stream") -> None:
+        path = self._folder / stream.name
+        written = 0
+
+        def progress(done: int) -> None:
+            nonlocal written
+            more, written = done - written, done
+            self._note(more)
+
+        try:
+            self._note(0)
+            check_target(path, force=self._force)
+            with (
+                opened(self._repository, snapshot, stream, self._streams, raw=self._raw) as (pieces, _),
+                new_file(path, force=self._force) as descriptor,
+            ):
+                write_pieces(pieces, descriptor, str(path), progress)
+        except (_StoppedError, *_FATAL):
+            raise
+        except DedupError as error:
+            with self._lock:
+                self._got.failed += 1
+                self._failed(stream.name, error)
+        else:
+            with self._lock:
+                self._got.streams += 1
+                self._got.size += written
+
+    def _note(self, more: int) -> None:
+        """Take note of bytes that were written; raises `_StoppedError` when all of it is to end."""
+        if self._stopping:
+            raise _StoppedError
+        with self._lock:
+            self._written += more
+            now = time.monotonic()
+            if now - self._told >= _PERIOD:
+                self._told = now
+                self._progress(size(self._written), self._got.streams + self._got.failed, self._total)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder, for its owner only, if it is not there.  Raises `DedupError`."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise DedupError(f"{folder} is no folder", "-o names a folder with --all") from None
+    except OSError as error:
+        raise pipes.cannot_write(str(folder), error) from None
+
+
+def _is_small(stream: "Stream") -> bool:
+    facts = volume_facts(stream)
+    return stream.size <= SMALL and not (facts and facts.parent)  # merged, it may be of any size
+
+
+class _StoppedError(DedupError):
+    """Another thread has failed for good, or we are interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__("it was stopped")
+
+
+class _Remembered:
+    """The streams of the snapshots that were asked for last: chains of volumes lead to the same ones."""
+
+    def __init__(self, repository: "Repository") -> None:
+        self._repository = repository
+        self._held: OrderedDict[bytes, list[Stream]] = OrderedDict()
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, snapshot: "SnapshotInfo") -> "list[Stream]":
+        with self._lock:
+            found = self._held.get(snapshot.name)
+            if found is None:
+                found = self._held[snapshot.name] = self._repository.streams(snapshot)
+                self._count += len(found)
+                while self._count > REMEMBERED and len(self._held) > 1:
+                    self._count -= len(self._held.popitem(last=False)[1])
+            self._held.move_to_end(snapshot.name)
+            return found

@@ -1,0 +1,150 @@
+"""`dedup get --all`, as it is typed on the day when all is lost."""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli.conftest import DEADLINE, World
+from tests.servers.sshd import wait_for
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def damage(world: World) -> None:
+    """Flip a bit in the pack that was written last."""
+    last = max(world.files("data"), key=lambda path: path.stat().st_mtime_ns)
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 1
+    last.chmod(0o600)
+    last.write_bytes(data)
+
+
+def test_gives_every_stream_of_a_date_into_a_new_private_folder(stored: World) -> None:
+    said = stored.alice.dedup("get 2026.11.01 --all -o out")
+    assert (0, b"") == (said.status, said.out)
+    assert re.fullmatch(r"2 of 2 streams of 2026\.11\.01, 11 B, in out in \d+\.\d s\n", said.err)
+    out = stored.alice.folder / "out"
+    assert {"user.alice": b"first", "user.bob": b"of bob"} == contents(out)
+    assert [0o700, 0o600, 0o600] == [path.stat().st_mode & 0o777 for path in (out, *out.iterdir())]
+    assert "" == stored.alice.dedup("-q get 2026.11.01 --all -o quiet").err
+
+
+def test_latest_gives_the_newest_of_every_name_and_tells_the_older_ones(stored: World) -> None:
+    said = stored.alice.dedup("get latest --all -o out")
+    out = contents(stored.alice.folder / "out")
+    assert ["noise", "user.alice", "user.bob"] == sorted(out)
+    assert (b"second", b"of bob") == (out["user.alice"], out["user.bob"])
+    first, last = said.err.splitlines()
+    assert "of days before 2026.11.05 are: user.bob" == first
+    assert last.startswith("3 of 3 streams up to 2026.11.05, 300.0 kB, in out in ")
+
+
+def test_a_file_that_exists_is_left_and_the_others_come(stored: World) -> None:
+    out = stored.alice.folder / "out"
+    out.mkdir()
+    (out / "user.alice").write_bytes(b"precious")
+    (out / "other").write_bytes(b"precious")
+    said = stored.alice.dedup("get 2026.11.01 --all -o out")
+    assert 3 == said.status
+    left, summary = said.err.splitlines()
+    assert "dedup: left as they are, as --force replaces files: user.alice" == left
+    assert summary.startswith("1 of 2 streams of 2026.11.01, 6 B, ")
+    assert {"user.alice": b"precious", "user.bob": b"of bob", "other": b"precious"} == contents(out)
+
+    assert 1 == stored.alice.dedup("get 2026.11.01 --all -o out").status  # nothing is left to get
+    assert 0 == stored.alice.dedup("get 2026.11.01 --all -o out --force").status
+    assert {"user.alice": b"first", "user.bob": b"of bob", "other": b"precious"} == contents(out)
+
+
+def test_a_link_in_the_way_is_never_followed(stored: World) -> None:
+    out = stored.alice.folder / "out"
+    out.mkdir()
+    (out / "user.alice").symlink_to("../target")
+    assert 3 == stored.alice.dedup("get 2026.11.01 --all -o out").status
+    said = stored.alice.dedup("get 2026.11.01 --all -o out --force")
+    assert 3 == said.status
+    assert said.err.startswith("dedup: user.alice: out/user.alice exists and is not a plain file; ")
+    assert not (stored.alice.folder / "target").exists()
+
+
+def test_a_stream_that_fails_is_told_and_the_others_come(stored: World) -> None:
+    stored.wendy.does("put big --date 2026.11.01T05:00", os.urandom(9_000_000))
+    damage(stored)
+    said = stored.alice.dedup("get 2026.11.01 --all -o out")
+    assert 3 == said.status
+    failed, summary = said.err.splitlines()
+    assert re.fullmatch(r"dedup: big: the chunk [0-9a-f]{64} cannot be read: .*", failed)
+    assert summary.startswith("2 of 3 streams of 2026.11.01, 11 B, ")
+    assert ["user.alice", "user.bob"] == sorted(contents(stored.alice.folder / "out"))
+
+    stored.alice.does("get 2026.11.05 --all -o out5")
+    said = stored.alice.dedup("get 2026.11.01T05:00 --all -o alone")
+    assert 1 == said.status
+    assert "0 of 1 stream of 2026.11.01T05:00, 0 B, " in said.err
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("get 2026.11.01 --all", "--all needs a folder: -o FOLDER"),
+        ("get 2026.11.01 --all -o -", "--all needs a folder: -o FOLDER"),
+        ("get 2026.11.01 user.alice --all -o out", "it is either NAME or --all"),
+        ("get 2026.11.01 -o out", "Missing argument 'NAME'; for every one: --all -o FOLDER"),
+    ],
+)
+def test_wrong_usage_is_told(stored: World, line: str, why: str) -> None:
+    assert f"dedup: {why}; see: dedup get --help" == stored.alice.fails(line, status=2)
+    assert not (stored.alice.folder / "out").exists()
+
+
+def test_a_date_without_backups_makes_no_folder(stored: World) -> None:
+    said = stored.alice.fails("get 2026.11.03 --all -o out")
+    assert "dedup: no backup is stored for 2026.11.03; the nearest: 2026.11.01 and 2026.11.05" == said
+    assert not (stored.alice.folder / "out").exists()
+
+
+def test_what_is_no_folder_is_refused(stored: World) -> None:
+    (stored.alice.folder / "file").touch()
+    said = stored.alice.fails("get latest --all -o file")
+    assert "dedup: file is no folder; -o names a folder with --all" == said
+    said = stored.alice.fails("get latest --all -o no/out")
+    assert "dedup: cannot write no/out: No such file or directory" == said
+
+
+def test_a_key_that_cannot_read_is_told_once(stored: World) -> None:
+    said = stored.wendy.fails("get latest --all -o out")
+    assert "key" in said
+    assert {} == contents(stored.wendy.folder / "out")
+
+
+def test_a_file_that_cannot_be_written_is_told_and_leaves_no_half_file(stored: World) -> None:
+    stored.wendy.does("put big --date 2026.11.05T05:00", os.urandom(9_000_000))
+    line = " ".join(stored.alice.command("get 2026.11.05 --all -o out"))
+    done = subprocess.run(
+        ["sh", "-c", f"trap '' XFSZ; ulimit -f 8000; exec {line}"],  # more than the cache needs
+        capture_output=True,
+        env=stored.alice.environ,
+        cwd=stored.alice.folder,
+        check=False,
+    )
+    assert 3 == done.returncode
+    assert done.stderr.startswith(b"dedup: big: cannot write out/big: File too large")
+    assert ["noise", "user.alice"] == sorted(contents(stored.alice.folder / "out"))
+
+
+def test_a_signal_leaves_no_half_file(stored: World) -> None:
+    stored.wendy.does("put big -- head -c 1000000000 /dev/zero")
+    out = stored.alice.folder / "out"
+    with stored.alice.start("get today --all -o out") as process:
+        wait_for(lambda: out.is_dir() and any(out.iterdir()), DEADLINE)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=DEADLINE)[1]
+    assert 128 + signal.SIGTERM == process.returncode
+    assert b"interrupted" in said
+    assert {} == contents(out)

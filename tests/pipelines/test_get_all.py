@@ -1,0 +1,118 @@
+"""Everything of a date into a folder: one that fails for good ends all the others."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dedupstore.errors import DamageError, DedupError, KeyAccessError
+from dedupstore.records import Root, Stream
+from pipelines.get_all import SMALL, GetAll
+
+SECONDS = 60.0
+
+
+class Fake:
+    """A repository whose streams are what functions give."""
+
+    def __init__(self, streams: dict[str, Callable[[], Iterator[bytes]]]) -> None:
+        self._streams = streams
+
+    def refresh_index(self) -> None:
+        """Nothing is to be read."""
+
+    def read(self, snapshot: object, stream: Stream) -> Iterator[bytes]:
+        return self._streams[stream.name]()
+
+
+def stream(name: str, size: int) -> Any:
+    """Return a snapshot, which nobody looks at, and its stream of that size."""
+    content, nothing = Root(depth=0, id=bytes(32), size=size), Root()
+    return None, Stream(
+        name=name,
+        kind="raw",
+        size=size,
+        time=0,
+        stored=0,
+        new=0,
+        content=content,
+        skeleton=nothing,
+        layout=nothing,
+        facts={},
+    )
+
+
+def get_all(fake: Fake, folder: Path, failed: list[tuple[str, str]]) -> GetAll:
+    def note(name: str, error: DedupError) -> None:
+        failed.append((name, str(error)))
+
+    return GetAll(
+        fake,  # type: ignore[arg-type]
+        folder,
+        force=False,
+        raw=False,
+        failed=note,
+        progress=lambda what, done, of: None,
+    )
+
+
+def test_small_streams_come_while_a_large_one_is_on_its_way(tmp_path: Path) -> None:
+    small_came = threading.Event()
+
+    def large() -> Iterator[bytes]:
+        assert small_came.wait(SECONDS)
+        yield b"large"
+
+    def small() -> Iterator[bytes]:
+        yield b"small"
+        small_came.set()
+
+    failed: list[tuple[str, str]] = []
+    got = get_all(Fake({"large": large, "small": small}), tmp_path, failed).run(
+        [stream("large", SMALL + 1), stream("small", SMALL)]
+    )
+    assert (2, 10, 0, [], []) == (got.streams, got.size, got.failed, got.there, failed)
+    assert {"large", "small"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_every_stream_would_fail_of_ends_those_on_their_way_and_leaves_no_half_file(
+    tmp_path: Path,
+) -> None:
+    under_way = threading.Event()
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield bytes(1 << 20)
+            under_way.set()
+
+    def locked() -> Iterator[bytes]:
+        assert under_way.wait(SECONDS)
+        raise KeyAccessError("no key")
+
+    failed: list[tuple[str, str]] = []
+    with pytest.raises(KeyAccessError, match="no key"):
+        get_all(Fake({"endless": endless, "locked": locked}), tmp_path, failed).run(
+            [
+                stream("endless", SMALL + 1),
+                stream("locked", 1),
+                *(stream("locked", SMALL + 1) for _ in range(9)),
+            ]
+        )
+    assert [] == failed
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_one_that_is_damaged_is_told_and_the_others_come(tmp_path: Path) -> None:
+    def damaged() -> Iterator[bytes]:
+        yield b"half"
+        raise DamageError("it is damaged")
+
+    failed: list[tuple[str, str]] = []
+    fake = Fake({"damaged": damaged, "good": lambda: iter([b"good"])})
+    got = get_all(fake, tmp_path, failed).run([stream("damaged", 8), stream("good", 4)])
+    assert (1, 4, 1) == (got.streams, got.size, got.failed)
+    assert [("damaged", "it is damaged")] == failed
+    assert b"good" == (tmp_path / "good").read_bytes()
+    assert not (tmp_path / "damaged").exists()
