@@ -1,0 +1,99 @@
+"""The comparison runs from end to end: tiny, and without the tools that a machine may not have."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import pytest
+from peers_measure import Call, digest, measure
+from peers_report import BEGIN
+
+ROOT = Path(__file__).parents[2]
+STEPS = {
+    "full",
+    "next",
+    "again",
+    "restore",
+    "verify",
+    "limits",
+    "put",
+    "get",
+    "streams",
+    "small",
+    "version",
+    "list",
+}
+STEPS |= {
+    "sftp full",
+    "sftp next",
+    "sftp restore",
+    "week full",
+    "week incrementals",
+    "week next",
+    "list of many",
+}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder whose path is short enough for an agent's socket."""
+    with TemporaryDirectory(prefix="peers-") as name:
+        yield Path(name)
+
+
+def test_every_part_is_measured_and_reported(folder: Path) -> None:
+    for day, seed in (("1", 1), ("2", 1), ("3", 2)):
+        (folder / "days" / day).mkdir(parents=True)
+        for name in ("one.dump", "two.tar"):
+            (folder / "days" / day / name).write_bytes(Random(seed).randbytes(300_000))
+
+    command: list[str | Path] = [
+        sys.executable,
+        "bench/peers.py",
+        "--work",
+        folder / "days",
+        "--dir",
+        folder,
+        "--runs",
+        "1",
+    ]
+    command += ["--files", "60", "--snapshots", "3", "--tool", "dedup", "--tool", "zstd"]
+    command += ["--results", folder / "results", "--report", folder / "page.md"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert 0 == done.returncode, done.stderr
+    measured = json.loads((folder / "results").read_text())["steps"]
+    assert STEPS == set(measured)
+    assert 600_000 == measured["full"]["amount"]
+    assert BEGIN in (folder / "page.md").read_text()
+    assert {"days", "results", "page.md"} == set(os.listdir(folder))
+
+
+def test_cpu_of_a_child_s_children_counts() -> None:
+    burn = "import os, time\nwhile time.process_time() < 0.3: pass"
+    shell = f"{sys.executable} -c '{burn}'; true"
+
+    cost = measure([Call(["sh", "-c", shell])], os.environ)
+
+    assert cost.cpu >= 0.3
+
+
+def test_a_command_that_fails_stops_the_comparison_with_what_it_said() -> None:
+    with pytest.raises(SystemExit, match=r"ls /nowhere failed:\n.*No such file"):
+        measure([Call(["ls", "/nowhere"])], os.environ)
+
+
+def test_what_goes_into_a_pipe_is_hashed_whole(tmp_path: Path) -> None:
+    data = Random(1).randbytes(3_000_000)
+    (tmp_path / "data").write_bytes(data)
+
+    plain = subprocess.run(["sha256sum", tmp_path / "data"], capture_output=True, check=True).stdout.split()[
+        0
+    ]
+
+    assert plain.decode() == digest(Call(["cat", str(tmp_path / "data")], piped=True), os.environ)
