@@ -4,8 +4,8 @@ Invariant: every hint of a pack that is there is in the table or in a file that 
 end of each transaction.  Files that it does not name are left over, and deleted.
 
 A file is merged with the newest ones before it that are not `GROWTH` times as large: so there are few of
-them (two to four for a hundred million chunks), and each hint is written again a few times only, always in long runs.  One
-large tree of random keys would write a page for nearly each new chunk, and a look-up would map two.
+them (two to four for a hundred million chunks), and each hint is written again a few times only, always in long
+runs.  One large tree of random keys would write a page for nearly each new chunk, and a look-up would map two.
 """
 
 import os
