@@ -26,6 +26,7 @@ from dedupstore.stage import Mark, Stage
 
 PACK_SIZE = 16 << 20  # two are in memory at a time, or more where several are uploaded at once
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
+MOST_UPLOADS = 2  # at once, to a back end that is far: each holds a pack
 INDEX_PACKS = 8  # go into an index file, or as many as have
 INDEX_CHUNKS = 64 << 10  # chunks: until then these are held in memory
 MOST_THREADS = 8  # that compress: each holds a few MiB, and one at a time encrypts
@@ -68,7 +69,8 @@ class PackWriter:
         self._level = level
         self._indexed = indexed
         self._pack_size = pack_size
-        threads, uploads = min(os.cpu_count() or 1, MOST_THREADS), backend.uploads
+        threads = min(os.cpu_count() or 1, MOST_THREADS)
+        uploads = min(backend.uploads, MOST_UPLOADS)
         self._blocks: Stage[_Block] = Stage(threads, threads + 1)
         self._packs: Stage[SealedPack] = Stage(uploads, 0)  # `_room` bounds it
         self._room = threading.Semaphore(uploads)  # for packs that are finished, and not uploaded

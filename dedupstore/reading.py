@@ -4,9 +4,11 @@ Invariant: every byte of the source is yielded once, in order; an error of the s
 bytes would have been yielded.  Memory: three buffers at most.
 """
 
+import mmap
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import cycle
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -60,8 +62,10 @@ def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
             rest = memoryview(b"")
             buffers: list[memoryview] = []
             for turn in cycle(range(_BUFFERS)):
-                if turn == len(buffers):  # a short stream needs one
-                    buffers.append(memoryview(bytearray(READ_SIZE)))
+                if turn == len(buffers):  # a short stream needs one, and of its memory only the beginning
+                    buffers.append(
+                        memoryview(mmap.mmap(-1, READ_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+                    )
                 buffer = buffers[turn]
                 if stopped.is_set():
                     return
@@ -82,12 +86,19 @@ def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
     # a daemon: a source that never answers must not keep a stopped program alive
     threading.Thread(target=read, name="read", daemon=True).start()
     try:
-        while (item := ready.get()) is not None:
+        while (item := _wait_for(ready)) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
     finally:
         stopped.set()
+
+
+def _wait_for(ready: "queue.Queue[T]") -> T:
+    """Take what is ready; looks up now and then, or a signal that comes just before the wait would be lost in it."""
+    while True:
+        with suppress(queue.Empty):
+            return ready.get(timeout=0.5)
 
 
 def _fill(source: Source, buffer: memoryview) -> int:

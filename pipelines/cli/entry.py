@@ -12,7 +12,7 @@ from typing import NoReturn
 from dedupstore.errors import DedupError
 from pipelines import VERSION
 from pipelines.cli.console import Console
-from pipelines.cli.stop import Interrupted, catch_signals
+from pipelines.cli.stop import Interrupted, catch_signals, interruption
 from pipelines.pipes import ReaderGoneError
 
 FAILED, USAGE = 1, 2
@@ -29,20 +29,25 @@ def main() -> NoReturn:
         catch_signals()
         status = _run(sys.argv[1:], console)
         console.flush()
-    except Interrupted as stop:
-        console.fail("; ".join(filter(None, ("interrupted", stop.meaning))))
-        status = 128 + stop.number
-    except DedupError as error:
-        console.fail(str(error))
-        status = FAILED
-    except ReaderGoneError:
-        status = 128 + signal.SIGPIPE  # as other programs end; whoever closed the pipe knows why
-    except Exception as error:
-        console.bug(error)
-        status = FAILED
+    except (Exception, Interrupted) as error:
+        status = _failed(error, console)
     console.close()
     gc.freeze()  # or else the interpreter looks through all that was imported once more, to free what ends anyway
     sys.exit(status)
+
+
+def _failed(error: Exception | Interrupted, console: Console) -> int:
+    """Say what went wrong, and return the exit status."""
+    if (stop := interruption(error)) is not None:
+        console.fail("; ".join(filter(None, ("interrupted", stop.meaning))))
+        return 128 + stop.number
+    if isinstance(error, ReaderGoneError):
+        return 128 + signal.SIGPIPE  # as other programs end; whoever closed the pipe knows why
+    if isinstance(error, DedupError):
+        console.fail(str(error))
+    elif isinstance(error, Exception):
+        console.bug(error)
+    return FAILED
 
 
 def _run(arguments: Sequence[str], console: Console) -> int:

@@ -11,7 +11,7 @@ from dedupstore import layout
 from pipelines import VERSION, dates, text
 from pipelines.cli.dating import read_date, read_moment
 from pipelines.cli.progress import bar
-from pipelines.cli.stop import Interrupted
+from pipelines.cli.stop import interruption
 from pipelines.cli.workspace import Workspace
 from pipelines.pipes import closed
 
@@ -109,8 +109,9 @@ def command(
             left = "see `dedup list` whether it was listed"
             snapshot = session.finish()
             left = "but the backup is complete and listed"
-    except Interrupted as stop:
-        stop.meaning = left
+    except BaseException as error:
+        if (stop := interruption(error)) is not None:
+            stop.meaning = left
         raise
     seconds = time.monotonic() - began
     if as_json:

@@ -12,7 +12,7 @@ from dedupstore.localstate import StateFolder
 from pipelines import VERSION, config, dates
 from pipelines.cli.dating import read_date, read_moment
 from pipelines.cli.progress import counter
-from pipelines.cli.stop import Interrupted
+from pipelines.cli.stop import interruption
 from pipelines.cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -99,18 +99,24 @@ def _select(found: "RunConfig", names: tuple[str, ...]) -> "RunConfig":
 def _run(engine: "Engine") -> "Report":
     try:
         return engine.run()
-    except Interrupted as stop:
-        if engine.report.snapshot is not None:
-            stop.meaning = "but the backup is complete and listed"
-        elif engine.finishing:
-            stop.meaning = "see `dedup list` whether it was listed"
-        else:
-            stop.meaning = ", but ".join(filter(None, ("nothing was listed", engine.taken_up_next())))
-        raise
-    except DedupError as error:
+    except BaseException as error:
+        if (stop := interruption(error)) is not None:
+            stop.meaning = _left(engine)
+            raise
+        if not isinstance(error, DedupError):
+            raise
         raise type(error)(
             f"the run failed: {error.message}", _join(error.hint, engine.taken_up_next())
         ) from None
+
+
+def _left(engine: "Engine") -> str:
+    """Say what an interrupted run has left."""
+    if engine.report.snapshot is not None:
+        return "but the backup is complete and listed"
+    if engine.finishing:
+        return "see `dedup list` whether it was listed"
+    return ", but ".join(filter(None, ("nothing was listed", engine.taken_up_next())))
 
 
 def _join(*hints: str) -> str:

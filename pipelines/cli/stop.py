@@ -23,6 +23,16 @@ class Interrupted(BaseException):
         self.meaning = ""
 
 
+def interruption(error: BaseException | None) -> Interrupted | None:
+    """Return the signal behind an error, if there is one.
+
+    One that comes while the main thread takes a lock leaves the `with` block to fail, with an error of its own.
+    """
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__context__
+    return error
+
+
 def catch_signals() -> None:
     """Let SIGINT, SIGTERM and SIGHUP raise `Interrupted` in the main thread, unless they are ignored (nohup).
 
