@@ -15,7 +15,8 @@ an index file is listed again.  Memory does not grow with the cache: rows are on
     cache_pages    its pages, handed back before they are many
 
 Processes of one user share a cache, threads an `IndexCache`.  Every method raises `StateError` if the folder
-cannot be used (a full disk, say).
+cannot be used (a full disk, say), and `DamagedStateError` when damage comes to light: then the cache is thrown
+away, and made anew when it is next opened.  Files that are missing or cut short come to light while it is opened.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ from dedupstore.cache_file import CacheFile, ScratchSet
 from dedupstore.cache_merge import Hints
 from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location
 from dedupstore.cache_search import Search
-from dedupstore.errors import DamageError, StateError
+from dedupstore.errors import DamagedStateError, DamageError, StateError
 
 if TYPE_CHECKING:
     import lmdb
@@ -45,18 +46,20 @@ class IndexCache:
     """The cache of one repository (its id, 16 bytes) in `folder`, which is made (mode 0700) if need be."""
 
     def __init__(self, folder: Path, repository: bytes) -> None:
-        identity = b"%d:%s" % (cache_rows.SCHEMA, repository)
-        self._attach(CacheFile(folder, identity, cache_rows.TABLES))
+        self._folder = folder
+        self._identity = b"%d:%s" % (cache_rows.SCHEMA, repository)
+        self._attach()
         try:
             self.index_files()
-        except StateError:
+            self._require_files()
+        except StateError as error:
             self._file.close()
-            if not self._file.thrown_away:
+            if not isinstance(error, DamagedStateError):
                 raise
-            self._attach(CacheFile(folder, identity, cache_rows.TABLES))
+            self._attach()
 
-    def _attach(self, file: CacheFile) -> None:
-        self._file = file
+    def _attach(self) -> None:
+        self._file = file = CacheFile(self._folder, self._identity, cache_rows.TABLES)
         tables = file.tables
         self._files, self._packs = tables["files"], tables["packs"]
         self._doomed, self._domains, self._counters = tables["doomed"], tables["domains"], tables["counters"]
@@ -72,6 +75,28 @@ class IndexCache:
     def throw_away(self) -> None:
         """Have the cache made anew when it is next opened: it was found at odds with the repository."""
         self._file.throw_away()
+
+    def renew(self) -> None:
+        """Go on with an empty one, whatever this one holds; other processes that have it open keep it.
+
+        No other thread may be using it.
+        """
+        self._file.throw_away()
+        self._file.close()
+        self._attach()
+
+    def _require_files(self) -> None:
+        """See to it that all files beside LMDB's are there, and of their size."""
+        with self._file.guard():
+            whole = self._files_are_whole()
+        if not whole:  # or they are just being merged, or dropped
+            with self._file.writing():
+                if not self._files_are_whole():
+                    raise DamageError("a file beside it is missing or cut short")
+
+    def _files_are_whole(self) -> bool:
+        with self._begin() as txn:
+            return self._hints.are_whole(txn) and self._columns.are_whole(txn)
 
     # -- index files
 

@@ -2,6 +2,8 @@
 
 Invariant: the table `columns` names a piece of a file for each pack that is there, and those bytes never change;
 they are durable when the transaction that names them is.  A file that it does not name is left over, and deleted.
+What is read is what was written: behind each part is its CRC-32 (4 bytes, little), begun with its place in the file.
+A file is written on only where the last piece ends, as the table `ends` says, and never made a second time.
 
 Reading is a `pread` of a part.  A mapped file would take more: a page in it, when it is touched at random, maps
 64 KiB around it, which counts as this process's memory.
@@ -10,6 +12,7 @@ Reading is a `pread` of a part.  A mapped file would take more: a page in it, wh
 import os
 import struct
 import weakref
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
 
 MOST = 64 << 20  # bytes after which another file is begun
 OPEN_FILES = 64
-_END = b"columns"
+_NEWEST = b"columns"
+_SUM = 4
+_WHOLE = cache_rows.PART * cache_rows.WIDTH + _SUM  # bytes of a part that is full
 _PIECE = struct.Struct(">2s8sQI")
-_NEWEST = struct.Struct(">8sQ")
+_END = struct.Struct(">Q")
 
 
 class Piece(NamedTuple):
@@ -42,17 +47,23 @@ class Columns:
 
     def __init__(self, file: CacheFile) -> None:
         self._file = file
-        self._table, self._counters = file.tables["columns"], file.tables["counters"]
+        self._table, self._ends = file.tables["columns"], file.tables["ends"]
+        self._counters = file.tables["counters"]
         self._open: dict[bytes, _File] = {}
 
     def write(self, parts: Iterable[bytes]) -> tuple[bytes, int]:
-        """Write columns durably; return the file and the offset, for `note`.  No one else may be writing."""
+        """Write columns durably; return the file and the offset, for `note`.  No one else may be writing.
+
+        Raises `DamageError` if the file lacks what was written before.
+        """
         with self._file.environment.begin() as txn:
             name, start = self._end(txn)
+        if self._size_of(name) < start:  # to write on would leave a hole
+            raise DamageError("a file of columns is missing or cut short")
         with open(self._file.beside("columns", name), "r+b", buffering=1 << 18, opener=_create) as file:
-            file.seek(start)
+            at = file.seek(start)
             for part in parts:
-                file.write(part)
+                at += file.write(part + _sum(part, at))
             file.flush()
             os.fsync(file.fileno())
         if start == 0:  # a new file
@@ -72,12 +83,26 @@ class Columns:
         for number, count in enumerate(chunks, first):
             piece = Piece(prefix, name, at, count)
             txn.put(cache_rows.number_key(number), _PIECE.pack(*piece), db=self._table)
-            at += count * cache_rows.WIDTH
-        txn.put(_END, _NEWEST.pack(name, at), db=self._counters)
+            at += count * cache_rows.WIDTH + -(-count // cache_rows.PART) * _SUM
+        txn.put(name, _END.pack(at), db=self._ends)
+        txn.put(_NEWEST, name, db=self._counters)
 
     def _end(self, txn: "lmdb.Transaction[bytes]") -> tuple[bytes, int]:
-        name, at = _NEWEST.unpack(txn.get(_END, db=self._counters, default=_NEWEST.pack(bytes(8), MOST)))
-        return (name, at) if at < MOST else (os.urandom(8), 0)
+        if name := txn.get(_NEWEST, b"", db=self._counters):
+            (at,) = _END.unpack(txn.get(name, b"", db=self._ends))
+            if at < MOST:
+                return name, at
+        return os.urandom(8), 0
+
+    def are_whole(self, txn: "lmdb.Transaction[bytes]") -> bool:
+        """Tell whether every file is there, up to its last piece; only a writer can be sure that one is not."""
+        return all(self._size_of(name) >= _END.unpack(end)[0] for name, end in txn.cursor(self._ends))
+
+    def _size_of(self, name: bytes) -> int:
+        try:
+            return self._file.beside("columns", name).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def piece(self, txn: "lmdb.Transaction[bytes]", number: int) -> Piece | None:
         """Return where a pack's columns are, or None for one that is gone."""
@@ -89,8 +114,7 @@ class Columns:
 
         Nothing is behind the last part, nor in a pack that was removed since its piece was looked up.
         """
-        first = part * cache_rows.PART
-        size = min(cache_rows.PART, piece.chunks - first) * cache_rows.WIDTH
+        size = min(cache_rows.PART, piece.chunks - part * cache_rows.PART) * cache_rows.WIDTH
         if size <= 0:
             return b""
         file = self._open.get(piece.name)
@@ -102,10 +126,12 @@ class Columns:
                     if self.piece(txn, number) != piece:
                         return b""
                 raise DamageError("a file of columns is missing") from None
-        data = os.pread(file.descriptor, size, piece.at + first * cache_rows.WIDTH)
-        if len(data) < size:
-            raise DamageError("a file of columns is cut short")
-        return data
+        at = piece.at + part * _WHOLE
+        data = os.pread(file.descriptor, size + _SUM, at)
+        value = data[:size]
+        if _sum(value, at) != data[size:]:
+            raise DamageError("a file of columns has other bytes than were written")
+        return value
 
     def remove(self, txn: "lmdb.Transaction[bytes]", number: int) -> None:
         """Forget the columns of a pack."""
@@ -113,9 +139,11 @@ class Columns:
 
     def tidy(self) -> None:
         """Delete files that nothing names; no one else may be writing."""
-        with self._file.environment.begin() as txn:
+        with self._file.environment.begin(write=True) as txn:
             names = {_PIECE.unpack(row)[1] for _, row in txn.cursor(self._table)}
-            names.add(txn.get(_END, bytes(8), db=self._counters)[:8])
+            names.add(txn.get(_NEWEST, b"", db=self._counters))
+            for name in set(txn.cursor(self._ends).iternext(values=False)) - names:
+                txn.delete(name, db=self._ends)
         self._file.delete_others("columns", names)
 
     def _open_file(self, name: bytes) -> "_File":
@@ -131,6 +159,10 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)
+
+
+def _sum(part: bytes, at: int) -> bytes:
+    return zlib.crc32(part, at & 0xFFFFFFFF).to_bytes(_SUM, "little")
 
 
 def _create(path: str, flags: int) -> int:

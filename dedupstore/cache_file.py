@@ -18,7 +18,7 @@ import struct
 import sys
 import threading
 import weakref
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import msgspec
 
 from dedupstore import cache_walk
 from dedupstore.cache_pages import MappedPages
-from dedupstore.errors import DamageError, StateError
+from dedupstore.errors import DamagedStateError, DamageError, StateError
 from dedupstore.localstate import StateFolder, unusable
 
 DATA, LOCKS = "data.mdb", "lock.mdb"
@@ -52,6 +52,7 @@ _DAMAGE = (
     lmdb.PageNotFoundError,
     lmdb.VersionMismatchError,
     DamageError,
+    IndexError,  # a position from a damaged row
     msgspec.MsgspecError,
     struct.error,
 )
@@ -78,7 +79,6 @@ class CacheFile:
         self.environment: lmdb.Environment
         self.pages: MappedPages
         self.tables: dict[str, Any] = {}
-        self.thrown_away = False
         with self._folder.lock("open.lock"):
             place = os.path.realpath(folder)
             if place in _here:  # LMDB's locks are the process's: closing one would free the other's
@@ -104,13 +104,15 @@ class CacheFile:
     def guard(self) -> Iterator[None]:
         """Turn LMDB's errors, and those of reading rows, into `StateError`; damage throws the file away.
 
+        For damage, the `StateError` is a `DamagedStateError`.
+
         To be entered before a transaction: who throws away must not keep others from writing.
         """
         try:
             yield
         except _DAMAGE as error:
             self.throw_away()
-            raise StateError(
+            raise DamagedStateError(
                 f"the index cache {self.path} was damaged ({error}) and is thrown away",
                 "run it again: the cache is made anew from the repository",
             ) from None
@@ -125,7 +127,6 @@ class CacheFile:
 
     def throw_away(self) -> None:
         """Have the file made anew when it is next opened; here, and in other processes, it stays open."""
-        self.thrown_away = True
         with self._folder.lock("open.lock"):
             try:
                 if (self.path / DATA).stat().st_ino == self._inode:  # else another process did it before
@@ -139,10 +140,11 @@ class CacheFile:
         """Return the path of a file beside this one that belongs to it."""
         return self.path / f"{kind}.{self._mark.hex()}.{name.hex()}"
 
-    def delete_others(self, kind: str, names: Container[bytes]) -> None:
+    def delete_others(self, kind: str, names: Iterable[bytes]) -> None:
         """Delete the files beside this one, of a kind, that are not of these names."""
+        kept = {self.beside(kind, name) for name in names}
         for path in self.path.glob(f"{kind}.{self._mark.hex()}.*"):
-            if bytes.fromhex(path.name.rsplit(".", 1)[1]) not in names:
+            if path not in kept:
                 path.unlink(missing_ok=True)
 
     def sync_folder(self) -> None:

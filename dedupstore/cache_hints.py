@@ -1,12 +1,13 @@
 """Files of hints: where the chunks of one domain may be, sorted by the first bytes of their ids.
 
-Invariant: a file never changes; every hint that was written into it can be found in it.  That a hint is true is
-for the caller to see.
+Invariant: a file never changes; every hint that was written into it can be found in it, or damage is told.  That a
+hint is true is for the caller to see.
 
 A file is a table of buckets of 512 bytes, and an id's first bytes say which bucket: one small read answers,
 and, unlike a page of a mapped file, what was read does not stay in this process.
 
-    up to 42 hints of 12 bytes, ascending ‖ zeros ‖ how many (1 byte) ‖ 1 if more of them are in the next bucket
+    up to 42 hints of 12 bytes, ascending ‖ zeros, up to byte 506
+    ‖ how many (1 byte) ‖ 1 if more of them are in the next bucket ‖ CRC-32, begun with the bucket's place (4, little)
 
 Hints ascend over the whole file.  Buckets are filled to two thirds, and one that has more leaves the rest to the
 next: after the last there are as many more as that takes.
@@ -15,8 +16,10 @@ next: after the last there are as many more as that takes.
 import os
 import struct
 import weakref
+import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
 from dedupstore.cache_rows import FINGERPRINT, HINT_SIZE
@@ -27,6 +30,8 @@ MOST = 42
 USUAL = 28
 READ = 128 * BUCKET
 
+_SUMMED = BUCKET - 4
+_COUNT, _MORE = _SUMMED - 2, _SUMMED - 1
 _TOP = 8 * FINGERPRINT
 _HINT = struct.Struct(f"{HINT_SIZE}s")
 _END = b"\xff" * (HINT_SIZE + 1)  # behind every hint
@@ -47,30 +52,30 @@ class HintFile:
             raise DamageError("a file of hints is cut short")
 
     def find(self, fingerprint: bytes) -> list[bytes]:
-        """Return the hints that begin with these bytes."""
+        """Return the hints that begin with these bytes; raises `DamageError`."""
         at = (int.from_bytes(fingerprint, "big") * self._buckets >> _TOP) * BUCKET
         found: list[bytes] = []
         while True:
             bucket = os.pread(self._descriptor, BUCKET, at)
+            if not _is_sound(bucket, at):
+                raise DamageError("a file of hints has other bytes than were written")
             start = bucket.find(fingerprint, 0, MOST * HINT_SIZE)
             while start >= 0:
                 if start % HINT_SIZE == 0:
                     found.append(bucket[start : start + HINT_SIZE])
                 start = bucket.find(fingerprint, start + 1, MOST * HINT_SIZE)
-            if not bucket[BUCKET - 1]:
+            if not bucket[_MORE]:
                 return found
             at += BUCKET
 
     def read(self) -> Iterator[list[bytes]]:
-        """Yield all hints, ascending, many at once."""
+        """Yield all hints, ascending, many at once; raises `DamageError`."""
         for at in range(0, self._size, READ):
             data = os.pread(self._descriptor, READ, at)
-            column = b"".join(
-                [
-                    data[start : start + HINT_SIZE * data[start + BUCKET - 2]]
-                    for start in range(0, len(data), BUCKET)
-                ]
-            )
+            buckets = [data[start : start + BUCKET] for start in range(0, min(READ, self._size - at), BUCKET)]
+            if not all(map(_is_sound, buckets, count(at, BUCKET))):
+                raise DamageError("a file of hints has other bytes than were written")
+            column = b"".join([bucket[: HINT_SIZE * bucket[_COUNT]] for bucket in buckets])
             yield [hint for (hint,) in _HINT.iter_unpack(column)]
 
 
@@ -97,21 +102,29 @@ def write(path: Path, hints: Iterable[list[bytes]], about: int) -> tuple[int, in
     Raises `OSError`; then there is no file.
     """
     buckets = max(1, about // USUAL)
-    count = 0
+    total = 0
     try:
         with open(path, "xb", buffering=READ, opener=_private) as file:
             for hints_of_bucket, more in _distribute(hints, buckets):
                 here = len(hints_of_bucket)
-                column = b"".join(hints_of_bucket).ljust(BUCKET - 2, b"\0")
-                file.write(column + bytes((here, more)))
-                count += here
+                bucket = b"".join(hints_of_bucket).ljust(_COUNT, b"\0") + bytes((here, more))
+                file.write(bucket + _sum(bucket, file.tell()))
+                total += here
             size = file.tell()
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return buckets, size, count
+    return buckets, size, total
+
+
+def _sum(bucket: bytes, at: int) -> bytes:
+    return zlib.crc32(bucket, at & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _is_sound(bucket: bytes, at: int) -> bool:
+    return len(bucket) == BUCKET and _sum(bucket[:_SUMMED], at) == bucket[_SUMMED:]
 
 
 def _distribute(hints: Iterable[list[bytes]], buckets: int) -> Iterator[tuple[list[bytes], bool]]:

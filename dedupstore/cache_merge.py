@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupstore import cache_hints, cache_rows
 from dedupstore.cache_file import CacheFile
 from dedupstore.cache_hints import HintFile
+from dedupstore.errors import DamageError
 
 if TYPE_CHECKING:
     import lmdb
@@ -63,6 +64,16 @@ class Hints:
             self._open[prefix] = stamp, files
         return list(files.values())
 
+    def are_whole(self, txn: "lmdb.Transaction[bytes]") -> bool:
+        """Tell whether every file is there, of its size; only a writer can be sure that one is not."""
+        try:
+            return all(
+                self._file.beside("hints", row.name).stat().st_size == row.size
+                for _, row in self._rows(txn, b"")
+            )
+        except FileNotFoundError:
+            return False
+
     def settle(self, prefix: bytes) -> None:
         """Write a file if a domain's recent hints are many.  No one else may be writing."""
         with self._file.environment.begin() as txn:
@@ -74,7 +85,11 @@ class Hints:
                 merged.append(rows.pop())
                 count += merged[-1][1].hints
             name = os.urandom(8)
-            sources = [_in_lists(recent.iternext_dup()), *(self._open_file(old).read() for _, old in merged)]
+            try:  # these are not merged by others meanwhile
+                files = [self._open_file(old) for _, old in merged]
+            except FileNotFoundError:
+                raise DamageError("a file of hints is missing") from None
+            sources = [_in_lists(recent.iternext_dup()), *(file.read() for file in files)]
             hints = self._living(txn, cache_hints.merge(sources))
             row = _FileRow(name, *cache_hints.write(self._file.beside("hints", name), hints, count))
             self._file.sync_folder()

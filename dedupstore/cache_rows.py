@@ -25,15 +25,16 @@ from dedupstore import layout, records
 from dedupstore.errors import DamageError
 
 NO_PACK = 1 << 32  # above every pack's number
-SCHEMA = 5  # to be raised whenever a row changes its meaning
+SCHEMA = 6  # to be raised whenever a row changes its meaning
 TABLES: dict[str, dict[str, bool]] = {
     "files": {},  # index file name -> FileRow
     "packs": {},  # number (from 1) -> order, CachedPack
     "columns": {},  # number of a pack -> its domain's number, and where its columns are
+    "ends": {},  # file of columns -> the end of its last piece
     "recent": {"dupsort": True, "dupfixed": True},  # domain's number -> hints that are in no file yet
     "hints": {},  # domain's number, serial -> a file of hints
     "domains": {},  # SHA-256 of a domain -> its number, which never changes
-    "counters": {},  # "next pack" -> number, "hints" -> serial of the newest file, "columns" -> the newest file's end
+    "counters": {},  # "next pack" -> number, "hints" -> serial of the newest file, "columns" -> the newest file
     "doomed": {},  # numbers of packs whose rows are to be removed
     "headers": {},  # snapshot name -> header
     "payloads": {},  # snapshot name -> codec (0: as it is, 1: Zstandard), payload

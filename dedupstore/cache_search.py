@@ -1,7 +1,8 @@
 """Looking chunks up in the index cache: by hints first, then in the columns, which alone are believed.
 
-Invariant: a chunk is found where a row of the columns has its whole id; hints may be wrong, or of packs that
-are gone.  Every hint that is needed is in the table of recent ones or in a file.
+Invariant: a chunk is found where a row of the columns has its whole id; hints may be of another chunk, or of packs
+that are gone.  Every hint that is needed is in the table of recent ones or in a file.  Where a hint and the columns of
+a pack that is there contradict each other, one of them is damaged.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dedupstore.cache_columns import Columns, Piece
 from dedupstore.cache_rows import FINGERPRINT, PART, POSITION_BITS, WIDTH, Location, location
+from dedupstore.errors import DamageError
 
 if TYPE_CHECKING:
     import lmdb
@@ -105,6 +107,9 @@ class Search:
         value, spot = self._read(number, part), 32 * position
         if value[spot : spot + 32] == id_ and spot < len(value) // WIDTH * 32:
             return number, spot
+        if value and value[spot : spot + FINGERPRINT] != id_[:FINGERPRINT]:
+            # not another chunk that begins alike: who reads on would say that stored chunks are nowhere
+            raise DamageError("a file of columns has other chunks than the hints say")
         return 0, -1  # another chunk, or the pack is gone
 
     def _next(self, number: int, part: int, trusted: Callable[[int], bool] | None) -> tuple[int, int, bytes]:

@@ -1,7 +1,7 @@
 """Looking at everything: is all there, is it what it says, would every backup come back?
 
-Invariant: nothing is changed in the repository, and the local cache is not believed about it: every record
-is read again, every pack is listed, every recipe is walked.  With `read_data` every byte of every pack is read.
+Invariant: nothing is changed in the repository, and the local cache is not believed about it: it is made anew, every
+record is read again, every pack is listed, every recipe is walked.  With `read_data` every byte of every pack is read.
 The cache is told which packs are lost, so that the next run of this host stores what they held anew.
 """
 
@@ -55,6 +55,7 @@ class Checker:
     def run(self, *, read_data: bool) -> CheckResult:
         """Check, and return what was found."""
         repository, result = self._repository, self._result
+        repository.cache.renew()
         repository.refresh_snapshots()
         repository.refresh_index()
         result.damaged += repository.alarms

@@ -69,5 +69,9 @@ class StateError(DedupError):
     """The local state folder cannot be used."""
 
 
+class DamagedStateError(StateError):
+    """Local state was damaged and is thrown away: only a new start goes on, with what it makes anew."""
+
+
 class StreamError(DedupError):
     """The stream that was to be stored is not whole, or its source failed."""

@@ -22,4 +22,5 @@ def identify(data: memoryview, bounds: Iterable[int], key: bytes) -> list[bytes]
 
 def proven(data: memoryview, at: int, lengths: Iterable[int], ids: Sequence[bytes], key: bytes) -> bool:
     """Tell whether chunks of these lengths, one after the other from `at` on, are what their ids say."""
-    return ids == identify(data, accumulate(lengths, initial=at), key)
+    bounds = list(accumulate(lengths, initial=at))
+    return bounds[-1] <= len(data) and ids == identify(data, bounds, key)

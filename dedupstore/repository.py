@@ -4,7 +4,7 @@ Layers, each calling only those below it:
 
     repository          this module
     check, session      looks at everything (check_packs, check_recipes); one run (interrupted: what killed ones left)
-    reader, stored      one stream comes back: whole, or walked (sequence_reader, fetching, proving: its chunks)
+    reader, stored      one stream comes back: whole, or walked (sequence_reader, fetching, identity: its chunks)
     snapshots, index    which there are and count; kept true in the cache (opened: what all of these share)
     sequences, recipes  cut, hash, look up; lists of chunks (splitting: what formats know)
     packing, packs      the cold path (stage: work that threads share); files of blocks
@@ -29,6 +29,7 @@ from dedupstore.snapshots import SnapshotInfo, Snapshots
 
 if TYPE_CHECKING:
     from dedupstore.check import CheckResult
+    from dedupstore.reader import StreamReader
     from dedupstore.session import RunDetails, Session
     from dedupstore.stored import StoredStream
 
@@ -46,6 +47,7 @@ class Repository(Opened):
         self._index_is_read = False
         self._listed: dict[str, int] = {}
         self._folders: set[str] = set()
+        self._readers: dict[str, StreamReader] = {}
 
     def __enter__(self) -> "Repository":
         return self
@@ -124,10 +126,7 @@ class Repository(Opened):
         Before the first, everything that can be checked without reading contents is checked.
         Raises `DamageError`; `KeyAccessError` if this member may not read.
         """
-        from dedupstore.reader import StreamReader
-
-        self._read_index_once()
-        reader = StreamReader(self, snapshot.domain)
+        reader = self._reader(snapshot)
         reader.preflight(stream)
         return reader.read(stream)
 
@@ -137,11 +136,9 @@ class Repository(Opened):
         Checks beforehand what `read` checks, and raises the same; without `contents`, nothing that only
         contents need.
         """
-        from dedupstore.reader import StreamReader
         from dedupstore.stored import StoredStream
 
-        self._read_index_once()
-        reader = StreamReader(self, snapshot.domain)
+        reader = self._reader(snapshot)
         reader.preflight(stream, contents=contents)
         return StoredStream(reader, stream)
 
@@ -151,10 +148,19 @@ class Repository(Opened):
 
         return Checker(self, report).run(read_data=read_data)
 
-    def _read_index_once(self) -> None:
-        """Have in the cache what the snapshots that were listed rely on."""
+    def _reader(self, snapshot: SnapshotInfo) -> "StreamReader":
+        """Return what reads the streams of the snapshot's domain; they share the keys of packs, and blocks.
+
+        The cache then holds what the snapshots that were listed rely on.
+        """
+        from dedupstore.reader import StreamReader
+
         if not self._index_is_read:
             self.refresh_index()
+        reader = self._readers.get(snapshot.domain)
+        if reader is None:
+            reader = self._readers[snapshot.domain] = StreamReader(self, snapshot.domain)
+        return reader
 
     def complete_interrupted(self) -> list[SnapshotInfo]:
         """Publish what runs of this host that were killed had checkpointed; none of them may be going on."""

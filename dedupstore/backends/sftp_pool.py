@@ -54,7 +54,7 @@ class Pool:
         session, load = self._take(size)
         if session is None:
             with self._connecting:
-                session, _ = self._take(size)
+                session, load = self._take(size)
                 if session is None:
                     session = self._log_in()
                     self._add(session, size)

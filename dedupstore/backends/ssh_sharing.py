@@ -52,9 +52,10 @@ def _free_path() -> str | None:
 
     The folder stays.  The socket goes with its ssh, also when this process is killed.
     """
-    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    parents = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir())
+    parent = next((parent for parent in parents if parent and _keeps_names(parent)), None)
     path = f"{parent}/dedup-{os.geteuid()}/{secrets.token_hex(8)}"
-    if len(path) > _MAX_PATH or not _PLAIN.fullmatch(path):
+    if parent is None or len(path) > _MAX_PATH or not _PLAIN.fullmatch(path):
         return None
     folder = Path(path).parent
     try:
@@ -70,6 +71,19 @@ def _free_path() -> str | None:
     except OSError:
         return None
     return path
+
+
+def _keeps_names(folder: str) -> bool:
+    """Whether no other user can put something else in place of what this one makes in a folder.
+
+    `su` leaves XDG_RUNTIME_DIR as it was: its owner could rename root's folder, and be the server to root's next ssh.
+    """
+    try:
+        status = Path(folder).stat()
+    except OSError:
+        return False
+    shared = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    return status.st_uid in (0, os.geteuid()) and not shared
 
 
 def _with(command: list[str], *options: str) -> list[str]:

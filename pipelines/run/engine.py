@@ -12,7 +12,15 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dedupstore.errors import BackendError, DamageError, DedupError, KeyAccessError, TrustError
+from dedupstore import layout
+from dedupstore.errors import (
+    BackendError,
+    DamagedStateError,
+    DamageError,
+    DedupError,
+    KeyAccessError,
+    TrustError,
+)
 from dedupstore.records import Stream
 from dedupstore.session import RunDetails, Session
 from pipelines import dates
@@ -30,7 +38,7 @@ CHECKPOINT_STREAMS = 100
 _TICK = 1.0  # seconds between two looks at the clock
 
 # What the store raises; everything else is the stream's own trouble.
-_STORE_ERRORS = (BackendError, DamageError, KeyAccessError, TrustError)
+_STORE_ERRORS = (BackendError, DamageError, DamagedStateError, KeyAccessError, TrustError)
 
 
 class Engine:
@@ -97,6 +105,7 @@ class Engine:
                 raise
             except DedupError as error:
                 self.report.lines.append(Line(source.name, "", "failed", error=str(error)))
+        _refuse_names(self.report.of("planned"))
         return self.report
 
     def taken_up_next(self) -> str:
@@ -203,6 +212,20 @@ class Engine:
             session.checkpoint()
             self.kept, self._fresh = stored, 0
         self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+
+
+def _refuse_names(planned: Iterable[Line]) -> None:
+    """Mark the planned streams that a run would refuse for their names."""
+    first: dict[str, Line] = {}
+    for line in planned:
+        other = first.setdefault(line.name, line)
+        try:
+            layout.check_stream_name(line.name)
+        except DedupError as error:
+            line.state, line.error = "failed", str(error)
+        else:
+            if other is not line:
+                line.state, line.error = "failed", f"{other.source} has a stream of this name already"
 
 
 def _kept(stream: Stream) -> Line:

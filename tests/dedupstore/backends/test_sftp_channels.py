@@ -14,6 +14,7 @@ import pytest
 
 from dedupstore.backends import open_backend
 from dedupstore.backends.contract import Backend
+from dedupstore.backends.ssh_sharing import _free_path
 from dedupstore.errors import BackendError
 from tests.dedupstore.backends.conftest import Place, ssh_children
 from tests.servers.slow_link import SlowLink
@@ -74,6 +75,18 @@ def test_opens_channels_for_many_bytes_at_once_and_logs_in_once(
     assert not list(sockets.iterdir())
 
 
+def test_calls_that_waited_for_the_login_do_not_all_go_through_its_channel(sftp_place: Place) -> None:
+    with closing(sftp_place.open()) as backend, ThreadPoolExecutor(backend.uploads) as pool:
+        together = threading.Barrier(backend.uploads)
+
+        def create(number: int) -> None:
+            together.wait()
+            backend.create(f"packs/{number}", bytes(4 * SIZE))
+
+        list(pool.map(create, range(backend.uploads)))
+        assert backend.uploads == len(ssh_children())
+
+
 def test_goes_on_with_one_channel_where_the_server_gives_no_more(login: Login) -> None:
     with Sshd(sessions=1) as server:
         login(server)
@@ -118,6 +131,24 @@ def test_shares_the_connection_that_the_user_shares_already(
         master.wait()
     assert logins + 1 == sshd.logins
     assert not sockets.exists()
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(65534, 0o700), (0, 0o777)])
+def test_makes_no_socket_where_another_user_may_rename_its_folder(
+    sockets: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int
+) -> None:
+    """`su` leaves XDG_RUNTIME_DIR as it was: its owner could be the server to whoever joins the first ssh."""
+    os.chown(sockets.parent, owner, -1)
+    sockets.parent.chmod(mode)
+    ours = sockets.parent / "ours"
+    ours.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(ours))
+    path = _free_path()
+    assert path is not None
+    assert ours / sockets.name == Path(path).parent
+    assert not sockets.exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(sockets.parent))
+    assert _free_path() is None
 
 
 def test_opens_channels_again_after_its_ssh_was_killed(sftp_place: Place, sshd: Sshd, sockets: Path) -> None:

@@ -340,6 +340,24 @@ def test_a_store_that_fails_ends_the_run_and_is_not_blamed_on_streams(world: Wor
     assert [] == stored(world)
 
 
+def test_a_cache_that_is_found_damaged_ends_the_run_and_the_next_one_is_well(world: World) -> None:
+    data = noise(1_000_000)
+    run(world, Fakes([Fake("before", [give(data)])]))
+
+    def spoil() -> bytes:
+        for path in (world.folder / "state" / "writer" / "cache").glob("columns.*"):
+            path.write_bytes(bytes(path.stat().st_size))
+        return data
+
+    jobs = [Fake(f"s{n}", [spoil]) for n in range(3)]
+    with pytest.raises(DedupError, match="is thrown away; run it again"):
+        run(world, Fakes(jobs), limits=replace(LIMITS, retry_wait=3600))
+    assert all(job.count <= 1 for job in jobs)
+    report = run(world, Fakes([Fake(f"s{n}", [give(data)]) for n in range(3)]))
+    assert 3 == len(report.of("stored"))
+    assert data == world.get("s2")
+
+
 class Stalling(Full):
     """A back end that takes no pack until `go` is set."""
 
@@ -375,6 +393,15 @@ def test_a_store_that_stalls_does_not_hold_a_source_and_gets_the_stream_later(wo
     assert {"large": "stored"} == states(report)
     assert 2 == job.count
     assert data == world.get("large")
+
+
+def test_a_plan_refuses_the_names_that_a_run_refuses(world: World) -> None:
+    jobs = [Fake(name, [give(b"x")]) for name in ("a", "b", "a", "b\x07ad")]
+    with world.open(world.writer) as repository:
+        lines = Engine(repository, [Fakes(jobs)], LIMITS, details()).plan().lines
+    assert ["planned", "planned", "failed", "failed"] == [line.state for line in lines]
+    assert "fake has a stream of this name already" == lines[2].error
+    assert "the name " in lines[3].error
 
 
 def test_a_plan_changes_nothing(world: World) -> None:
