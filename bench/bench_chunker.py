@@ -4,6 +4,14 @@ The data are 10 MB, so operations per second, divided by 100, are GB/s.  Compare
 tells more about what else the machine does.
 """
 
+if __name__ == "__main__":  # before what may not be installed
+    import sys
+
+    sys.exit(
+        f"this is no program by itself: python -m pytest {sys.argv[0]} --benchmark-only -o timeout=0, with what "
+        "pip install -e '.[dev]' installs (make bench does both)"
+    )
+
 from collections.abc import Callable
 
 import pytest

@@ -1,5 +1,13 @@
 """The limits that the stages of `bench_stages.py` stand beside: each kind of work alone, on the same bytes."""
 
+if __name__ == "__main__":  # before what may not be installed
+    import sys
+
+    sys.exit(
+        f"this is no program by itself: python -m pytest {sys.argv[0]} --benchmark-only -o timeout=0, with what "
+        "pip install -e '.[dev]' installs (make bench does both)"
+    )
+
 import hashlib
 import os
 import subprocess

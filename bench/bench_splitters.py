@@ -4,6 +4,14 @@ A dump and a tar of 20,000 files of 5 KiB, about 100 MB each, so 10 operations p
 ratio of the two fastest rounds is in the benchmark's extra_info as `of_blake3`; 0.25 is what it must be.
 """
 
+if __name__ == "__main__":  # before what may not be installed
+    import sys
+
+    sys.exit(
+        f"this is no program by itself: python -m pytest {sys.argv[0]} --benchmark-only -o timeout=0, with what "
+        "pip install -e '.[dev]' installs (make bench does both)"
+    )
+
 import io
 import random
 import struct

@@ -10,6 +10,14 @@ On a machine that does other things too, `--benchmark-timer=time.process_time` i
 the program `zstd`, that is not what they take.
 """
 
+if __name__ == "__main__":  # before what may not be installed
+    import sys
+
+    sys.exit(
+        f"this is no program by itself: python -m pytest {sys.argv[0]} --benchmark-only -o timeout=0, with what "
+        "pip install -e '.[dev]' installs (make bench does both)"
+    )
+
 import hashlib
 import struct
 from collections.abc import Callable, Iterator

@@ -15,10 +15,11 @@ docs/comparison.md says what is compared and how.  The parts, of which `--only` 
     startup   --version, and lists
     weeks     all days; once, whatever --runs says
 
-`--results` keeps the figures: those of a part that is measured later join those that are there, and `--runs 0` makes
-report and plot of them without measuring.  `--report` writes a page, or, where FILE has the two lines that mark the
-place, the tables between these.  `--plot FILE` writes FILE.svg and FILE.png, and needs matplotlib: `pip install
-'.[bench]'`.
+All of it needs some 14 GB of memory in /dev/shm, or of disk in `--dir`, and three quarters of an hour for five rounds
+on two cores.  `--results` keeps the figures: those of a part that is measured later join those that are there, and
+`--runs 0` makes report and plot of them without measuring.  `--report` writes a page, or, where FILE has the two lines
+that mark the place, the tables between these.  `--plot FILE` writes FILE.svg and FILE.png, and needs matplotlib:
+`.venv/bin/pip install -e '.[bench]'`.
 """
 
 import argparse
@@ -36,6 +37,9 @@ from peers_report import write
 from peers_results import Results, load
 from peers_tools import KINDS, PROGRAMS, version_of
 from peers_work import make
+
+_PROGRAMS = ", ".join(sorted(set(PROGRAMS.values())))
+_DEFAULT = " (default %(default)s)"
 
 
 def main() -> None:
@@ -105,25 +109,96 @@ def _keys(home: Path, environment: dict[str, str]) -> None:
         output([*quiet, "--quick-gen-key", name, "default", "default"], environment)
 
 
+def _program(text: str) -> str:
+    if text.partition("=")[0] not in PROGRAMS.values() or not text.partition("=")[2]:
+        raise argparse.ArgumentTypeError(
+            f"{text!a} is not TOOL=PROGRAM, with one of {_PROGRAMS} before the ="
+        )
+    return text
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!a} is not a number from 0 on")
+    return int(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, help="days of dumps that are there")
-    parser.add_argument("--size", type=int, default=1050, help="MB of a full that is made")
-    parser.add_argument("--files", type=int, default=20_000, help="how many small files")
-    parser.add_argument("--snapshots", type=int, default=1000, help="how many are listed at start-up")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help="may be repeated")
-    parser.add_argument("--tool", action="append", choices=KINDS, metavar="TOOL", help="may be repeated")
-    parser.add_argument("--dir", type=Path, default=Path("/dev/shm"), help="where to work; memory by default")
-    parser.add_argument(
-        "--program", action="append", default=[], metavar="TOOL=PROGRAM", help="one that is there; repeatable"
+    add = parser.add_argument
+    add("--work", type=Path, metavar="FOLDER", help="days of dumps that are there, a folder for each")
+    add(
+        "--size",
+        type=_number,
+        default=1050,
+        metavar="MB",
+        help=f"of a full that is made, in 10^6 bytes{_DEFAULT}",
     )
-    parser.add_argument("--results", type=Path, help="a file of figures (JSON)")
-    parser.add_argument("--report", type=Path, help="a page; standard output by default")
-    parser.add_argument("--plot", type=Path, help="a picture, without its suffix")
-    return parser.parse_args()
+    add("--files", type=_number, default=20_000, metavar="N", help=f"how many small files{_DEFAULT}")
+    add(
+        "--snapshots",
+        type=_number,
+        default=1000,
+        metavar="N",
+        help=f"how many are listed at start-up{_DEFAULT}",
+    )
+    add(
+        "--runs",
+        type=_number,
+        default=5,
+        metavar="N",
+        help=f"rounds, of which the tables have the median; 0: no measuring, a page of --results{_DEFAULT}",
+    )
+    add(
+        "--only", action="append", choices=PARTS, metavar="PART", help="may be repeated; by default all parts"
+    )
+    add(
+        "--tool",
+        action="append",
+        choices=KINDS,
+        metavar="TOOL",
+        help=f"{', '.join(KINDS)}; may be repeated; by default all that can be had",
+    )
+    add(
+        "--dir",
+        type=Path,
+        default=Path("/dev/shm"),
+        metavar="FOLDER",
+        help=f"where to work{_DEFAULT}: in memory",
+    )
+    add(
+        "--program",
+        action="append",
+        type=_program,
+        default=[],
+        metavar="TOOL=PROGRAM",
+        help="one that is there; may be repeated",
+    )
+    add("--results", type=Path, metavar="FILE", help="of figures (JSON)")
+    add("--report", type=Path, metavar="FILE", help="a page; by default standard output")
+    add("--plot", type=Path, metavar="FILE", help="a picture, without its suffix")
+    chosen = parser.parse_args()
+    if why := _wrong(chosen):
+        parser.error(why)
+    for option, file in (("--results", chosen.results), ("--report", chosen.report), ("--plot", chosen.plot)):
+        if file is not None:
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                parser.error(f"{option}: {file.parent}: {error.strerror}")
+    return chosen
+
+
+def _wrong(chosen: argparse.Namespace) -> str:
+    """Say what would only come out later; "" if nothing is wrong."""
+    for option, folder in (("--work", chosen.work), ("--dir", chosen.dir)):
+        if folder is not None and not folder.is_dir():
+            return f"{option}: there is no folder {folder}"
+    if not chosen.runs and not (chosen.results and chosen.results.is_file()):
+        return "--runs 0 makes a page of figures that are there: --results FILE"
+    return ""
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dedupstore import layout
 from dedupstore.errors import DedupError
 from pipelines import config
 from pipelines.config_sections import Rule, Section, Where
+from pipelines.sources.patterns import is_name, wants
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 FORMATS = ("auto", "afs", "tar", "raw")
@@ -232,6 +233,11 @@ def _files(section: Section, name: str) -> FilesSource:
         allow_empty=section.take("allow_empty", _FLAG, False),
     )
     _check_stream_name(section, name)
+    for each in filter(is_name, source.take):
+        if not wants(each, source.take, source.leave):
+            raise section.error(
+                "take", f"take names {each!a}, and leave takes it away", "correct one of the two"
+            )
     return source
 
 

@@ -7,7 +7,6 @@ before is replaced only on request, and only by a whole file.
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dedupstore.errors import DedupError
 from pipelines import pipes
+from pipelines.new_file import open_temporary, temporary_name
 
 if TYPE_CHECKING:
     from dedupstore.records import Stream
@@ -69,10 +69,11 @@ def write_pieces(
     progress(done + size)
 
 
-def check_target(path: Path, *, force: bool) -> None:
+def check_target(path: Path, *, force: bool, hint: str = "choose another name, or use a pipe") -> None:
     """Raise `DedupError` if there is something in the way.
 
-    A file is, unless `force` is set; anything else than a plain file always is: a device is never replaced.
+    A file is, unless `force` is set; anything else than a plain file always is, with this hint: a device is never
+    replaced.
     """
     with _reported(path):
         try:
@@ -80,7 +81,7 @@ def check_target(path: Path, *, force: bool) -> None:
         except FileNotFoundError:
             return
     if not stat.S_ISREG(mode):
-        raise DedupError(f"{path} exists and is not a plain file", "choose another name, or use a pipe")
+        raise DedupError(f"{path} exists and is not a plain file", hint)
     if not force:
         raise _exists(path)
 
@@ -93,11 +94,11 @@ def new_file(path: Path, *, force: bool) -> Iterator[int]:
     in the way or it cannot be written.
     """
     check_target(path, force=force)
-    temporary = path.parent / f".dedup-{secrets.token_hex(8)}.part"
+    temporary = path.parent / temporary_name()
     descriptor = -1
     try:
         with _reported(path):
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = open_temporary(temporary)
         yield descriptor
         with _reported(path):
             os.fsync(descriptor)

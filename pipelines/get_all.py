@@ -5,7 +5,7 @@ fails costs only itself, and is told by its name.  Memory: one large stream and 
 is remembered of others.
 """
 
-import os
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -19,6 +19,7 @@ from dedupstore.errors import DedupError, KeyAccessError, TransientError
 from pipelines import pipes
 from pipelines.chains import volume_facts
 from pipelines.get import check_target, new_file, opened, write_pieces
+from pipelines.new_file import remove_left
 from pipelines.text import size
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ _FATAL = (KeyAccessError, TransientError)
 
 @dataclass
 class Got:
-    """What became of it: streams that are there now, with their bytes, and those that are not."""
+    """What became of it: streams that were written, with their bytes, and those that failed."""
 
     streams: int = 0
     size: int = 0
     failed: int = 0
-    there: list[str] = field(default_factory=list)  # had a file before
+    there: list[str] = field(default_factory=list)  # had a file before, which was left
 
 
 class GetAll:
@@ -99,12 +100,12 @@ class GetAll:
     def _without_files(
         self, chosen: "Iterable[tuple[SnapshotInfo, Stream]]"
     ) -> "list[tuple[SnapshotInfo, Stream]]":
-        """Return the streams that have no file yet, or all if files are replaced."""
+        """Return the streams that have no plain file yet, or all if files are replaced."""
         if self._force:
             return list(chosen)
         wanted = []
         for snapshot, stream in chosen:
-            if os.path.lexists(self._folder / stream.name):
+            if _is_file(self._folder / stream.name):
                 self._got.there.append(stream.name)
             else:
                 wanted.append((snapshot, stream))
@@ -121,7 +122,7 @@ class GetAll:
 
         try:
             self._note(0)
-            check_target(path, force=self._force)
+            check_target(path, force=self._force, hint="move it away, or choose another folder")
             with (
                 opened(self._repository, snapshot, stream, self._streams, raw=self._raw) as (pieces, _),
                 new_file(path, force=self._force) as descriptor,
@@ -150,15 +151,30 @@ class GetAll:
                 self._progress(size(self._written), self._got.streams + self._got.failed, self._total)
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder, for its owner only, if it is not there.  Raises `DedupError`."""
+def make_folder(folder: Path) -> int:
+    """Make the folder, for its owner only, and what it lies in, if it is not there.
+
+    What killed runs have left half written in it is removed; returns how many files.  Raises `DedupError`.
+    """
     try:
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         if not folder.is_dir():
             raise DedupError(f"{folder} is no folder", "-o names a folder with --all") from None
     except OSError as error:
         raise pipes.cannot_write(str(folder), error) from None
+    try:
+        return remove_left(folder)
+    except OSError as error:
+        raise pipes.cannot_write(str(folder), error) from None
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a plain file; anything else will be in the way."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _is_small(stream: "Stream") -> bool:

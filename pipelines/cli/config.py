@@ -57,9 +57,11 @@ def _check_surroundings(workspace: Workspace, found: "RunConfig") -> None:
                 "install openafs-client, or say where vos is",
             )
         if isinstance(source, FilesSource) and not os.path.isdir(source.folder):  # noqa: PTH112 - never raises
+            there = os.path.lexists(source.folder)
             raise DedupError(
-                f"{found.file}: there is no folder {source.folder}, which is folder of the source {source.name}",
-                "make it, or correct the path",
+                f"{found.file}: {f'{source.folder} is no folder' if there else f'there is no folder {source.folder}'}"
+                f", which is folder of the source {source.name}",
+                "correct the path" if there else "make it, or correct the path",
             )
 
 

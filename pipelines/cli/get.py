@@ -23,13 +23,19 @@ FAILED, SOME_FAILED = 1, 3
 _TOLD = 5  # names in a message
 
 
+def _read_output(context: click.Context, option: click.Parameter, value: str | None) -> Path | None:
+    if value == "":  # somebody's unset variable: never the current folder
+        raise click.BadParameter("a name is needed", context, option)
+    return None if value is None else Path(value)
+
+
 @click.command
 @click.argument("when", callback=read_date, metavar="DATE")
 @click.argument("name", required=False)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    callback=_read_output,
     metavar="FILE",
     help="Write to FILE instead of stdout; - is stdout. With --all: a folder.",
 )
@@ -61,8 +67,8 @@ def command(
     full dump for `vos restore`.
 
     With --all, the same for every NAME of DATE, into files of a folder, which is made if need be: of each the newest
-    of that day, or with latest the newest that there is. A file that exists is left as it is, and one that fails
-    is told; the others go on. The exit status then is 3, or 1 if there is none.
+    of that day, or with latest the newest that there is. A file that exists is left as it is, unread. A stream that
+    fails is told, and the others go on; the exit status then is 3, or 1 if none is there.
     """
     if output == Path("-"):
         output = None
@@ -122,7 +128,8 @@ def _get_all(
 
     with workspace.repository(reading=True) as repository:
         chosen, several = dates.find_all(when, repository.snapshots(), repository.streams, domain)
-        make_folder(folder)
+        if left := make_folder(folder):
+            console.say(f"removed {text.count(left, 'half file')} of a run that was killed")
         for each, error in several.items():
             failed(each, error)
         with counter(console) as progress:
@@ -134,21 +141,27 @@ def _get_all(
     if older:
         console.say(f"of days before {newest:%Y.%m.%d} are: {_names(older)}")
     got.failed += len(several)
-    if got.there:
-        console.fail(f"left as they are, as --force replaces files: {_names(got.there)}")
-    total = got.streams + got.failed + len(got.there)
+    there = len(got.there)
+    total = got.streams + got.failed + there
     of = f"of {when}" if newest is None or when.day is not None else f"up to {newest:%Y.%m.%d}"
-    console.say(
-        f"{got.streams} of {text.count(total, 'stream')} {of}, {text.size(got.size)}, in {folder} "
-        f"in {time.monotonic() - began:.1f} s"
-    )
+    if there == total:
+        console.say(
+            f"{text.count(total, 'stream')} {of}: all are there already, in {folder}, and left untouched"
+        )
+    else:
+        if there:
+            console.say(f"{there} there already, and left untouched: {_names(got.there)}")
+        console.say(
+            f"{got.streams} of {text.count(total, 'stream')} {of}, {text.size(got.size)}, in {folder} "
+            f"in {time.monotonic() - began:.1f} s"
+        )
     return _status(got)
 
 
 def _status(got: "Got") -> int:
-    if not got.failed and not got.there:
+    if not got.failed:
         return 0
-    return SOME_FAILED if got.streams else FAILED
+    return SOME_FAILED if got.streams or got.there else FAILED
 
 
 def _names(names: list[str]) -> str:

@@ -4,6 +4,8 @@ Invariant: what matches the patterns is stored, or told of by its name: a file t
 name in `take` that is not there, and what is no plain file is a warning.
 """
 
+import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -43,8 +45,19 @@ class Files:
     def plan(self) -> list[Line]:
         """Say which streams a run would store."""
         sizes, others = self._look()
-        planned = [self._line(name, "planned", sizes[name]) for name in sizes]
-        return [*planned, *self._missing(sizes, others)]
+        return [*itertools.starmap(self._planned, sizes.items()), *self._missing(sizes, others)]
+
+    def _planned(self, name: str, size: int) -> Line:
+        """Say what a run would do with a file, as far as that can be told without reading it."""
+        line = self._line(name, "planned", size)
+        path = os.path.join(self._config.folder, name)  # noqa: PTH118 - as above
+        if not os.access(path, os.R_OK, effective_ids=True):
+            line.error = str(unreadable(path, PermissionError(errno.EACCES, "")))
+        elif size == 0 and not self._config.allow_empty:
+            line.error = "it is empty; allow_empty = true stores it as it is"
+        if line.error:
+            line.state = "failed"
+        return line
 
     def _look(self) -> tuple[dict[str, int], dict[str, str]]:
         """Return the size of each plain file that is wanted, and what the others are that match."""
@@ -69,7 +82,7 @@ class Files:
                         others[entry.name] = kind(status.st_mode)
         except OSError as error:
             raise unreadable(config.folder, error) from None
-        if not sizes and not any(map(is_name, config.take)):
+        if not sizes and not any(self._missing(sizes, others)):
             raise StreamError(
                 f"no file in {safe(config.folder)} is wanted by take and leave of {self.name}",
                 "see to the program that makes them, or correct the patterns",

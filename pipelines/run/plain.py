@@ -14,6 +14,13 @@ from pipelines.config_run import CommandSource, FilesSource
 from pipelines.run.jobs import Desk, Job, Line
 from pipelines.run.transfer import Flow
 
+# What `dedup put` has as options are keys of a source here.
+_KEYS = {
+    "--allow-empty": "allow_empty = true",
+    "--format raw": 'format = "raw"',
+    "--format tar": 'format = "tar"',
+}
+
 
 @dataclass
 class Listed:
@@ -41,16 +48,27 @@ def attempt(desk: Desk, line: Line, source: CommandSource | FilesSource, begin: 
     """Store what the flow gives that `begin` opens; return the line with what became of it."""
     line = replace(line, warnings=[])
     began = time.monotonic()
-    with desk.watch(begin(), line.name) as flow:
-        stream = put.store(
-            desk.session,
-            line.name,
-            flow,
-            form=source.format,
-            allow_empty=source.allow_empty,
-            warn=line.warnings.append,
-            facts={"source": line.source},
-        )
+    try:
+        with desk.watch(begin(), line.name) as flow:
+            stream = put.store(
+                desk.session,
+                line.name,
+                flow,
+                form=source.format,
+                allow_empty=source.allow_empty,
+                warn=lambda what: line.warnings.append(_as_keys(what)),
+                facts={"source": line.source},
+            )
+    except DedupError as error:
+        error.hint = _as_keys(error.hint)
+        raise
     line.kind, line.size, line.new, line.stored = stream.kind, stream.size, stream.new, stream.stored
     line.seconds = time.monotonic() - began
     return line
+
+
+def _as_keys(text: str) -> str:
+    """Return a message that names options of `dedup put` with the keys of the config file instead."""
+    for option, key in _KEYS.items():
+        text = text.replace(option, key)
+    return text

@@ -74,6 +74,45 @@ def test_every_part_is_measured_and_reported(folder: Path) -> None:
     assert {"days", "results", "page.md"} == set(os.listdir(folder))
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("peers.py --work /nope", "--work: there is no folder /nope"),
+        ("peers.py --dir /nope", "--dir: there is no folder /nope"),
+        ("peers.py --runs 0", "--runs 0 makes a page of figures that are there: --results FILE"),
+        (
+            "peers.py --runs 0 --results /nope",
+            "--runs 0 makes a page of figures that are there: --results FILE",
+        ),
+        ("peers.py --report /dev/null/page", "--report: /dev/null: File exists"),
+        ("peers.py --runs many", "argument --runs: 'many' is not a number from 0 on"),
+        ("peers.py --program restic", "argument --program: 'restic' is not TOOL=PROGRAM, with one of "),
+        ("scale.py --folder /nope", "there is no folder /nope"),
+        ("scale.py --millions 0", "argument --millions: 0 is no number of millions"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line(line: str, why: str) -> None:
+    program, *rest = line.split()
+    done = subprocess.run(
+        [sys.executable, f"bench/{program}", *rest], cwd=ROOT, capture_output=True, text=True
+    )
+    assert 2 == done.returncode
+    assert done.stderr.splitlines()[-1].startswith(f"{program}: error: {why}")
+
+
+@pytest.mark.parametrize("program", ["limits", "stages", "chunker", "splitters"])
+def test_what_pytest_runs_says_so_even_without_it(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", f"bench/bench_{program}.py", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert 1 == done.returncode
+    (said,) = done.stderr.splitlines()
+    assert f"python -m pytest bench/bench_{program}.py --benchmark-only" in said
+
+
 def test_cpu_of_a_child_s_children_counts() -> None:
     burn = "import os, time\nwhile time.process_time() < 0.3: pass"
     shell = f"{sys.executable} -c '{burn}'; true"

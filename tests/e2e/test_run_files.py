@@ -62,7 +62,9 @@ def test_a_file_that_cannot_be_stored_is_named_and_the_others_are_stored(shell: 
     lines = done.stdout.decode().splitlines()
     assert lines[0].endswith(": 1 stream stored, 3 FAILED, 1 with warnings")
     assert any(
-        line.startswith("  d.empty: the stream d.empty is empty, so nothing was stored") for line in lines
+        line.startswith("  d.empty: the stream d.empty is empty, so nothing was stored")
+        and line.endswith("; allow_empty = true stores it as it is")
+        for line in lines
     )
     assert any(line.startswith("  d.half: ") for line in lines)
     assert any(line.startswith(r"  d.caf\udce9: the name 'd.caf\udce9' is not valid UTF-8") for line in lines)
@@ -79,7 +81,9 @@ def test_a_file_that_cannot_be_stored_is_named_and_the_others_are_stored(shell: 
 def test_a_format_that_is_asked_for_must_be_one(shell: Shell, folder: Path) -> None:
     (folder / "x").write_bytes(b"no tar")
     configure(shell, folder, 'format = "tar"')
-    assert b"the stream for d.x is not a tar" in shell("dedup run", status=1).stdout
+    said = shell("dedup run", status=1).stdout
+    assert b"the stream for d.x is not a tar" in said
+    assert b'; nothing was listed; to keep it as it is: format = "raw"\n' in said
 
 
 def test_a_file_that_is_written_to_all_the_time_is_refused(shell: Shell, folder: Path) -> None:
@@ -123,3 +127,15 @@ def test_a_folder_that_is_not_there_is_told_by_the_check_and_by_the_run(shell: S
     failed = shell("dedup config check", status=1).stderr.decode()
     assert f"there is no folder {folder}/no, which is folder of the source d; make it, or correct" in failed
     assert f"  d: there is no {folder}/no; ".encode() in shell("dedup run", status=1).stdout
+    (folder / "file").touch()
+    configure(shell, folder / "file")
+    failed = shell("dedup config check", status=1).stderr.decode()
+    assert f": {folder}/file is no folder, which is folder of the source d; correct the path\n" in failed
+
+
+def test_a_name_that_leave_takes_away_is_told_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
+    (folder / "b.c").write_bytes(b"x")
+    configure(shell, folder, 'take = ["b.c"]\nleave = ["b.*"]')
+    for line in ("config check", "run"):
+        failed = shell(f"dedup {line}", status=1).stderr.decode()
+        assert ", line 7: take names 'b.c', and leave takes it away; correct one of the two\n" in failed

@@ -51,13 +51,17 @@ def test_a_file_that_exists_is_left_and_the_others_come(stored: World) -> None:
     (out / "user.alice").write_bytes(b"precious")
     (out / "other").write_bytes(b"precious")
     said = stored.alice.dedup("get 2026.11.01 --all -o out")
-    assert 3 == said.status
+    assert 0 == said.status
     left, summary = said.err.splitlines()
-    assert "dedup: left as they are, as --force replaces files: user.alice" == left
+    assert "1 there already, and left untouched: user.alice" == left
     assert summary.startswith("1 of 2 streams of 2026.11.01, 6 B, ")
     assert {"user.alice": b"precious", "user.bob": b"of bob", "other": b"precious"} == contents(out)
 
-    assert 1 == stored.alice.dedup("get 2026.11.01 --all -o out").status  # nothing is left to get
+    again = stored.alice.dedup("get 2026.11.01 --all -o out")
+    assert (0, "2 streams of 2026.11.01: all are there already, in out, and left untouched\n") == (
+        again.status,
+        again.err,
+    )
     assert 0 == stored.alice.dedup("get 2026.11.01 --all -o out --force").status
     assert {"user.alice": b"first", "user.bob": b"of bob", "other": b"precious"} == contents(out)
 
@@ -66,10 +70,14 @@ def test_a_link_in_the_way_is_never_followed(stored: World) -> None:
     out = stored.alice.folder / "out"
     out.mkdir()
     (out / "user.alice").symlink_to("../target")
-    assert 3 == stored.alice.dedup("get 2026.11.01 --all -o out").status
-    said = stored.alice.dedup("get 2026.11.01 --all -o out --force")
-    assert 3 == said.status
-    assert said.err.startswith("dedup: user.alice: out/user.alice exists and is not a plain file; ")
+    for force in ("", " --force"):
+        said = stored.alice.dedup(f"get 2026.11.01 --all -o out{force}")
+        assert 3 == said.status
+        first = said.err.splitlines()[0]
+        assert (
+            "dedup: user.alice: out/user.alice exists and is not a plain file; move it away, or choose another folder"
+            == first
+        )
     assert not (stored.alice.folder / "target").exists()
 
 
@@ -95,6 +103,8 @@ def test_a_stream_that_fails_is_told_and_the_others_come(stored: World) -> None:
         ("get 2026.11.01 --all", "--all needs a folder: -o FOLDER"),
         ("get 2026.11.01 --all -o -", "--all needs a folder: -o FOLDER"),
         ("get 2026.11.01 user.alice --all -o out", "it is either NAME or --all"),
+        ("get 2026.11.01 --all -o ''", "Invalid value for '-o' / '--output': a name is needed"),
+        ("get 2026.11.01 user.alice -o ''", "Invalid value for '-o' / '--output': a name is needed"),
         ("get 2026.11.01 -o out", "Missing argument 'NAME'; for every one: --all -o FOLDER"),
     ],
 )
@@ -113,8 +123,31 @@ def test_what_is_no_folder_is_refused(stored: World) -> None:
     (stored.alice.folder / "file").touch()
     said = stored.alice.fails("get latest --all -o file")
     assert "dedup: file is no folder; -o names a folder with --all" == said
-    said = stored.alice.fails("get latest --all -o no/out")
-    assert "dedup: cannot write no/out: No such file or directory" == said
+    said = stored.alice.fails("get latest --all -o file/out")
+    assert "dedup: cannot write file/out: Not a directory" == said
+
+
+def test_a_folder_is_made_with_what_it_lies_in(stored: World) -> None:
+    stored.alice.does("get 2026.11.01 --all -o new/er/out")
+    assert {"user.alice", "user.bob"} == set(contents(stored.alice.folder / "new/er/out"))
+
+
+def test_what_a_killed_run_has_left_is_removed_by_the_next_and_what_is_being_written_is_not(
+    stored: World,
+) -> None:
+    stored.wendy.does("put big -- head -c 1000000000 /dev/zero")
+    out = stored.alice.folder / "out"
+    with stored.alice.start("get today --all -o out") as process:
+        wait_for(lambda: out.is_dir() and any(out.iterdir()), DEADLINE)
+        (part,) = out.iterdir()
+        alive = stored.alice.dedup("get 2026.11.01 --all -o out")
+        assert part.exists()
+        process.kill()
+    assert "removed" not in alive.err
+    assert {part.name, "user.alice", "user.bob"} == {path.name for path in out.iterdir()}
+    said = stored.alice.dedup("get 2026.11.01 --all -o out")
+    assert (0, "removed 1 half file of a run that was killed") == (said.status, said.err.splitlines()[0])
+    assert {"user.alice", "user.bob"} == {path.name for path in out.iterdir()}
 
 
 def test_a_key_that_cannot_read_is_told_once(stored: World) -> None:

@@ -73,7 +73,7 @@ def test_of_many_that_are_no_plain_files_a_few_are_named(tmp_path: Path) -> None
 
 
 def test_a_name_in_take_must_be_there_and_plain(tmp_path: Path) -> None:
-    fill(tmp_path, "a.sql")
+    (tmp_path / "a.sql").write_bytes(b"x")
     (tmp_path / "link").symlink_to("a.sql")
     source = files(tmp_path, ("*.sql", "gone.dump", "link", "left"), ("left",))
     found = source.listing(set())
@@ -88,6 +88,26 @@ def test_a_name_in_take_must_be_there_and_plain(tmp_path: Path) -> None:
     assert [*expected, ("d.a.sql", "planned", "")] == sorted(
         ((line.name, line.state, line.error) for line in source.plan()), key=lambda row: row[1]
     )
+
+
+def test_names_that_leave_takes_away_do_not_make_a_run_of_nothing_well(tmp_path: Path) -> None:
+    fill(tmp_path, "b.c")
+    assert f"no file in {tmp_path} is wanted by take and leave of d; " in why(
+        files(tmp_path, ("b.c",), ("b.*",))
+    )
+
+
+def test_a_plan_tells_what_a_run_will_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "empty", "good", "secret")
+    may = os.access
+    monkeypatch.setattr(  # root may read everything
+        os, "access", lambda path, mode, **how: not path.endswith("secret") and may(path, mode, **how)
+    )
+    lines = {line.name: (line.state, line.error) for line in files(tmp_path).plan()}
+    assert ("planned", "") == lines["d.good"]
+    assert ("failed", "it is empty; allow_empty = true stores it as it is") == lines["d.empty"]
+    assert "failed" == lines["d.secret"][0]
+    assert f" may not read {tmp_path}/secret; let " in lines["d.secret"][1]
 
 
 def test_a_name_alone_that_is_not_there_fails_by_its_name(tmp_path: Path) -> None:
