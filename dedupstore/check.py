@@ -55,7 +55,7 @@ class Checker:
     def run(self, *, read_data: bool) -> CheckResult:
         """Check, and return what was found."""
         repository, result = self._repository, self._result
-        repository.cache.renew()
+        repository.renew_cache()
         repository.refresh_snapshots()
         repository.refresh_index()
         result.damaged += repository.alarms

@@ -97,6 +97,12 @@ class Repository(Opened):
         index.refresh(self)
         self._index_is_read = True
 
+    def renew_cache(self) -> None:
+        """Begin with an empty cache, and forget what was learned of the last one, where packs had other numbers."""
+        self.cache.renew()
+        self._readers.clear()
+        self._index_is_read = False
+
     def verify_recent_packs(self) -> None:
         """List and size the packs of index files not verified yet: a server may lose what it acknowledged."""
         index.verify_recent_packs(self)

@@ -123,3 +123,14 @@ def test_chunks_missing_in_one_domain_are_not_missed_in_another(world: World) ->
     found = "\n".join(check(world).damaged)
     assert "the backup of theirs" in found
     assert "the backup of mine" not in found
+
+
+def test_what_is_read_after_a_check_is_looked_for_in_the_new_cache(packs: World) -> None:
+    with packs.open(packs.admin) as repository:
+        repository.refresh_snapshots()
+        backups = [(each, stream) for each in repository.snapshots() for stream in repository.streams(each)]
+        before = [b"".join(repository.read(*backup)) for backup in backups]
+        reader = repository._reader(backups[0][0])
+        assert [] == repository.check(read_data=True, report=lambda what, done, of: None).damaged
+        assert before == [b"".join(repository.read(*backup)) for backup in backups]
+        assert reader is not repository._reader(backups[0][0])
