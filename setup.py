@@ -1,30 +1,78 @@
 """Build the C extensions; everything else is in pyproject.toml.
 
-The limited API makes one wheel serve every CPython from 3.11 on.
+The limited API makes one wheel serve every CPython from 3.11 on.  `dedupstore._identify` is built around the BLAKE3
+team's C code, in the folder that BLAKE3_C names or that Debian's librust-blake3-dev has; where there is none it is
+left out, and chunks are hashed one by one (dedupstore/identity.py).
 """
 
+import os
+import platform
+from pathlib import Path
+
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 EXTENSIONS = {  # where each lives, and the headers with what it does apart from Python
     "dedupstore/_chunker": ["_chunker_core.h"],
     "dedupstore/_divide": ["_divide_core.h"],
+    "dedupstore/_identify": ["_identify_core.h"],
     "pipelines/formats/_split": [
         f"_split_{part}.h"
         for part in ("afs", "afs_fields", "hash", "ranges", "succeed", "tar", "tar_fields", "tar_records")
     ],
 }
+DEBIAN = Path("/usr/share/cargo/registry")
+ASSEMBLER = "_x86-64_unix.S"
+
+
+def blake3_folder() -> Path | None:
+    """Return where BLAKE3's C code is, if it is anywhere."""
+    if named := os.environ.get("BLAKE3_C"):
+        return Path(named)
+    return max(DEBIAN.glob("blake3-*/c"), default=None)
+
+
+def blake3_sources(folder: Path) -> list[str]:
+    """Return what this machine needs of it: all that there is, of which the processor's best is used."""
+    names = ["blake3_dispatch.c", "blake3_portable.c"]
+    if platform.machine() in ("x86_64", "AMD64"):
+        names += sorted(path.name for path in folder.glob(f"*{ASSEMBLER}"))
+    elif platform.machine() in ("aarch64", "arm64"):
+        names.append("blake3_neon.c")
+    return [str(folder / name) for name in names]
+
+
+class Build(build_ext):
+    """Builds assembler sources, too."""
+
+    def build_extensions(self) -> None:
+        """Tell the compiler's driver of them."""
+        self.compiler.src_extensions.append(".S")
+        super().build_extensions()
+
+
+def extension(path: str, headers: list[str], blake3: Path | None) -> Extension:
+    """Return what is to be built."""
+    return Extension(
+        path.replace("/", "."),
+        sources=[f"{path}.c", *(blake3_sources(blake3) if blake3 else [])],
+        include_dirs=[str(blake3)] if blake3 else [],
+        extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")],
+        depends=[f"{path.rpartition('/')[0]}/{header}" for header in headers],
+        py_limited_api=True,
+    )
+
+
+HASHED = "dedupstore/_identify"
+FOLDER = blake3_folder()
 
 setup(
+    cmdclass={"build_ext": Build},
     ext_modules=[
-        Extension(
-            path.replace("/", "."),
-            sources=[f"{path}.c"],
-            extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"],
-            define_macros=[("Py_LIMITED_API", "0x030B0000")],
-            depends=[f"{path.rpartition('/')[0]}/{header}" for header in headers],
-            py_limited_api=True,
-        )
+        extension(path, headers, FOLDER if path == HASHED else None)
         for path, headers in EXTENSIONS.items()
+        if FOLDER or path != HASHED
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

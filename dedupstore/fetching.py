@@ -19,7 +19,7 @@ from dedupstore.backends.contract import Backend
 from dedupstore.blocks import BlockKey
 from dedupstore.cache import CachedPack, IndexCache, Location
 from dedupstore.errors import DamageError, NotFoundError
-from dedupstore.identity import proven
+from dedupstore.identity import all_proven, proven
 from dedupstore.layout import Kind
 from dedupstore.records import PackKey
 
@@ -115,10 +115,11 @@ class ChunkReader:
         pieces: list[memoryview] = []
         wrong: list[_Wrong] = []
         source, end = _NOTHING, 0
-        for stretch in stretches:
+        sound = self._sound(stretches, held)
+        for position, stretch in enumerate(stretches):
             block = held.get((stretch.pack, stretch.block), _NOTHING)
             start = stretch.offset
-            if block and proven(block, start, stretch.lengths, stretch.ids, self._key):
+            if position in sound:
                 if block is source and start == end:  # goes on where the piece before ends
                     start -= len(pieces.pop())
                 source, end = block, stretch.offset + stretch.size
@@ -130,6 +131,29 @@ class ChunkReader:
                 self._one_by_one(stretch, block, pieces, wrong)
         self._replace(wrong, pieces)
         return pieces
+
+    def _sound(self, stretches: Sequence[Stretch], held: dict[_Place, memoryview]) -> set[int]:
+        """Return the positions of those stretches whose chunks are all where they were said to be."""
+        of_block: dict[_Place, list[int]] = {}
+        for position, stretch in enumerate(stretches):
+            of_block.setdefault((stretch.pack, stretch.block), []).append(position)
+        sound: set[int] = set()
+        for place, positions in of_block.items():
+            if not (block := held.get(place)):
+                continue
+            runs = [
+                (stretch.offset, stretch.lengths, stretch.ids)
+                for stretch in map(stretches.__getitem__, positions)
+            ]
+            if all_proven(block, runs, self._key):
+                sound.update(positions)
+            else:
+                sound.update(
+                    position
+                    for position, run in zip(positions, runs, strict=True)
+                    if proven(block, *run, self._key)
+                )
+        return sound
 
     def _one_by_one(
         self, stretch: Stretch, block: memoryview, pieces: list[memoryview], wrong: list[_Wrong]

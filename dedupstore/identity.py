@@ -1,26 +1,52 @@
-"""Which chunk is it? The ids of chunks that lie one after the other, for those who store and those who verify.
+"""Which chunk is it?  The ids of many chunks, for those who store and those who verify.
 
 Invariant: a chunk's id is the keyed BLAKE3 of all its bytes, and nothing is taken to be a chunk without it.
+
+Many chunks are hashed side by side, in C and without the interpreter's lock.  Where that was not built, as the BLAKE3
+team's C code was not there (setup.py), the ids are the same, one chunk after the other.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
-from threading import Lock
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain
+from struct import iter_unpack
 
 from blake3 import blake3
 
-# BLAKE3 gives up the interpreter for microseconds.  Two threads that do so in turn wake each other all the time;
-# one at a time, beside others that compress, decrypt, read or write, is faster, at less cost.
-_turn = Lock()
+_side_by_side: Callable[[memoryview, bytes, bytes, bytes], bytes] | None
+try:
+    from dedupstore import _identify
+except ImportError:
+    _side_by_side = None
+else:
+    _side_by_side = _identify.identify
 
 
-def identify(data: memoryview, bounds: Iterable[int], key: bytes) -> list[bytes]:
-    """Return the ids of the chunks of `data` between each of the bounds (offsets) and the next."""
-    with _turn:
-        return [blake3(data[start:end], key=key).digest() for start, end in pairwise(bounds)]
+def identify(data: memoryview, starts: Sequence[int], ends: Sequence[int], key: bytes) -> list[bytes]:
+    """Return the ids of the chunks of `data` from each start to its end (offsets)."""
+    if _side_by_side is None:
+        return [blake3(data[start:end], key=key).digest() for start, end in zip(starts, ends, strict=True)]
+    ids = _side_by_side(data, array("Q", starts).tobytes(), array("Q", ends).tobytes(), key)
+    return list(chain.from_iterable(iter_unpack("32s", ids)))
 
 
-def proven(data: memoryview, at: int, lengths: Iterable[int], ids: Sequence[bytes], key: bytes) -> bool:
+def proven(data: memoryview, at: int, lengths: Sequence[int], ids: Sequence[bytes], key: bytes) -> bool:
     """Tell whether chunks of these lengths, one after the other from `at` on, are what their ids say."""
-    bounds = list(accumulate(lengths, initial=at))
-    return bounds[-1] <= len(data) and ids == identify(data, bounds, key)
+    return all_proven(data, [(at, lengths, ids)], key)
+
+
+def all_proven(
+    data: memoryview, runs: Sequence[tuple[int, Sequence[int], Sequence[bytes]]], key: bytes
+) -> bool:
+    """Tell the same of several runs of chunks, each with where it begins, its lengths and its ids."""
+    starts: list[int] = []
+    ends: list[int] = []
+    wanted: list[bytes] = []
+    for at, lengths, ids in runs:
+        bounds = list(accumulate(lengths, initial=at))
+        if bounds[-1] > len(data):
+            return False
+        starts += bounds[:-1]
+        ends += bounds[1:]
+        wanted += ids
+    return wanted == identify(data, starts, ends, key)

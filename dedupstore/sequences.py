@@ -188,7 +188,7 @@ class SequenceWriter:
         if not cuts:
             return
         starts = [0, *cuts[:-1]]
-        ids = identify(data, [0, *cuts], self._id_key)
+        ids = identify(data, starts, cuts, self._id_key)
         self._recipe.extend(ids, list(map(sub, cuts, starts)))
         self._blocks.store(ids, data, starts, cuts)
 

@@ -1,0 +1,89 @@
+"""Ids of many chunks at once are those that BLAKE3 gives each, however they share the processor's lanes."""
+
+import os
+import platform
+import subprocess
+from array import array
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dedupstore import _identify, identity
+from tests.store import noise
+
+KEY = bytes(range(32))
+DATA = memoryview(noise(200_000))
+EDGES = [
+    edge + more for edge in (0, 64, 1024, 2048, 8192, 16384, 17408) for more in (-1, 0, 1) if edge + more >= 0
+]
+CHUNK = st.tuples(st.integers(0, 100_000), st.sampled_from(EDGES) | st.integers(0, 100_000))
+
+
+def one_by_one(starts: list[int], ends: list[int]) -> list[bytes]:
+    return [blake3(DATA[start:end], key=KEY).digest() for start, end in zip(starts, ends, strict=True)]
+
+
+@given(st.lists(CHUNK, max_size=60))
+def test_each_chunk_has_the_id_that_it_would_have_alone(chunks: list[tuple[int, int]]) -> None:
+    starts, ends = [start for start, _ in chunks], [start + length for start, length in chunks]
+    assert one_by_one(starts, ends) == identity.identify(DATA, starts, ends, KEY)
+
+
+def test_more_chunks_than_are_worked_on_together_and_the_largest_one() -> None:
+    data = memoryview(noise(2 << 20))
+    starts, ends = [0] * 9 + [5] * 40, [2 << 20] * 9 + [1_000_000] * 40
+    whole, part = blake3(data, key=KEY).digest(), blake3(data[5:1_000_000], key=KEY).digest()
+    assert [whole] * 9 + [part] * 40 == identity.identify(data, starts, ends, KEY)
+
+
+def test_ids_are_the_same_where_the_fast_way_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "_side_by_side", None)
+    assert one_by_one([0, 7, 70_000], [0, 40_000, 90_000]) == identity.identify(
+        DATA, [0, 7, 70_000], [0, 40_000, 90_000], KEY
+    )
+
+
+def column(*offsets: int) -> bytes:
+    return array("Q", offsets).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "key"),
+    [
+        (column(0), column(200_001), KEY),  # ends behind the data
+        (column(2), column(1), KEY),
+        (column(2**64 - 1), column(5), KEY),
+        (column(0, 1), column(5), KEY),
+        (b"1234567", b"1234567", KEY),
+        (column(0), column(5), KEY[1:]),
+    ],
+)
+def test_what_are_no_chunks_of_the_data_is_refused(starts: bytes, ends: bytes, key: bytes) -> None:
+    with pytest.raises(ValueError, match="no chunks"):
+        _identify.identify(DATA, starts, ends, key)
+
+
+def test_a_chunk_above_the_largest_is_refused() -> None:
+    with pytest.raises(ValueError, match="no chunks"):
+        _identify.identify(bytes((2 << 20) + 1), column(0), column((2 << 20) + 1), KEY)
+
+
+@pytest.mark.parametrize("optimised", ["-O1", "-O3"])
+def test_reads_no_byte_outside_and_does_nothing_undefined(optimised: str, tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    named = os.environ.get("BLAKE3_C")
+    library = Path(named) if named else max(Path("/usr/share/cargo/registry").glob("blake3-*/c"))
+    sources = [library / name for name in ("blake3.c", "blake3_dispatch.c", "blake3_portable.c")]
+    if platform.machine() == "x86_64":
+        sources += sorted(library.glob("*_x86-64_unix.S"))
+    program = tmp_path / "driver"
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+    command = ["cc", "-std=c11", optimised, *warnings, *sanitizers, f"-I{library}"]
+    command += [f"-I{here.parents[1] / 'dedupstore'}", "-o", str(program), str(here / "identify_driver.c")]
+    subprocess.run([*command, *sources], check=True)
+    done = subprocess.run([program], capture_output=True, text=True)
+    assert (0, "") == (done.returncode, done.stderr)
