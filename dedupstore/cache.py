@@ -212,6 +212,11 @@ class IndexCache:
         with self._search(domain) as (_, search):
             return [0] * len(ids) if search is None else search.packs(ids)
 
+    def places(self, domain: str, ids: Sequence[bytes]) -> list[Location | None]:
+        """Return for each id one of its copies in the domain, None if there is none: cheaper than `locate`."""
+        with self._search(domain) as (_, search):
+            return [None] * len(ids) if search is None else search.places(ids)
+
     @contextmanager
     def _search(self, domain: str) -> "Iterator[tuple[lmdb.Transaction[bytes], Search | None]]":
         """Give a transaction, and in it the domain's chunks, or None for a domain without any."""

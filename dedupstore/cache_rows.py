@@ -133,16 +133,18 @@ def hint_pack(hint: bytes) -> int:
     return int.from_bytes(hint[FINGERPRINT:], "big") >> POSITION_BITS
 
 
-def location(number: int, value: bytes, at: int) -> Location:
-    """Return where chunk `at` of a part of pack `number`'s columns lies."""
-    start = len(value) // WIDTH * 32 + at * PLACE_SIZE
-    bits = int.from_bytes(value[start : start + PLACE_SIZE], "big")
-    return Location(
-        number,
-        bits >> OFFSET_BITS + LENGTH_BITS,
-        bits >> LENGTH_BITS & (1 << OFFSET_BITS) - 1,
-        (bits & (1 << LENGTH_BITS) - 1) + 1,
-    )
+def locations(number: int, part: bytes, at: int, count: int) -> list[Location]:
+    """Return where `count` chunks of a part of pack `number`'s columns lie, from chunk `at` on."""
+    places = struct.unpack_from(f">{count}Q", part, len(part) // WIDTH * 32 + at * PLACE_SIZE)
+    return [
+        Location(
+            number,
+            bits >> OFFSET_BITS + LENGTH_BITS,
+            bits >> LENGTH_BITS & (1 << OFFSET_BITS) - 1,
+            (bits & (1 << LENGTH_BITS) - 1) + 1,
+        )
+        for bits in places
+    ]
 
 
 def encode_pack(time: int, index_name: bytes, pack: CachedPack) -> bytes:

@@ -5,17 +5,27 @@ that are gone.  Every hint that is needed is in the table of recent ones or in a
 a pack that is there contradict each other, one of them is damaged.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dedupstore.cache_columns import Columns, Piece
-from dedupstore.cache_rows import FINGERPRINT, PART, POSITION_BITS, WIDTH, Location, location
+from dedupstore.cache_rows import FINGERPRINT, PART, POSITION_BITS, WIDTH, Location, locations
 from dedupstore.errors import DamageError
 
 if TYPE_CHECKING:
     import lmdb
 
     from dedupstore.cache_hints import HintFile
+
+
+class _Run(NamedTuple):
+    """Ids that lie as they were asked for: the first one's position and how many, where its id is in a pack's part."""
+
+    at: int
+    chunks: int
+    pack: int
+    part: bytes
+    spot: int
 
 
 class Search:
@@ -40,16 +50,29 @@ class Search:
         self._value = b""
 
     def packs(self, ids: Sequence[bytes], trusted: Callable[[int], bool] | None = None) -> list[int]:
-        """Return for each id the number (from 1) of a pack that has it, one that is `trusted`; 0 if there is none.
+        """Return for each id the number (from 1) of a pack that has it, one that is `trusted`; 0 if there is none."""
+        found = [0] * len(ids)
+        for run in self._runs(ids, trusted):
+            found[run.at : run.at + run.chunks] = [run.pack] * run.chunks
+        return found
+
+    def places(self, ids: Sequence[bytes]) -> list[Location | None]:
+        """Return a place of each chunk, None if there is none."""
+        found: list[Location | None] = [None] * len(ids)
+        for run in self._runs(ids, None):
+            found[run.at : run.at + run.chunks] = locations(run.pack, run.part, run.spot // 32, run.chunks)
+        return found
+
+    def _runs(self, ids: Sequence[bytes], trusted: Callable[[int], bool] | None) -> Iterator[_Run]:
+        """Yield those of the ids that are found, in order.
 
         Ids in the order in which they were stored cost hardly more than to compare them: where some were
         found in a row, the next are expected near them.
         """
-        found = [0] * len(ids)
         ids = [*ids, b""]  # what is behind the last is found nowhere
         # the part that the last ones were found in, and the bytes of its ids
         number, part, value, size = 0, 0, b"", 0
-        at, end = 0, len(found)
+        at, end = 0, len(ids) - 1
         while at < end:
             id_ = ids[at]
             spot = value.find(id_, 0, size) if size else -1
@@ -63,19 +86,18 @@ class Search:
                     continue
                 number, part, value = pack, self._part, self._value
                 size = len(value) // WIDTH * 32
-            found[at] = number
-            at += 1
-            spot += 32
-            if spot < size and value[spot : spot + 32] != ids[at]:
+            next_ = spot + 32
+            if next_ < size and value[next_ : next_ + 32] != ids[at + 1]:
+                yield _Run(at, 1, number, value, spot)
+                at += 1
                 size = 0  # not in a row: do not look here again
                 continue
-            count = _equal(value[spot:size], b"".join(ids[at : at + (size - spot) // 32]))
-            found[at : at + count] = [number] * count
+            count = 1 + _equal(value[next_:size], b"".join(ids[at + 1 : at + 1 + (size - next_) // 32]))
+            yield _Run(at, count, number, value, spot)
             at += count
             if spot + 32 * count == size and at < end:
                 number, part, value = self._next(number, part, trusted)
                 size = len(value) // WIDTH * 32
-        return found
 
     def copies(self, id_: bytes) -> list[Location]:
         """Return all places of a chunk, in no order."""
@@ -83,7 +105,7 @@ class Search:
         for hint in self._hints(id_):
             number, spot = self._follow(hint, id_)
             if spot >= 0:
-                found.append(location(number, self._value, spot // 32))
+                found += locations(number, self._value, spot // 32, 1)
         return found
 
     def _hints(self, id_: bytes) -> list[bytes]:

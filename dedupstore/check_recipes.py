@@ -44,7 +44,12 @@ class RecipeWalk:
             for entry in entries
             if self._seen.add(level + entry[1].to_bytes(4, "little") + entry[0] + self._domain)
         ]
-        for (id_, _), node in zip(fresh, self._load(fresh), strict=True):
+        nodes = list(zip(fresh, map(_parsed, self._load(fresh)), strict=True))
+        if depth == 1 and not self._chunks(
+            [chunk for _, node in nodes if isinstance(node, list) for chunk in node]
+        ):
+            nodes = [(entry, node) for entry, node in nodes if isinstance(node, str)]  # all that is left
+        for (id_, _), node in nodes:
             problem = node if isinstance(node, str) else self._below(depth - 1, node)
             if problem:
                 self._wrong[id_] = problem
@@ -60,11 +65,7 @@ class RecipeWalk:
                 return [error.message]
         return [node for entry in entries for node in self._load([entry])]
 
-    def _below(self, depth: int, node: bytes) -> str:
-        try:
-            entries = recipes.parse_node(node)
-        except DamageError as error:
-            return error.message
+    def _below(self, depth: int, entries: _Entries) -> str:
         return self._chunks(entries) if depth == 0 else self._nodes(depth, entries)
 
     def _chunks(self, entries: _Entries) -> str:
@@ -74,3 +75,13 @@ class RecipeWalk:
         except (DamageError, NotFoundError) as error:
             return error.message
         return ""
+
+
+def _parsed(node: bytes | str) -> _Entries | str:
+    """Return a node's entries, or what is wrong with it."""
+    if isinstance(node, str):
+        return node
+    try:
+        return recipes.parse_node(node)
+    except DamageError as error:
+        return error.message

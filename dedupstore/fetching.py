@@ -71,7 +71,7 @@ LookUp = Callable[[list[bytes]], list[list[Location]]]
 class ChunkReader:
     """Fetches and verifies chunks of one kind of pack.  `read` may be called from several threads.
 
-    `look_up` gives all places of chunks: where a stretch said to be was perhaps inferred, or is damaged.
+    `look_up` gives all places of chunks: where a stretch said to be is perhaps damaged.
     """
 
     def __init__(

@@ -1,11 +1,9 @@
 """Streams come back: recipes are walked, and the places of their chunks found.
 
-Invariant: a chunk's places are in the domain of the stream, in packs of the right kind; what is inferred rather
-than looked up is verified by who fetches it.
+Invariant: a chunk's place is in the domain of the stream, in a pack of the right kind.
 """
 
 import os
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, cycle, pairwise
@@ -20,7 +18,6 @@ from dedupstore.repository import Repository
 from dedupstore.sequence_reader import Ahead, SequenceReader
 
 LOOKUP_BATCH = 512
-STRIDE = 16
 _STEP = 2 << 20
 _GATHERED = 256 << 10  # bytes: fewer cost more for being many than for being copied
 _NODES = 64  # lists of ids read at once
@@ -110,7 +107,7 @@ class StreamReader:
     def stretches(self, root: Root) -> Iterator[list[Stretch]]:
         """Yield the chunks of a sequence with their places; raises `DamageError` for one that has none."""
         for ids, lengths in self._batches(root):
-            yield self._locate_runs(ids, lengths, self.data)
+            yield self._stretches(ids, lengths, self.data)
 
     def _batches(self, root: Root) -> Iterator[_Columns]:
         ids: list[bytes] = []
@@ -130,7 +127,7 @@ class StreamReader:
             some, lengths = list(ids[start : start + _NODES]), list(sizes[start : start + _NODES])
             places = self._locate(some, lengths, self._nodes) if not all(lengths) else []
             lengths = [place.length for place in places] or lengths
-            data = b"".join(self._nodes.read(self._locate_runs(some, lengths, self._nodes)))
+            data = b"".join(self._nodes.read(self._stretches(some, lengths, self._nodes)))
             for begin, end in pairwise(accumulate(lengths, initial=0)):
                 yield data[begin:end]
 
@@ -139,63 +136,43 @@ class StreamReader:
         self._locate([id_ for id_, _ in chunks], [length for _, length in chunks], self.data)
 
     def _locate(self, ids: list[bytes], lengths: list[int], reader: ChunkReader) -> list[Location]:
-        """Return the first place of each chunk; a length of 0 is one that is not known beforehand."""
+        """Return a place of each chunk; a length of 0 is one that is not known beforehand."""
         missing, has = self._missing, reader.has
         found = []
-        for id_, length, places in zip(ids, lengths, self._cache.locate(self._domain, ids), strict=True):
-            for place in places:
-                pack = place.pack
-                if (place.length == length or not length) and pack not in missing and has(pack):
-                    found.append(place)
-                    break
+        for id_, length, place in zip(ids, lengths, self._cache.places(self._domain, ids), strict=True):
+            if (
+                place
+                and (place.length == length or not length)
+                and place.pack not in missing
+                and has(place.pack)
+            ):
+                found.append(place)
             else:
-                raise self._nowhere(id_)
+                found.append(self._another(id_, length, reader))
         return found
 
-    def _locate_runs(self, ids: list[bytes], lengths: list[int], reader: ChunkReader) -> list[Stretch]:
-        """Find the places of chunks that follow each other, by looking up one in `STRIDE`.
+    def _another(self, id_: bytes, length: int, reader: ChunkReader) -> Location:
+        """Return the first place of a chunk that will do."""
+        (places,) = self._cache.locate(self._domain, [id_])
+        for place in places:
+            right = place.length == length or not length
+            if right and place.pack not in self._missing and reader.has(place.pack):
+                return place
+        raise self._nowhere(id_)
 
-        Where two of them lie just as far apart in a pack as in the stream, so do those between, nearly always;
-        reading verifies each chunk, and looks up the one that was inferred wrongly.
-        """
-        last = len(ids) - 1
-        samples = [*range(0, last, STRIDE), last]
-        known = self._locate([ids[at] for at in samples], [lengths[at] for at in samples], reader)
-        starts = list(accumulate(lengths, initial=0))
-        runs: list[tuple[int, int, int, int]] = []  # pack, block, offset in it, number of the first chunk
-        for (first, place), (end, following) in pairwise(zip(samples, known, strict=True)):
-            run = self._infer(place, following, first, end, starts, reader)
-            if run is None:
-                places = self._locate(ids[first:end], lengths[first:end], reader)
-                run = [(at.pack, at.block, at.offset, first + number) for number, at in enumerate(places)]
-            runs += run
-        place = known[-1]
-        runs.append((place.pack, place.block, place.offset, last))
-        return _joined(runs, ids, lengths, starts)
-
-    def _infer(
-        self,
-        place: Location,
-        following: Location,
-        first: int,
-        end: int,
-        starts: list[int],
-        reader: ChunkReader,
-    ) -> list[tuple[int, int, int, int]] | None:
-        """Return where the chunks from `first` up to `end` lie, if they fill what is between these two places."""
-        if place.pack != following.pack or place.block > following.block:
-            return None
-        runs = [(place.pack, place.block, place.offset, first)]
-        begin = starts[first] - place.offset  # where in the sequence the block would begin
-        for block in range(place.block, following.block):
-            begin += reader.pack(place.pack).blocks[block].unpacked
-            first = bisect_left(starts, begin, first, end)
-            if starts[first] != begin:
-                return None
-            runs.append((place.pack, block + 1, 0, first))
-        if starts[end] - begin != following.offset:
-            return None
-        return runs
+    def _stretches(self, ids: list[bytes], lengths: list[int], reader: ChunkReader) -> list[Stretch]:
+        """Join chunks that follow each other in the stream and in a block."""
+        starts: list[int] = []  # of the first chunk of each stretch
+        places = self._locate(ids, lengths, reader)
+        goes_on: tuple[int, int, int] | None = None
+        for number, (pack, block, offset, length) in enumerate(places):
+            if (pack, block, offset) != goes_on:
+                starts.append(number)
+            goes_on = pack, block, offset + length
+        return [
+            Stretch(*places[first][:3], sum(lengths[first:end]), ids[first:end], lengths[first:end])
+            for first, end in pairwise([*starts, len(ids)])
+        ]
 
     def _look_up(self, kind: Kind) -> LookUp:
         # nothing of `self`: in a ring, the blocks of a stream that was read would wait for the garbage collector
@@ -238,21 +215,3 @@ def _interleaved(
             source.take(length, pieces)
             size += length
     yield b"".join(pieces)
-
-
-def _joined(
-    runs: list[tuple[int, int, int, int]], ids: list[bytes], lengths: list[int], starts: list[int]
-) -> list[Stretch]:
-    """Make stretches of runs (pack, block, offset in it, first chunk), of those that go on in a block only one."""
-    begun = []
-    goes_on: tuple[int, int, int] | None = None
-    for (pack, block, offset, first), (_, _, _, end) in pairwise([*runs, (0, 0, 0, len(ids))]):
-        if first == end:
-            continue
-        if (pack, block, offset) != goes_on:
-            begun.append((pack, block, offset, first))
-        goes_on = pack, block, offset + starts[end] - starts[first]
-    return [
-        Stretch(pack, block, offset, starts[end] - starts[first], ids[first:end], lengths[first:end])
-        for (pack, block, offset, first), (_, _, _, end) in pairwise([*begun, (0, 0, 0, len(ids))])
-    ]
