@@ -9,7 +9,7 @@ docs/comparison.md says what is compared and how.  The parts, of which `--only` 
 
     local     full, next full, the same data again, restore of everything, verify
     stream    the first full as one tar: from standard input, and back into a pipe; and the machine's limits
-    streams   the first full as a stream for each volume
+    streams   the first full and the next, each as a stream for each volume
     small     20,000 files of 4 KiB as one tar
     sftp      full, next full, restore, over SSH to this machine
     startup   --version, and lists

@@ -49,9 +49,10 @@ def stream(bench: Bench) -> None:
 
 
 def streams(bench: Bench) -> None:
-    """The first full as `vos dump` gives it: a stream for each volume."""
-    day, tools = bench.work.first, bench.begin(USUAL)
-    bench.store("streams", tools, day, lambda tool: tool.streams(day))
+    """Two fulls as `vos dump` gives them: a stream for each volume."""
+    work, tools = bench.work, bench.begin(USUAL)
+    bench.store("streams", tools, work.first, lambda tool: tool.streams(work.first))
+    bench.store("streams next", tools, work.next, lambda tool: tool.streams(work.next))
     bench.end(tools)
 
 

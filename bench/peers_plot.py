@@ -32,6 +32,7 @@ SHORT = {
     "put": "one stream\nin",
     "get": "one stream\nout",
     "streams": "a stream\na volume",
+    "streams next": "... next\nfull",
     "small": "small files\nin a tar",
     "sftp full": "SFTP\nfull",
     "sftp next": "SFTP\nnext full",

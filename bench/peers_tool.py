@@ -3,6 +3,7 @@
 An object is one tool with one repository, in a folder of its own.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ CACHES = (".midx", ".bloom")  # bup's, in its repository
 
 
 @dataclass
-class Tool:
+class Tool(ABC):
     """One repository of a tool.
 
     `encrypts`, `deduplicates`: what it is compared for; `checks`: what `verify` does, in words.
@@ -43,37 +44,37 @@ class Tool:
         """Return the command that tells its version."""
         return [self.program, "--version"]
 
+    @abstractmethod
     def begin(self) -> list[Call]:
         """Make the repository."""
-        raise NotImplementedError
 
+    @abstractmethod
     def store(self, day: Path) -> list[Call]:
         """Store a folder of files."""
-        raise NotImplementedError
 
     def streams(self, day: Path) -> list[Call]:
         """Store each file of a folder as a stream: a process for each, unless the tool can do better."""
         return [call for path in files(day) for call in self.put(path.name, path)]
 
+    @abstractmethod
     def restore(self, into: Path) -> list[Call]:
         """Bring back what `store` stored last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put(self, name: str, stream: Path) -> list[Call]:
         """Store one stream from standard input."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get(self, name: str) -> Call:
         """Write the stream to a pipe."""
-        raise NotImplementedError
 
+    @abstractmethod
     def verify(self) -> list[Call]:
         """Read and check all that is stored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def list(self) -> Call:
         """List what is stored."""
-        raise NotImplementedError
 
     def size(self) -> int:
         """Return the bytes of the repository's files, without caches that the tool can make again."""

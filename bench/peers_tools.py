@@ -182,7 +182,7 @@ class Zstd(Tool):
 
     def put(self, name: str, stream: Path) -> list[Call]:
         """Pack a stream."""
-        return [self.call("-q", "-3", "-T2", "-o", self.repository / name, stdin=stream)]
+        return [self.call("-q", "-f", "-3", "-T2", "-o", self.repository / name, stdin=stream)]
 
     def get(self, name: str) -> Call:
         """Write it to a pipe."""

@@ -7,6 +7,7 @@ bytes would have been yielded.  Memory: three buffers at most.
 import mmap
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import cycle
@@ -16,6 +17,8 @@ from dedupstore.errors import StreamError
 
 READ_SIZE = 2 << 20
 _BUFFERS = 3  # one is filled, one waits, one is worked on
+
+_spare: deque[memoryview] = deque(maxlen=2 * _BUFFERS)  # of streams that have ended: the kernel clears new ones
 
 T = TypeVar("T")
 
@@ -57,15 +60,14 @@ def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
             except queue.Full:
                 continue
 
+    buffers: list[memoryview] = []
+
     def read() -> None:
         try:
             rest = memoryview(b"")
-            buffers: list[memoryview] = []
             for turn in cycle(range(_BUFFERS)):
                 if turn == len(buffers):  # a short stream needs one, and of its memory only the beginning
-                    buffers.append(
-                        memoryview(mmap.mmap(-1, READ_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-                    )
+                    buffers.append(_buffer())
                 buffer = buffers[turn]
                 if stopped.is_set():
                     return
@@ -90,8 +92,16 @@ def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
             if isinstance(item, BaseException):
                 raise item
             yield item
+        _spare.extend(buffers)  # the thread is done with them, and no piece is used any more
     finally:
         stopped.set()
+
+
+def _buffer() -> memoryview:
+    """Return a buffer that no stream uses."""
+    with suppress(IndexError):
+        return _spare.pop()
+    return memoryview(mmap.mmap(-1, READ_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _wait_for(ready: "queue.Queue[T]") -> T:

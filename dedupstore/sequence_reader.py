@@ -144,7 +144,8 @@ class SequenceReader:
         self._ahead = min(self._most, 2 * self._ahead + _FIRST_STEP)
 
     def _fill(self) -> None:
-        while self._waiting + _FIRST_STEP <= self._ahead and not self._ended:
+        least = max(_FIRST_STEP, min(self._step, self._ahead) // 2)  # many small steps cost more
+        while self._waiting + least <= self._ahead and not self._ended:
             self._submit(min(self._step, self._ahead - self._waiting))
 
     def _submit(self, most: int) -> None:

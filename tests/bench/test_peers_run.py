@@ -24,6 +24,7 @@ STEPS = {
     "put",
     "get",
     "streams",
+    "streams next",
     "small",
     "version",
     "list",
