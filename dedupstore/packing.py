@@ -27,10 +27,12 @@ from dedupstore.stage import Mark, Stage
 PACK_SIZE = 16 << 20  # two are in memory at a time, or more where several are uploaded at once
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
 MOST_UPLOADS = 2  # at once, to a back end that is far: each holds a pack
-INDEX_PACKS = 8  # go into an index file, or as many as have
+INDEX_PACKS = 8  # go into an index file at first: what is not in one, a run that is killed has stored in vain
+MOST_INDEX_PACKS = 128  # in a long run: every run of every host lists all index files
 INDEX_CHUNKS = 64 << 10  # chunks: until then these are held in memory
 MOST_THREADS = 8  # that compress: each holds a few MiB, and one at a time encrypts
-INDEX_SECONDS = 10.0
+INDEX_SECONDS = 10.0  # that a pack waits for its index file at first
+MOST_INDEX_SECONDS = 150.0  # in a long run
 
 
 @dataclass
@@ -78,9 +80,10 @@ class PackWriter:
         self._builders: dict[Kind, PackBuilder] = {}
         self._spare: list[mmap.mmap] = []  # buffers that were uploaded: the next packs are built in them
         self._indexing = threading.Lock()  # whoever has it knows that no index file is on its way
-        self._noting = threading.Lock()  # over the next two
+        self._noting = threading.Lock()  # over what follows, up to the error
         self._pending: list[IndexedPack] = []
-        self._oldest = 0.0
+        self._oldest = self._began = time.monotonic()
+        self._indexed_packs = 0
         self._error: BaseException | None = None
         # daemons: a back end that hangs must not keep a stopped program alive
         self._threads = [
@@ -200,14 +203,20 @@ class PackWriter:
             if not self._pending:
                 self._oldest = time.monotonic()
             self._pending.append(pack.entry)
-            late = time.monotonic() - self._oldest > INDEX_SECONDS
-            chunks = sum(len(entry.ids) for entry in self._pending) // 32
-            due = late or len(self._pending) >= INDEX_PACKS or chunks >= INDEX_CHUNKS
+            due = self._is_due()
         if pack.entry.kind == Kind.DATA.value.decode():
             self._spare.append(pack.buffer)
         self._room.release()
         if due:
             self._write_index()
+
+    def _is_due(self) -> bool:
+        """Tell whether what waits is to be indexed: a quarter of what is, within bounds, or as much as is held."""
+        now = time.monotonic()
+        packs = min(max(INDEX_PACKS, self._indexed_packs // 4), MOST_INDEX_PACKS)
+        seconds = min(max(INDEX_SECONDS, (now - self._began) / 16), MOST_INDEX_SECONDS)
+        chunks = sum(len(entry.ids) for entry in self._pending) // 32
+        return len(self._pending) >= packs or now - self._oldest > seconds or chunks >= INDEX_CHUNKS
 
     def _durable(self, mark: Mark) -> None:
         self._write_index()
@@ -219,6 +228,7 @@ class PackWriter:
             try:
                 with self._noting:
                     packs, self._pending = self._pending, []
+                    self._indexed_packs += len(packs)
                 if packs:
                     self._index(packs)
             except BaseException as error:

@@ -120,3 +120,19 @@ def test_of_two_uploads_at_once_the_one_that_came_is_indexed_when_the_other_fail
         packs = [pack for _, pack in repository.cache.packs_of(repository.cache.index_files())]
     assert [path.name for path in world.files("data")] == [pack.name.hex() for pack in packs]
     assert 1 == len(packs)
+
+
+def test_a_run_indexes_little_at_a_time_at_first_and_more_as_it_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dedupstore.packing.INDEX_PACKS", 1)
+    monkeypatch.setattr("dedupstore.packing.MOST_INDEX_PACKS", 5)
+    monkeypatch.setattr("dedupstore.sequences.BLOCK_SIZE", 20_000)
+    data = noise(3_000_000)
+    with world.open(world.writer) as repository:
+        with begin(repository, pack_size=15_000) as session:
+            session.put("s", io.BytesIO(data))
+            session.finish()
+        counts = [len(list(repository.cache.packs_of([name]))) for name in repository.cache.index_files()]
+    assert {1, 2, 3, 4, 5} == set(counts)
+    assert data == world.get()
