@@ -42,6 +42,8 @@ TABLES: dict[str, dict[str, bool]] = {
 
 PREFIX = struct.Struct(">H")
 OFFSET_BITS, LENGTH_BITS = 22, 21
+_BLOCK_SHIFT = OFFSET_BITS + LENGTH_BITS
+_OFFSETS, _LENGTHS = (1 << OFFSET_BITS) - 1, (1 << LENGTH_BITS) - 1  # masks
 MAX_BLOCKS = 1 << 16
 PLACE_SIZE = 8
 WIDTH = 32 + PLACE_SIZE
@@ -137,12 +139,7 @@ def locations(number: int, part: bytes, at: int, count: int) -> list[Location]:
     """Return where `count` chunks of a part of pack `number`'s columns lie, from chunk `at` on."""
     places = struct.unpack_from(f">{count}Q", part, len(part) // WIDTH * 32 + at * PLACE_SIZE)
     return [
-        Location(
-            number,
-            bits >> OFFSET_BITS + LENGTH_BITS,
-            bits >> LENGTH_BITS & (1 << OFFSET_BITS) - 1,
-            (bits & (1 << LENGTH_BITS) - 1) + 1,
-        )
+        Location(number, bits >> _BLOCK_SHIFT, bits >> LENGTH_BITS & _OFFSETS, (bits & _LENGTHS) + 1)
         for bits in places
     ]
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, cycle, pairwise
+from operator import itemgetter
 
 from dedupstore import memory, recipes, splitting
 from dedupstore.cache import Location
@@ -21,6 +22,8 @@ LOOKUP_BATCH = 512
 _STEP = 2 << 20
 _GATHERED = 256 << 10  # bytes: fewer cost more for being many than for being copied
 _NODES = 64  # lists of ids read at once
+
+_ID, _LENGTH = itemgetter(0), itemgetter(1)  # of a recipe's entry
 
 _Columns = tuple[list[bytes], list[int]]  # ids and lengths
 
@@ -113,8 +116,8 @@ class StreamReader:
         ids: list[bytes] = []
         lengths: list[int] = []
         for leaves in recipes.chunks(root, self.nodes):
-            ids += [entry[0] for entry in leaves]
-            lengths += [entry[1] for entry in leaves]
+            ids += map(_ID, leaves)
+            lengths += map(_LENGTH, leaves)
             if len(ids) >= LOOKUP_BATCH:
                 yield ids, lengths
                 ids, lengths = [], []
@@ -137,19 +140,18 @@ class StreamReader:
 
     def _locate(self, ids: list[bytes], lengths: list[int], reader: ChunkReader) -> list[Location]:
         """Return a place of each chunk; a length of 0 is one that is not known beforehand."""
-        missing, has = self._missing, reader.has
-        found = []
-        for id_, length, place in zip(ids, lengths, self._cache.places(self._domain, ids), strict=True):
-            if (
-                place
-                and (place.length == length or not length)
-                and place.pack not in missing
-                and has(place.pack)
-            ):
-                found.append(place)
-            else:
-                found.append(self._another(id_, length, reader))
-        return found
+        places = self._cache.places(self._domain, ids)
+        good = {
+            pack
+            for pack in {place.pack for place in places if place}
+            if pack not in self._missing and reader.has(pack)
+        }
+        return [
+            place
+            if place and place.pack in good and (place.length == length or not length)
+            else self._another(id_, length, reader)
+            for id_, length, place in zip(ids, lengths, places, strict=True)
+        ]
 
     def _another(self, id_: bytes, length: int, reader: ChunkReader) -> Location:
         """Return the first place of a chunk that will do."""

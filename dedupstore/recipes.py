@@ -8,6 +8,7 @@ import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from blake3 import blake3
 
@@ -16,6 +17,7 @@ from dedupstore.errors import DamageError
 from dedupstore.records import Root
 
 ENTRY_SIZE = 36
+_NUMBER = itemgetter(1)  # of an entry: a chunk's length, or how many entries a node has
 _MIN_ENTRIES = 8
 _CUT_BELOW = 256 // 32  # of the id's fourth byte, the highest of its first u32: one entry in 32 ends a node
 
@@ -105,7 +107,7 @@ def chunks(root: Root, load: NodeLoader) -> Iterator[list[tuple[bytes, int]]]:
         yield [(root.id, root.size)]
         return
     for leaves in _below(root.depth, [(root.id, 0)], load):
-        total += sum(length for _, length in leaves)
+        total += sum(map(_NUMBER, leaves))
         if total > root.size:
             break
         yield leaves
@@ -133,6 +135,6 @@ def parse_node(node: bytes) -> list[tuple[bytes, int]]:
     if rest or not 1 <= count <= layout.MAX_NODE_ENTRIES:
         raise DamageError(f"a list node has {len(node)} bytes, which is no number of entries")
     entries: list[tuple[bytes, int]] = list(struct.iter_unpack("<32sI", node))
-    if not all(number for _, number in entries):
+    if not all(map(_NUMBER, entries)):
         raise DamageError("a list node has an entry of length 0")
     return entries
