@@ -31,7 +31,7 @@ from dedupstore.errors import BackendError, TransientError
 _SMALL_REQUEST = 32 << 10  # what every server takes (draft, section 3)
 _LARGE_REQUEST = 255 << 10  # OpenSSH's limit, and the fastest
 _IN_FLIGHT_BYTES = 4 << 20  # twice what OpenSSH lets be on the way in one channel
-_IN_FLIGHT_REQUESTS = 64
+_IN_FLIGHT_REQUESTS = 96
 _LIST_AHEAD = 4
 _EOF = wire.SFTP_EOF.to_bytes(4, "big")
 
@@ -117,13 +117,15 @@ class Session:
             while at < len(view) and len(asked) < depth:
                 asked.append((min(at + step, len(view)), ask(at, at + step)))
                 at += step
-            end, reply = asked.popleft()
-            count += _count(reply.result())
-            while count < end:  # a server may send less than was asked for
-                more = _count(ask(count, end).result())
-                if not more:
-                    return count
-                count += more
+            many = len(asked) if at >= len(view) else _woken_for(depth)
+            asked[many - 1][1].result()
+            for end, reply in [asked.popleft() for _ in range(many)]:
+                count += _count(reply.result())
+                while count < end:  # a server may send less than was asked for
+                    more = _count(ask(count, end).result())
+                    if not more:
+                        return count
+                    count += more
         return count
 
     def _limits_for(self, size: int) -> _Limits:
@@ -132,10 +134,13 @@ class Session:
     def write(self, handle: bytes, data: memoryview) -> list[Answer[None]]:
         """Send `data`, for the file's start on.  Returns the answers that are still to come."""
         step = self._limits_for(len(data)).write
+        depth = _depth(step)
         asked: deque[Answer[None]] = deque()
         for at in range(0, len(data), step):
-            if len(asked) == _depth(step):
-                asked.popleft().get()
+            if len(asked) == depth:
+                asked[_woken_for(depth) - 1].get()
+                for _ in range(_woken_for(depth)):
+                    asked.popleft().get()
             request = self._ask(wire.CMD_WRITE, handle, wire.int64(at), data=data[at : at + step])
             asked.append(Answer(request, _check_status))
         return [*asked]
@@ -205,6 +210,14 @@ def _limits(reply: Reply) -> _Limits:
 def _depth(size: int) -> int:
     """Return how many requests that move `size` bytes each are worth while in flight."""
     return min(_IN_FLIGHT_REQUESTS, max(1, _IN_FLIGHT_BYTES // size))
+
+
+def _woken_for(depth: int) -> int:
+    """Return for how many replies to wait at once, with so many requests in flight.
+
+    Replies come one after the other.  To wake a thread for each costs more than what it does with it.
+    """
+    return max(1, depth // 4)
 
 
 def _mode(mode: int) -> SFTPAttributes:

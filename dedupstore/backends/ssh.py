@@ -42,6 +42,7 @@ _EMPTY_WORDS = ("**", "kex_exchange_identification:", "Connection closed by UNKN
 """How lines begin that hide the reason: general advice, and what follows when a jump host's ssh has failed."""
 
 _TICK = 0.5  # seconds between two looks at the clock
+_BUFFER = 1 << 20  # bytes each way: the more, the less often the two processes wait for and wake each other
 
 
 class SshChannel:
@@ -65,6 +66,8 @@ class SshChannel:
             self._stderr = stack.enter_context(tempfile.TemporaryFile())
             self._socket, theirs = socket.socketpair()
             stack.enter_context(self._socket)
+            for end in (self._socket, theirs):  # the system may allow less
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             with theirs:
                 self._process = _start(command, theirs.fileno(), self._stderr.fileno())
             # The kernel minds the time: with `settimeout` each call would be two.

@@ -9,12 +9,12 @@ import re
 import secrets
 import socket
 import stat
-import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-_OPTIONS = -4  # where a command's options end: -s -- HOST sftp
+from dedupstore.backends.ssh_settings import fast_ciphers, settings, with_options
+
 _MAX_PATH = 80  # a socket's name has 108 bytes (unix(7)), and ssh adds some while it makes it
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]*")  # ssh would find something to replace in other paths
 
@@ -29,17 +29,19 @@ class Sharing:
         self.first = command
         self.further: list[str] | None = None
         self._path: str | None = None
-        settings = _settings(command, timeout)
-        if not settings:
+        chosen = settings(command, timeout)
+        if not chosen:
             return
         # A channel that is refused must not become a login.
-        further = _with(command, "ProxyCommand=false")
-        if settings.get("controlpath", "none") != "none":
+        further = with_options(command, "ProxyCommand=false")
+        if chosen.get("controlpath", "none") != "none":
             self.further = further
-        elif path := _free_path():
+            return
+        first = self.first = with_options(command, *fast_ciphers(command, chosen, timeout))
+        if path := _free_path():
             self._path = path
-            self.first = _with(command, "ControlMaster=yes", f"ControlPath={path}", "ControlPersist=no")
-            self.further = _with(further, "ControlMaster=no", f"ControlPath={path}")
+            self.first = with_options(first, "ControlMaster=yes", f"ControlPath={path}", "ControlPersist=no")
+            self.further = with_options(further, "ControlMaster=no", f"ControlPath={path}")
 
     def close(self) -> None:
         """Remove what an ssh that was killed has left."""
@@ -84,26 +86,3 @@ def _keeps_names(folder: str) -> bool:
         return False
     shared = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
     return status.st_uid in (0, os.geteuid()) and not shared
-
-
-def _with(command: list[str], *options: str) -> list[str]:
-    return [*command[:_OPTIONS], *(f"-o{option}" for option in options), *command[_OPTIONS:]]
-
-
-def _settings(command: list[str], timeout: float) -> dict[str, str]:
-    """What ssh would do: its options by their names in lower case; none if it is not OpenSSH's."""
-    asking = [*command[:_OPTIONS], "-G", *command[_OPTIONS:]]
-    with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            asking,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            timeout=timeout,
-            check=True,
-        )
-        lines = done.stdout.decode(errors="replace").splitlines()
-        settings = dict(line.split(" ", 1) for line in lines if " " in line)
-        return settings if "hostname" in settings else {}
-    return {}
