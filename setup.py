@@ -7,6 +7,8 @@ left out, and chunks are hashed one by one (dedupstore/identity.py).
 
 import os
 import platform
+import re
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -27,9 +29,17 @@ ASSEMBLER = "_x86-64_unix.S"
 
 def blake3_folder() -> Path | None:
     """Return where BLAKE3's C code is, if it is anywhere."""
+    if sys.maxsize < 1 << 32:
+        return None
     if named := os.environ.get("BLAKE3_C"):
+        if not Path(named, "blake3_impl.h").exists():
+            sys.exit(f"BLAKE3_C names {named}, which is not the folder of BLAKE3's C code")
         return Path(named)
-    return max(DEBIAN.glob("blake3-*/c"), default=None)
+    return max(DEBIAN.glob("blake3-*/c"), key=_version, default=None)
+
+
+def _version(path: Path) -> list[int]:
+    return [int(number) for number in re.findall("[0-9]+", path.parent.name)]
 
 
 def blake3_sources(folder: Path) -> list[str]:
@@ -57,7 +67,7 @@ def extension(path: str, headers: list[str], blake3: Path | None) -> Extension:
         path.replace("/", "."),
         sources=[f"{path}.c", *(blake3_sources(blake3) if blake3 else [])],
         include_dirs=[str(blake3)] if blake3 else [],
-        extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"],
+        extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", *([] if blake3 else ["-Werror"])],
         define_macros=[("Py_LIMITED_API", "0x030B0000")],
         depends=[f"{path.rpartition('/')[0]}/{header}" for header in headers],
         py_limited_api=True,
@@ -65,14 +75,15 @@ def extension(path: str, headers: list[str], blake3: Path | None) -> Extension:
 
 
 HASHED = "dedupstore/_identify"
-FOLDER = blake3_folder()
 
-setup(
-    cmdclass={"build_ext": Build},
-    ext_modules=[
-        extension(path, headers, FOLDER if path == HASHED else None)
-        for path, headers in EXTENSIONS.items()
-        if FOLDER or path != HASHED
-    ],
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
-)
+if __name__ == "__main__":
+    folder = blake3_folder()
+    setup(
+        cmdclass={"build_ext": Build},
+        ext_modules=[
+            extension(path, headers, folder if path == HASHED else None)
+            for path, headers in EXTENSIONS.items()
+            if folder or path != HASHED
+        ],
+        options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    )

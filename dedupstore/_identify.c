@@ -10,20 +10,23 @@
 
 static PyObject *identify(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    Py_buffer data, starts, ends, key;
-    PyObject *ids = NULL;
+    Py_buffer data;
+    PyObject *starts, *ends, *key, *ids = NULL;
     work_t *work = NULL;
 
-    if (!PyArg_ParseTuple(args, "y*y*y*y*", &data, &starts, &ends, &key))
+    /* what is checked must not change afterwards: only the data may be of another type than bytes */
+    if (!PyArg_ParseTuple(args, "y*SSS", &data, &starts, &ends, &key))
         return NULL;
-    size_t count = (size_t)starts.len / sizeof(uint64_t);
-    chunks_t chunks = {.data = data.buf, .starts = starts.buf, .ends = ends.buf};
-    if (key.len != BLAKE3_KEY_LEN || starts.len % 8 != 0 || starts.len != ends.len ||
+    size_t size = (size_t)PyBytes_Size(starts), count = size / sizeof(uint64_t);
+    chunks_t chunks = {.data = data.buf,
+                       .starts = (const uint8_t *)PyBytes_AsString(starts),
+                       .ends = (const uint8_t *)PyBytes_AsString(ends)};
+    if (PyBytes_Size(key) != BLAKE3_KEY_LEN || size % 8 != 0 || (size_t)PyBytes_Size(ends) != size ||
         !are_chunks(&chunks, count, (size_t)data.len)) {
         PyErr_SetString(PyExc_ValueError, "no chunks of the data, or no key");
         goto done;
     }
-    load_key_words(key.buf, chunks.key);
+    load_key_words((const uint8_t *)PyBytes_AsString(key), chunks.key);
     ids = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * ID_SIZE));
     if (ids == NULL)
         goto done;
@@ -39,9 +42,6 @@ static PyObject *identify(PyObject *Py_UNUSED(module), PyObject *args)
     Py_END_ALLOW_THREADS
     PyMem_Free(work);
 done:
-    PyBuffer_Release(&key);
-    PyBuffer_Release(&ends);
-    PyBuffer_Release(&starts);
     PyBuffer_Release(&data);
     return ids;
 }

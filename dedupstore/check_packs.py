@@ -186,6 +186,8 @@ class _Prover:
         chunks = range(self._chunk, self._chunk + count)
         lengths = self._lengths[chunks.start : chunks.stop].tolist()
         ids = [self._ids[32 * chunk : 32 * chunk + 32] for chunk in chunks]
+        if max(lengths, default=0) > layout.MAX_CHUNK:
+            raise DamageError(f"{self._name} claims a chunk longer than any is")
         block = memoryview(blocks.open_block(self._keys[key], number, data, sum(lengths), self._name))
         self._chunk += count
         if proven(block, 0, lengths, ids, self._key):

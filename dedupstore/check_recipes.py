@@ -4,6 +4,7 @@ Invariant: each node is read and verified, and each of its entries looked up, on
 is wrong at or below a node is told for every backup that has it.  Memory: one node's children for each level.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dedupstore import layout, recipes
@@ -44,11 +45,13 @@ class RecipeWalk:
             for entry in entries
             if self._seen.add(level + entry[1].to_bytes(4, "little") + entry[0] + self._domain)
         ]
-        nodes = list(zip(fresh, map(_parsed, self._load(fresh)), strict=True))
-        if depth == 1 and not self._chunks(
-            [chunk for _, node in nodes if isinstance(node, list) for chunk in node]
-        ):
-            nodes = [(entry, node) for entry, node in nodes if isinstance(node, str)]  # all that is left
+        nodes: Iterable[tuple[tuple[bytes, int], _Entries | str]]
+        nodes = zip(fresh, map(_parsed, self._load(fresh)), strict=True)  # parsed one by one
+        if depth == 1:
+            nodes = list(nodes)
+            chunks = [chunk for _, node in nodes if not isinstance(node, str) for chunk in node]
+            if not self._chunks(chunks):  # looked up all at once: only what is no list is left
+                nodes = [each for each in nodes if isinstance(each[1], str)]
         for (id_, _), node in nodes:
             problem = node if isinstance(node, str) else self._below(depth - 1, node)
             if problem:

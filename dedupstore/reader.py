@@ -128,11 +128,23 @@ class StreamReader:
         """Yield list nodes, verified, in order; a size of 0 is one that is not known beforehand."""
         for start in range(0, len(ids), _NODES):
             some, lengths = list(ids[start : start + _NODES]), list(sizes[start : start + _NODES])
-            places = self._locate(some, lengths, self._nodes) if not all(lengths) else []
-            lengths = [place.length for place in places] or lengths
+            if not all(lengths):
+                yield from map(self._node, some)
+                continue
             data = b"".join(self._nodes.read(self._stretches(some, lengths, self._nodes)))
             for begin, end in pairwise(accumulate(lengths, initial=0)):
                 yield data[begin:end]
+
+    def _node(self, id_: bytes) -> bytes:
+        """Return a node whose size is not known: that of a place may be a lie, then the next is tried."""
+        problem = self._nowhere(id_)
+        (places,) = self._look_up(Kind.TREE)([id_])
+        for place in places:
+            try:
+                return b"".join(self._nodes.read([Stretch(*place[:3], place.length, [id_], [place.length])]))
+            except DamageError as error:
+                problem = error
+        raise problem
 
     def require(self, chunks: list[tuple[bytes, int]]) -> None:
         """Raise `DamageError` unless each chunk (id, length) has a place."""

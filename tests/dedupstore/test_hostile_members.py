@@ -496,3 +496,33 @@ def test_a_restore_reads_packs_in_steps_of_64_kib(world: World) -> None:
     for name, begins, ends in read:
         assert 0 == begins % (64 << 10)
         assert 0 == ends % (64 << 10) or ends == world.backend().size(name)
+
+
+def test_a_pack_whose_own_table_has_a_chunk_longer_than_any_is_told(world: World, evil: Access) -> None:
+    data = noise(3 << 20)
+    builder = PackBuilder(evil, Kind.DATA, pack_buffer(0))
+    builder.add(b"\0" + data, blake3(data, key=evil.id_key).digest(), struct.pack("<I", len(data)))
+    pack = builder.finish()
+    world.backend().create(pack.file, pack.data)
+    lie = msgspec.structs.replace(pack.entry, lengths=struct.pack("<I", 5))
+    drop(world, evil, Kind.INDEX, records.encode(index(evil, lie)))
+    assert any(line.startswith(f"{pack.file} claims a chunk longer than any") for line in check(world))
+
+
+@pytest.mark.parametrize("time", [0, 2**40])
+def test_a_false_place_of_another_length_does_not_hide_a_root(world: World, time: int) -> None:
+    data = noise(600_000)
+    world.put(data)
+    with world.open(world.admin) as repository:
+        (stream,) = repository.streams(repository.snapshots()[0])
+    assert stream.content.depth
+    other = world.member("other", "writer")
+    builder = PackBuilder(other, Kind.TREE, pack_buffer(0))
+    builder.add(b"\0" + bytes(72), stream.content.id, struct.pack("<I", 72))
+    pack = builder.finish()
+    world.backend().create(pack.file, pack.data)
+    entry = msgspec.structs.replace(index(other, pack.entry), time=time)
+    drop(world, other, Kind.INDEX, records.encode(entry))
+    for host in ("one", "two", "three", "four"):  # the order in which index files are read is by chance
+        assert data == world.get(host=host)
+    assert not any("cannot be restored" in line for line in check(world, read_data=False))

@@ -1,8 +1,8 @@
 """Ids of many chunks at once are those that BLAKE3 gives each, however they share the processor's lanes."""
 
-import os
-import platform
+import runpy
 import subprocess
+import sysconfig
 from array import array
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def column(*offsets: int) -> bytes:
         (column(0, 1), column(5), KEY),
         (b"1234567", b"1234567", KEY),
         (column(0), column(5), KEY[1:]),
+        (column(3), column(2), KEY),
     ],
 )
 def test_what_are_no_chunks_of_the_data_is_refused(starts: bytes, ends: bytes, key: bytes) -> None:
@@ -74,11 +75,9 @@ def test_a_chunk_above_the_largest_is_refused() -> None:
 @pytest.mark.parametrize("optimised", ["-O1", "-O3"])
 def test_reads_no_byte_outside_and_does_nothing_undefined(optimised: str, tmp_path: Path) -> None:
     here = Path(__file__).parent
-    named = os.environ.get("BLAKE3_C")
-    library = Path(named) if named else max(Path("/usr/share/cargo/registry").glob("blake3-*/c"))
-    sources = [library / name for name in ("blake3.c", "blake3_dispatch.c", "blake3_portable.c")]
-    if platform.machine() == "x86_64":
-        sources += sorted(library.glob("*_x86-64_unix.S"))
+    setup = runpy.run_path(str(here.parents[1] / "setup.py"))
+    library = setup["blake3_folder"]()
+    sources = [library / "blake3.c", *setup["blake3_sources"](library)]
     program = tmp_path / "driver"
     warnings = ["-Wall", "-Wextra", "-Werror"]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
@@ -87,3 +86,16 @@ def test_reads_no_byte_outside_and_does_nothing_undefined(optimised: str, tmp_pa
     subprocess.run([*command, *sources], check=True)
     done = subprocess.run([program], capture_output=True, text=True)
     assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_its_python_side_compiles_without_a_warning() -> None:
+    here = Path(__file__).parents[2]
+    library = runpy.run_path(str(here / "setup.py"))["blake3_folder"]()
+    folders = [f"-I{library}", f"-I{sysconfig.get_path('include')}", "-DPy_LIMITED_API=0x030B0000"]
+    command = ["cc", "-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-c", "-o", "/dev/null", *folders]
+    subprocess.run([*command, here / "dedupstore" / "_identify.c"], check=True)
+
+
+def test_columns_that_could_change_meanwhile_are_refused() -> None:
+    with pytest.raises(TypeError):
+        _identify.identify(DATA, bytearray(column(0)), column(5), KEY)  # type: ignore[arg-type]
