@@ -29,14 +29,14 @@ from dedupstore import cache_rows, layout, records
 from dedupstore.cache_columns import Columns
 from dedupstore.cache_file import CacheFile, ScratchSet
 from dedupstore.cache_merge import Hints
-from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location
+from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location, Span
 from dedupstore.cache_search import Search
 from dedupstore.errors import DamagedStateError, DamageError, StateError
 
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["CachedBlock", "CachedPack", "IndexCache", "Location"]
+__all__ = ["CachedBlock", "CachedPack", "IndexCache", "Location", "Span"]
 
 _ATTEMPTS = 10  # at opening files that others merge meanwhile
 _AT_ONCE = 1024  # packs removed in one transaction
@@ -212,10 +212,13 @@ class IndexCache:
         with self._search(domain) as (_, search):
             return [0] * len(ids) if search is None else search.packs(ids)
 
-    def places(self, domain: str, ids: Sequence[bytes]) -> list[Location | None]:
-        """Return for each id one of its copies in the domain, None if there is none: cheaper than `locate`."""
+    def spans(self, domain: str, ids: Sequence[bytes], lengths: list[int]) -> list[Span]:
+        """Return one of the copies of each chunk that has one of this length: cheaper than `locate`.
+
+        They are in the order of the ids, joined where they follow each other in a block.
+        """
         with self._search(domain) as (_, search):
-            return [None] * len(ids) if search is None else search.places(ids)
+            return [] if search is None else list(search.spans(ids, lengths))
 
     @contextmanager
     def _search(self, domain: str) -> "Iterator[tuple[lmdb.Transaction[bytes], Search | None]]":

@@ -15,6 +15,7 @@ A hint says where a chunk may be: the first 6 bytes of its id â€– pack 30 bits â
 """
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -67,6 +68,20 @@ class Location(NamedTuple):
     block: int
     offset: int
     length: int
+
+
+class Span(NamedTuple):
+    """Chunks that lie in a block as they were asked for: the first one's position there, how many, and where.
+
+    `offset` and `size` are bytes of the unpacked block.
+    """
+
+    at: int
+    chunks: int
+    pack: int
+    block: int
+    offset: int
+    size: int
 
 
 class CachedBlock(NamedTuple):
@@ -135,13 +150,41 @@ def hint_pack(hint: bytes) -> int:
     return int.from_bytes(hint[FINGERPRINT:], "big") >> POSITION_BITS
 
 
-def locations(number: int, part: bytes, at: int, count: int) -> list[Location]:
-    """Return where `count` chunks of a part of pack `number`'s columns lie, from chunk `at` on."""
-    places = struct.unpack_from(f">{count}Q", part, len(part) // WIDTH * 32 + at * PLACE_SIZE)
-    return [
-        Location(number, bits >> _BLOCK_SHIFT, bits >> LENGTH_BITS & _OFFSETS, (bits & _LENGTHS) + 1)
-        for bits in places
-    ]
+def location(number: int, part: bytes, at: int) -> Location:
+    """Return where chunk `at` of a part of pack `number`'s columns lies."""
+    (bits,) = _places_of(part, at, 1)
+    return Location(number, *_place(bits))
+
+
+def spans(first: int, number: int, part: bytes, at: int, lengths: list[int]) -> Iterator[Span]:
+    """Yield where chunks of a part lie, from chunk `at` on, joined if they are in one block.
+
+    The first was asked for at position `first`; those that have not the lengths that they are to have are left out.
+    """
+    count = len(lengths)
+    places = _places_of(part, at, count)  # ascending, and within a block without gaps
+    if [(bits & _LENGTHS) + 1 for bits in places] != lengths:
+        for position, (bits, length) in enumerate(zip(places, lengths, strict=True), first):
+            block, offset, has = _place(bits)
+            if has == length:
+                yield Span(position, 1, number, block, offset, length)
+        return
+    start = 0
+    while start < count:
+        block, offset, _ = _place(places[start])
+        end = bisect_left(places, block + 1 << _BLOCK_SHIFT, start, count)
+        _, last, length = _place(places[end - 1])
+        yield Span(first + start, end - start, number, block, offset, last + length - offset)
+        start = end
+
+
+def _places_of(part: bytes, at: int, count: int) -> tuple[int, ...]:
+    return struct.unpack_from(f">{count}Q", part, len(part) // WIDTH * 32 + at * PLACE_SIZE)
+
+
+def _place(bits: int) -> tuple[int, int, int]:
+    """Return a block, and offset and length in it."""
+    return bits >> _BLOCK_SHIFT, bits >> LENGTH_BITS & _OFFSETS, (bits & _LENGTHS) + 1
 
 
 def encode_pack(time: int, index_name: bytes, pack: CachedPack) -> bytes:

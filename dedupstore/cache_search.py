@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dedupstore.cache_columns import Columns, Piece
-from dedupstore.cache_rows import FINGERPRINT, PART, POSITION_BITS, WIDTH, Location, locations
+from dedupstore.cache_rows import FINGERPRINT, PART, POSITION_BITS, WIDTH, Location, Span, location, spans
 from dedupstore.errors import DamageError
 
 if TYPE_CHECKING:
@@ -56,12 +56,11 @@ class Search:
             found[run.at : run.at + run.chunks] = [run.pack] * run.chunks
         return found
 
-    def places(self, ids: Sequence[bytes]) -> list[Location | None]:
-        """Return a place of each chunk, None if there is none."""
-        found: list[Location | None] = [None] * len(ids)
+    def spans(self, ids: Sequence[bytes], lengths: list[int]) -> Iterator[Span]:
+        """Yield, in order, a place of each chunk that is found with its length, joined where they follow each other."""
         for run in self._runs(ids, None):
-            found[run.at : run.at + run.chunks] = locations(run.pack, run.part, run.spot // 32, run.chunks)
-        return found
+            wanted = lengths[run.at : run.at + run.chunks]
+            yield from spans(run.at, run.pack, run.part, run.spot // 32, wanted)
 
     def _runs(self, ids: Sequence[bytes], trusted: Callable[[int], bool] | None) -> Iterator[_Run]:
         """Yield those of the ids that are found, in order.
@@ -105,7 +104,7 @@ class Search:
         for hint in self._hints(id_):
             number, spot = self._follow(hint, id_)
             if spot >= 0:
-                found += locations(number, self._value, spot // 32, 1)
+                found.append(location(number, self._value, spot // 32))
         return found
 
     def _hints(self, id_: bytes) -> list[bytes]:

@@ -24,9 +24,7 @@ else:
 
 def identify(data: memoryview, starts: Sequence[int], ends: Sequence[int], key: bytes) -> list[bytes]:
     """Return the ids of the chunks of `data` from each start to its end (offsets)."""
-    if _side_by_side is None:
-        return [blake3(data[start:end], key=key).digest() for start, end in zip(starts, ends, strict=True)]
-    ids = _side_by_side(data, array("Q", starts).tobytes(), array("Q", ends).tobytes(), key)
+    ids = _identify_all(data, array("Q", starts), array("Q", ends), key)
     return list(chain.from_iterable(iter_unpack("32s", ids)))
 
 
@@ -39,14 +37,20 @@ def all_proven(
     data: memoryview, runs: Sequence[tuple[int, Sequence[int], Sequence[bytes]]], key: bytes
 ) -> bool:
     """Tell the same of several runs of chunks, each with where it begins, its lengths and its ids."""
-    starts: list[int] = []
-    ends: list[int] = []
-    wanted: list[bytes] = []
-    for at, lengths, ids in runs:
-        bounds = list(accumulate(lengths, initial=at))
+    starts, ends = array("Q"), array("Q")
+    for at, lengths, _ in runs:
+        bounds = array("Q", accumulate(lengths, initial=at))
         if bounds[-1] > len(data):
             return False
         starts += bounds[:-1]
         ends += bounds[1:]
-        wanted += ids
-    return wanted == identify(data, starts, ends, key)
+    wanted = b"".join(chain.from_iterable(ids for _, _, ids in runs))
+    return wanted == _identify_all(data, starts, ends, key)
+
+
+def _identify_all(data: memoryview, starts: "array[int]", ends: "array[int]", key: bytes) -> bytes:
+    if _side_by_side is not None:
+        return _side_by_side(data, starts.tobytes(), ends.tobytes(), key)
+    return b"".join(
+        blake3(data[start:end], key=key).digest() for start, end in zip(starts, ends, strict=True)
+    )

@@ -10,7 +10,7 @@ from itertools import accumulate, cycle, pairwise
 from operator import itemgetter
 
 from dedupstore import memory, recipes, splitting
-from dedupstore.cache import Location
+from dedupstore.cache import Location, Span
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.fetching import ChunkReader, LookUp, Stretch, pack_file
 from dedupstore.layout import Kind
@@ -148,45 +148,44 @@ class StreamReader:
 
     def require(self, chunks: list[tuple[bytes, int]]) -> None:
         """Raise `DamageError` unless each chunk (id, length) has a place."""
-        self._locate([id_ for id_, _ in chunks], [length for _, length in chunks], self.data)
+        for _ in self._spans(list(map(_ID, chunks)), list(map(_LENGTH, chunks)), self.data):
+            pass
 
-    def _locate(self, ids: list[bytes], lengths: list[int], reader: ChunkReader) -> list[Location]:
-        """Return a place of each chunk; a length of 0 is one that is not known beforehand."""
-        places = self._cache.places(self._domain, ids)
-        good = {
-            pack
-            for pack in {place.pack for place in places if place}
-            if pack not in self._missing and reader.has(pack)
-        }
+    def _stretches(self, ids: list[bytes], lengths: list[int], reader: ChunkReader) -> list[Stretch]:
+        """Return where the chunks are, those that follow each other in the stream and in a block as one stretch."""
+        joined: list[Span] = []
+        for span in self._spans(ids, lengths, reader):
+            if joined and joined[-1][2:4] == span[2:4]:
+                at, chunks, pack, block, offset, size = joined[-1]
+                if offset + size == span.offset:
+                    joined[-1] = Span(at, chunks + span.chunks, pack, block, offset, size + span.size)
+                    continue
+            joined.append(span)
         return [
-            place
-            if place and place.pack in good and (place.length == length or not length)
-            else self._another(id_, length, reader)
-            for id_, length, place in zip(ids, lengths, places, strict=True)
+            Stretch(pack, block, offset, size, ids[at : at + chunks], lengths[at : at + chunks])
+            for at, chunks, pack, block, offset, size in joined
         ]
+
+    def _spans(self, ids: list[bytes], lengths: list[int], reader: ChunkReader) -> Iterator[Span]:
+        """Yield a place of every chunk, in order."""
+        at = 0
+        for span in [*self._cache.spans(self._domain, ids, lengths), Span(len(ids), 0, 0, 0, 0, 0)]:
+            good = span.pack not in self._missing and (not span.chunks or reader.has(span.pack))
+            end = span.at + span.chunks
+            for number in range(at, span.at if good else end):
+                place = self._another(ids[number], lengths[number], reader)
+                yield Span(number, 1, *place)
+            if good and span.chunks:
+                yield span
+            at = end
 
     def _another(self, id_: bytes, length: int, reader: ChunkReader) -> Location:
         """Return the first place of a chunk that will do."""
         (places,) = self._cache.locate(self._domain, [id_])
         for place in places:
-            right = place.length == length or not length
-            if right and place.pack not in self._missing and reader.has(place.pack):
+            if place.length == length and place.pack not in self._missing and reader.has(place.pack):
                 return place
         raise self._nowhere(id_)
-
-    def _stretches(self, ids: list[bytes], lengths: list[int], reader: ChunkReader) -> list[Stretch]:
-        """Join chunks that follow each other in the stream and in a block."""
-        starts: list[int] = []  # of the first chunk of each stretch
-        places = self._locate(ids, lengths, reader)
-        goes_on: tuple[int, int, int] | None = None
-        for number, (pack, block, offset, length) in enumerate(places):
-            if (pack, block, offset) != goes_on:
-                starts.append(number)
-            goes_on = pack, block, offset + length
-        return [
-            Stretch(*places[first][:3], sum(lengths[first:end]), ids[first:end], lengths[first:end])
-            for first, end in pairwise([*starts, len(ids)])
-        ]
 
     def _look_up(self, kind: Kind) -> LookUp:
         # nothing of `self`: in a ring, the blocks of a stream that was read would wait for the garbage collector
