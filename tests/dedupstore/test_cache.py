@@ -142,6 +142,45 @@ def test_locates_each_chunk_by_pack_block_offset_and_length(cache: IndexCache) -
     assert [0] == cache.some_pack("nowhere", ids[:1])
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_spans_are_the_places_of_single_chunks_joined_within_a_block(cache: IndexCache, seed: int) -> None:
+    chance = random.Random(seed)
+    ids = chunk_ids(seed, 400)
+    sizes = {id_: chance.randint(1, 3000) for id_ in ids}
+    chunks, packs = [(id_, sizes[id_]) for id_ in ids], []
+    while chunks:
+        blocks = []
+        for _ in range(chance.randint(1, 4)):
+            count = chance.randint(1, 150)
+            blocks += [chunks[:count]] if chunks else []
+            chunks = chunks[count:]
+        packs.append(pack_of(len(packs), blocks))
+    cache.add_index(digest("index"), index_of(*packs))
+    wanted: list[bytes] = []
+    while len(wanted) < 300:  # stretches of what was stored, strangers, and lengths that are wrong
+        at = chance.randrange(400)
+        wanted += ids[at : at + chance.choice([1, 2, 7, 90])] if chance.random() < 0.9 else [bytes(32)]
+    lengths = [sizes.get(id_, 5) + (chance.random() < 0.03) for id_ in wanted]
+    single = [
+        next((place for place in places if place.length == length), None)
+        for length, places in zip(lengths, cache.locate("here", wanted), strict=True)
+    ]
+
+    found: list[Location | None] = [None] * len(wanted)
+    spans = cache.spans("here", wanted, lengths)
+    for span in spans:
+        offset = span.offset
+        for at in range(span.at, span.at + span.chunks):
+            assert found[at] is None
+            found[at] = Location(span.pack, span.block, offset, lengths[at])
+            offset += lengths[at]
+        assert span.offset + span.size == offset
+    assert single == found
+    assert spans == sorted(spans)
+    assert max(span.chunks for span in spans) > 8
+    assert [] == cache.spans("nowhere", wanted, lengths)
+
+
 def test_returns_packs_as_the_index_file_named_them(cache: IndexCache) -> None:
     ids = chunk_ids("a", 5)
     pack = pack_of(1, [[(ids[0], 10), (ids[1], 20)], [(ids[2], 30)], [(ids[3], 40)]], kind="T", keys=2)
