@@ -38,7 +38,7 @@ class StreamReader:
         self._cache = repository.cache
         self._domain = domain
         self._missing = set(missing)
-        self.threads = min(max(2, os.cpu_count() or 1), 8)
+        self.threads = min((os.cpu_count() or 2) + 1, 8)  # one may wait for the interpreter
         self.ahead = Ahead(_STEP, _STEP * (self.threads + 2))
         if repository.backend.uploads > 1:  # over a long way
             self.threads, self.ahead = 8, Ahead(2 * _STEP, 16 * _STEP)
