@@ -41,7 +41,7 @@ class StreamReader:
         self.threads = min((os.cpu_count() or 2) + 1, 8)  # one may wait for the interpreter
         self.ahead = Ahead(_STEP, _STEP * (self.threads + 2))
         if repository.backend.uploads > 1:  # over a long way
-            self.threads, self.ahead = 8, Ahead(2 * _STEP, 16 * _STEP)
+            self.threads, self.ahead = 8, Ahead(2 * _STEP, 10 * _STEP)
         node_key = recipes.node_key(access.id_key)
         backend, cache = repository.backend, self._cache
         self._nodes = ChunkReader(backend, access, cache, Kind.TREE, node_key, self._look_up(Kind.TREE))
