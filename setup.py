@@ -53,37 +53,45 @@ def blake3_sources(folder: Path) -> list[str]:
 
 
 class Build(build_ext):
-    """Builds assembler sources, too."""
+    """Compiles BLAKE3's sources, too: setuptools takes none from outside the project, and warnings there are not ours."""
 
-    def build_extensions(self) -> None:
-        """Tell the compiler's driver of them."""
-        self.compiler.src_extensions.append(".S")
-        super().build_extensions()
+    def build_extension(self, ext: Extension) -> None:
+        """Build one."""
+        if ext.name == HASHED:
+            self.compiler.src_extensions.append(".S")
+            ext.extra_objects = self.compiler.compile(
+                blake3_sources(Path(ext.include_dirs[0])), output_dir=self.build_temp, extra_postargs=["-O3"]
+            )
+        super().build_extension(ext)
 
 
-def extension(path: str, headers: list[str], blake3: Path | None) -> Extension:
+HASHED = "dedupstore._identify"
+
+
+def extensions(blake3: Path | None) -> list[Extension]:
     """Return what is to be built."""
-    return Extension(
-        path.replace("/", "."),
-        sources=[f"{path}.c", *(blake3_sources(blake3) if blake3 else [])],
-        include_dirs=[str(blake3)] if blake3 else [],
-        extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", *([] if blake3 else ["-Werror"])],
-        define_macros=[("Py_LIMITED_API", "0x030B0000")],
-        depends=[f"{path.rpartition('/')[0]}/{header}" for header in headers],
-        py_limited_api=True,
-    )
+    found = [
+        Extension(
+            path.replace("/", "."),
+            sources=[f"{path}.c"],
+            extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            depends=[f"{path.rpartition('/')[0]}/{header}" for header in headers],
+            py_limited_api=True,
+        )
+        for path, headers in EXTENSIONS.items()
+    ]
+    if blake3 is None:
+        return [one for one in found if one.name != HASHED]
+    for one in found:
+        if one.name == HASHED:
+            one.include_dirs = [str(blake3)]
+    return found
 
-
-HASHED = "dedupstore/_identify"
 
 if __name__ == "__main__":
-    folder = blake3_folder()
     setup(
         cmdclass={"build_ext": Build},
-        ext_modules=[
-            extension(path, headers, folder if path == HASHED else None)
-            for path, headers in EXTENSIONS.items()
-            if folder or path != HASHED
-        ],
+        ext_modules=extensions(blake3_folder()),
         options={"bdist_wheel": {"py_limited_api": "cp311"}},
     )

@@ -2,7 +2,6 @@
 
 import runpy
 import subprocess
-import sysconfig
 from array import array
 from pathlib import Path
 
@@ -86,14 +85,6 @@ def test_reads_no_byte_outside_and_does_nothing_undefined(optimised: str, tmp_pa
     subprocess.run([*command, *sources], check=True)
     done = subprocess.run([program], capture_output=True, text=True)
     assert (0, "") == (done.returncode, done.stderr)
-
-
-def test_its_python_side_compiles_without_a_warning() -> None:
-    here = Path(__file__).parents[2]
-    library = runpy.run_path(str(here / "setup.py"))["blake3_folder"]()
-    folders = [f"-I{library}", f"-I{sysconfig.get_path('include')}", "-DPy_LIMITED_API=0x030B0000"]
-    command = ["cc", "-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-c", "-o", "/dev/null", *folders]
-    subprocess.run([*command, here / "dedupstore" / "_identify.c"], check=True)
 
 
 def test_columns_that_could_change_meanwhile_are_refused() -> None:
