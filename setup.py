@@ -25,6 +25,7 @@ EXTENSIONS = {  # where each lives, and the headers with what it does apart from
 }
 DEBIAN = Path("/usr/share/cargo/registry")
 ASSEMBLER = "_x86-64_unix.S"
+HASHED = "dedupstore/_identify"
 
 
 def blake3_folder() -> Path | None:
@@ -53,11 +54,11 @@ def blake3_sources(folder: Path) -> list[str]:
 
 
 class Build(build_ext):
-    """Compiles BLAKE3's sources, too: setuptools takes none from outside the project, and warnings there are not ours."""
+    """Compiles BLAKE3's sources, too, which setuptools does not take from outside the project."""
 
     def build_extension(self, ext: Extension) -> None:
         """Build one."""
-        if ext.name == HASHED:
+        if ext.include_dirs:
             self.compiler.src_extensions.append(".S")
             ext.extra_objects = self.compiler.compile(
                 blake3_sources(Path(ext.include_dirs[0])), output_dir=self.build_temp, extra_postargs=["-O3"]
@@ -65,28 +66,21 @@ class Build(build_ext):
         super().build_extension(ext)
 
 
-HASHED = "dedupstore._identify"
-
-
 def extensions(blake3: Path | None) -> list[Extension]:
     """Return what is to be built."""
-    found = [
+    return [
         Extension(
             path.replace("/", "."),
             sources=[f"{path}.c"],
+            include_dirs=[str(blake3)] if path == HASHED else [],
             extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             depends=[f"{path.rpartition('/')[0]}/{header}" for header in headers],
             py_limited_api=True,
         )
         for path, headers in EXTENSIONS.items()
+        if blake3 or path != HASHED
     ]
-    if blake3 is None:
-        return [one for one in found if one.name != HASHED]
-    for one in found:
-        if one.name == HASHED:
-            one.include_dirs = [str(blake3)]
-    return found
 
 
 if __name__ == "__main__":
