@@ -18,9 +18,8 @@ from dedupstore.errors import StreamError
 READ_SIZE = 2 << 20
 _BUFFERS = 3  # one is filled, one waits, one is worked on
 
-_spare: deque[memoryview] = deque(
-    maxlen=2 * _BUFFERS
-)  # of streams that have ended: the kernel clears new ones
+# of streams that have ended, as the kernel clears new ones
+_spare: deque[memoryview] = deque(maxlen=2 * _BUFFERS)
 
 T = TypeVar("T")
 
