@@ -27,12 +27,11 @@ from dedupstore.stage import Mark, Stage
 PACK_SIZE = 16 << 20  # two are in memory at a time, or more where several are uploaded at once
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
 MOST_UPLOADS = 2  # at once, to a back end that is far: each holds a pack
-INDEX_PACKS = 8  # go into an index file at first: what is not in one, a run that is killed has stored in vain
-MOST_INDEX_PACKS = 128  # in a long run: every run of every host lists all index files
+INDEX_PACKS = 8  # go into an index file, or as many as have
 INDEX_CHUNKS = 64 << 10  # chunks: until then these are held in memory
 MOST_THREADS = 8  # that compress: each holds a few MiB, and one at a time encrypts
 INDEX_SECONDS = 10.0  # that a pack waits for its index file at first
-MOST_INDEX_SECONDS = 150.0  # in a long run
+MOST_INDEX_SECONDS = 150.0  # in a long run: every run of every host lists all index files
 
 
 @dataclass
@@ -83,7 +82,6 @@ class PackWriter:
         self._noting = threading.Lock()  # over what follows, up to the error
         self._pending: list[IndexedPack] = []
         self._oldest = self._began = time.monotonic()
-        self._indexed_packs = 0
         self._error: BaseException | None = None
         # daemons: a back end that hangs must not keep a stopped program alive
         self._threads = [
@@ -211,12 +209,11 @@ class PackWriter:
             self._write_index()
 
     def _is_due(self) -> bool:
-        """Tell whether what waits is to be indexed: a quarter of what is, within bounds, or as much as is held."""
+        """Tell whether what waits is to be indexed: until it is, a run that is killed has stored it in vain."""
         now = time.monotonic()
-        packs = min(max(INDEX_PACKS, self._indexed_packs // 4), MOST_INDEX_PACKS)
         seconds = min(max(INDEX_SECONDS, (now - self._began) / 16), MOST_INDEX_SECONDS)
         chunks = sum(len(entry.ids) for entry in self._pending) // 32
-        return len(self._pending) >= packs or now - self._oldest > seconds or chunks >= INDEX_CHUNKS
+        return len(self._pending) >= INDEX_PACKS or now - self._oldest > seconds or chunks >= INDEX_CHUNKS
 
     def _durable(self, mark: Mark) -> None:
         self._write_index()
@@ -228,7 +225,6 @@ class PackWriter:
             try:
                 with self._noting:
                     packs, self._pending = self._pending, []
-                    self._indexed_packs += len(packs)
                 if packs:
                     self._index(packs)
             except BaseException as error:

@@ -122,17 +122,17 @@ def test_of_two_uploads_at_once_the_one_that_came_is_indexed_when_the_other_fail
     assert 1 == len(packs)
 
 
-def test_a_run_indexes_little_at_a_time_at_first_and_more_as_it_goes_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("elapsed", "waited", "due"),
+    [(5, 9, False), (5, 11, True), (480, 29, False), (480, 31, True), (1e6, 149, False), (1e6, 151, True)],
+)
+def test_packs_wait_for_an_index_file_a_sixteenth_of_the_run_within_bounds(
+    world: World, monkeypatch: pytest.MonkeyPatch, elapsed: float, waited: float, due: bool
 ) -> None:
-    monkeypatch.setattr("dedupstore.packing.INDEX_PACKS", 1)
-    monkeypatch.setattr("dedupstore.packing.MOST_INDEX_PACKS", 5)
-    monkeypatch.setattr("dedupstore.sequences.BLOCK_SIZE", 20_000)
-    data = noise(3_000_000)
-    with world.open(world.writer) as repository:
-        with begin(repository, pack_size=15_000) as session:
-            session.put("s", io.BytesIO(data))
-            session.finish()
-        counts = [len(list(repository.cache.packs_of([name]))) for name in repository.cache.index_files()]
-    assert {1, 2, 3, 4, 5} == set(counts)
-    assert data == world.get()
+    now = 0.0
+    monkeypatch.setattr("dedupstore.packing.time.monotonic", lambda: now)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        writer = session._packs
+        now = elapsed
+        writer._oldest = elapsed - waited
+        assert due == writer._is_due()

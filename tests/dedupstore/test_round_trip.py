@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dedupstore import layout
 from dedupstore.errors import DedupError, KeyAccessError, StreamError
-from dedupstore.packing import INDEX_CHUNKS, MOST_INDEX_PACKS, MOST_UPLOADS, PACK_CHUNKS
+from dedupstore.packing import INDEX_CHUNKS, INDEX_PACKS, MOST_UPLOADS, PACK_CHUNKS
 from dedupstore.reading import READ_SIZE
 from dedupstore.sequences import BLOCK_CHUNKS, BLOCK_SIZE
 from tests.store import Alternating, Marking, Range, World, begin, noise, text
@@ -203,7 +203,7 @@ def test_pieces_of_a_few_bytes_fill_no_pack_or_index_beyond_its_bounds(world: Wo
     assert BLOCK_CHUNKS == most
     assert layout.MAX_PACK_CHUNKS >= PACK_CHUNKS + most
     assert layout.MAX_UNPACKED / 2 > (INDEX_CHUNKS + MOST_UPLOADS * (PACK_CHUNKS + most)) * 36
-    assert layout.MAX_INDEX_PACKS >= MOST_INDEX_PACKS + MOST_UPLOADS
+    assert layout.MAX_INDEX_PACKS >= INDEX_PACKS + MOST_UPLOADS
     assert data == world.get()
 
 
