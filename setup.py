@@ -58,7 +58,7 @@ class Build(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Build one."""
-        if ext.include_dirs:
+        if ext.name == HASHED.replace("/", "."):
             self.compiler.src_extensions.append(".S")
             ext.extra_objects = self.compiler.compile(
                 blake3_sources(Path(ext.include_dirs[0])), output_dir=self.build_temp, extra_postargs=["-O3"]
