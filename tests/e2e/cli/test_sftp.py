@@ -46,14 +46,16 @@ def test_a_server_that_is_gone_is_an_error(remote: World, server: Sshd) -> None:
     assert "127.0.0.1" in said
 
 
-def test_a_put_is_stopped_though_the_server_does_not_answer(remote: World, server: Sshd) -> None:
+@pytest.mark.parametrize("size", [0, 6_000_000], ids=["waiting for an answer", "reading"])
+def test_a_put_is_stopped_though_the_server_does_not_answer(remote: World, server: Sshd, size: int) -> None:
     with remote.wendy.start("put x") as process:
         assert process.stdin is not None
         assert process.stderr is not None
+        # More than a pipe holds is taken only once it reads; after the pause it may not come to that.
+        process.stdin.write(os.urandom(size))
+        process.stdin.flush()
         wait_for(lambda: list((server.home / "repo" / "runs").glob("*.run")))
         server.pause()
-        process.stdin.write(os.urandom(3_000_000))
-        process.stdin.flush()
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         status = process.wait(120)
