@@ -116,13 +116,14 @@ class PackWriter:
     def close(self, patience: float = 30.0) -> None:
         """End the threads.  Packs that were uploaded are indexed, so that a next run need not repeat them.
 
-        Waits `patience` seconds at most for each; what then still hangs ends with the program.
+        Waits `patience` seconds at most; what then still hangs ends with the program.
         """
+        until = time.monotonic() + patience
         self.fail(_ClosedError())
         for stage in (self._blocks, self._packs):
             stage.close()
         for thread in self._threads:
-            thread.join(patience)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _wait(self, mark: Mark) -> None:
         self._put(mark)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_STOPPING = 2.0  # seconds that a server gets to remove what was begun, when the program is asked to stop
+
 
 class Creator:
     """Creates files in the folder `root` of an account; `host` is for messages.
@@ -47,8 +49,10 @@ class Creator:
             self._create(session, target, temporary, view)
         except BaseException as error:
             full = isinstance(error, OSError) and error.errno is None and self._is_full(session, len(view))
+            # Whoever asks the program to stop does not wait for a server that does not answer.
+            patience = None if isinstance(error, Exception) else _STOPPING
             with suppress(OSError, TransientError):
-                session.remove(temporary).get()
+                session.remove(temporary).get(patience)
             if full:
                 raise OSError(errno.ENOSPC, "the disk or the quota is full") from error
             if isinstance(error, FileNotFoundError):
