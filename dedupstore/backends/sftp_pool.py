@@ -151,7 +151,7 @@ class Pool:
     def _connect(self, command: list[str], like: "Session | None") -> "Session":
         channel = SshChannel(command, self._timeout)
         try:
-            # ssh is connecting while this imports paramiko.
+            # ssh is connecting while this imports what the others need not.
             from dedupstore.backends.sftp_requests import Requests
             from dedupstore.backends.sftp_session import Session
 

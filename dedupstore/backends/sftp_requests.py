@@ -15,9 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from paramiko import Message, SFTPAttributes
-from paramiko import sftp as wire
-
+from dedupstore.backends.sftp_packets import Message, SFTPAttributes, wire
 from dedupstore.backends.ssh import SshChannel, connection_error
 from dedupstore.errors import BackendError, TransientError
 

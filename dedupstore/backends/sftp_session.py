@@ -9,8 +9,7 @@ Invariant: no reply is believed before its kind and its length are checked.  Wha
 as the functions of `os` do: FileNotFoundError, PermissionError, or an OSError without errno for SFTP's
 unspecific "failure".  A lost connection is a TransientError.
 
-paramiko is imported by this module and `sftp_requests` only, and these only while ssh is connecting: the
-import takes a third of a second.
+This module and `sftp_requests` are imported while ssh is connecting, and not before.
 """
 
 import errno
@@ -21,10 +20,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from paramiko import Message, SFTPAttributes
-from paramiko import sftp as wire
-
 from dedupstore.backends.contract import FILE_MODE
+from dedupstore.backends.sftp_packets import Message, SFTPAttributes, wire
 from dedupstore.backends.sftp_requests import Answer, Reply, Requests
 from dedupstore.errors import BackendError, TransientError
 

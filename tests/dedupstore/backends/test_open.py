@@ -111,7 +111,34 @@ def test_loads_paramiko_only_to_connect() -> None:
 import sys
 from dedupstore.backends import open_backend
 open_backend("sftp://host/repo")
-print("paramiko" in sys.modules)
+print("dedupstore.backends.sftp_packets" in sys.modules)
 """
+    assert said(program) == "False"
+
+
+def test_loads_of_paramiko_only_what_it_uses() -> None:
+    program = """
+import sys
+from dedupstore.backends import sftp_packets
+print([name for name in sys.modules if name.partition(".")[0] in ("paramiko", "invoke", "nacl", "asyncio")])
+"""
+    assert said(program) == "[]"
+
+
+@pytest.mark.parametrize("order", ["first", "then"])
+def test_leaves_paramiko_to_others_as_it_is(order: str) -> None:
+    ours = "from dedupstore.backends import sftp_packets"
+    theirs = "import paramiko, paramiko.config"
+    program = "\n".join([ours, theirs] if order == "first" else [theirs, ours])
+    program += """
+import sys
+assert sys.modules["paramiko"] is paramiko and sys.modules["paramiko.config"] is paramiko.config
+print(paramiko.Transport.__name__, paramiko.config.invoke.__name__)
+"""
+    assert said(program) == "Transport invoke"
+
+
+def said(program: str) -> str:
+    """What a program prints, in an interpreter of its own."""
     command = [sys.executable, "-c", program]
-    assert subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.strip() == b"False"
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
