@@ -24,6 +24,7 @@ from typing import BinaryIO, NamedTuple
 
 from made_tar import make_week
 
+from dedupstore import memory
 from dedupstore.access import Access
 from dedupstore.chunker import ChunkSizes
 from dedupstore.layout import Kind
@@ -172,6 +173,7 @@ def main() -> None:
         "--dir", type=Path, default=Path("/dev/shm"), help="where to work; in memory by default"
     )
     arguments = parser.parse_args()
+    memory.reuse_buffers()
     with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as temporary:
         folder = Path(temporary)
         world = World(folder)

@@ -12,6 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import data
 from bench.stage_parts import SIZE
+from dedupstore import memory
 from dedupstore.sequences import BLOCK_SIZE
 
 ROUNDS = 15
@@ -77,6 +78,11 @@ def stage(benchmark: BenchmarkFixture) -> Stage:
         _measured[name] = Measured(speed, limit)
 
     return measure
+
+
+def pytest_configure() -> None:
+    """Set the heap up as the program does."""
+    memory.reuse_buffers()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple
 
-from dedupstore import blocks, layout, memory, packs, recipes
+from dedupstore import blocks, layout, packs, recipes
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend
 from dedupstore.cache import CachedPack
@@ -39,7 +39,6 @@ class PackReadings:
     """Reads packs in threads; a context manager.  `tell` is given each finding, in order; `chunks` counts them."""
 
     def __init__(self, backend: Backend, access: Access, tell: Callable[[str], None]) -> None:
-        memory.reuse_buffers()
         self._backend = backend
         self._access = access
         self._tell = tell

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dedupstore import blocks, catalogue, layout, memory
+from dedupstore import blocks, catalogue, layout
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend, Buffer
 from dedupstore.layout import Kind
@@ -63,7 +63,6 @@ class PackWriter:
         indexed: Callable[[bytes, Index], None],
         pack_size: int = PACK_SIZE,
     ) -> None:
-        memory.reuse_buffers()
         self._backend = backend
         self._access = access
         self._run = run

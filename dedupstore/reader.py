@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, cycle, pairwise
 from operator import itemgetter
 
-from dedupstore import memory, recipes, splitting
+from dedupstore import recipes, splitting
 from dedupstore.cache import Location, Span
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.fetching import ChunkReader, LookUp, Stretch, pack_file
@@ -32,7 +32,6 @@ class StreamReader:
     """Reads streams of snapshots of one domain.  Packs whose numbers are in `missing` are not looked into."""
 
     def __init__(self, repository: Repository, domain: str, missing: Iterable[int] = ()) -> None:
-        memory.reuse_buffers()
         access = repository.access
         self._repository = repository
         self._cache = repository.cache

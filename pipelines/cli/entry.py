@@ -57,7 +57,10 @@ def _run(arguments: Sequence[str], console: Console) -> int:
         return 0
     import click  # after the fast way out
 
+    from dedupstore import memory
     from pipelines.cli.group import dedup
+
+    memory.reuse_buffers()  # before GnuPG or a back end starts the first thread
 
     try:
         with dedup.make_context("dedup", list(arguments), obj=console) as context:
