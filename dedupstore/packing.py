@@ -3,8 +3,7 @@
     submit ─▶ compress, encrypt and pack (a thread a core) ─▶ upload and index (a thread for each upload at once)
 
 Invariant: an index file is written only when all packs that it names are durable, and chunks enter the local
-cache only when their index file is.  Memory is bounded by the queues: a few blocks, the pack that is filled, and
-one more for each upload at once.
+cache only when their index file is.  Memory is bounded by the queue, a few blocks, and `PACKS` packs of a kind.
 """
 
 import mmap
@@ -24,9 +23,11 @@ from dedupstore.packs import PackBuilder, SealedPack, pack_buffer
 from dedupstore.records import Index, IndexedPack
 from dedupstore.stage import Mark, Stage
 
-PACK_SIZE = 16 << 20  # two are in memory at a time, or more where several are uploaded at once
+PACK_SIZE = 16 << 20
+PACKS = 2  # of a kind in memory: one is filled while the other is uploaded, or both are
+TREE_SHARE = 4  # a pack of lists has a quarter of that: it is filled slowly, and in memory all the while
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
-MOST_UPLOADS = 2  # at once, to a back end that is far: each holds a pack
+MOST_UPLOADS = 2  # at once, to a back end that is far
 INDEX_PACKS = 8  # go into an index file, or as many as have
 INDEX_CHUNKS = 64 << 10  # chunks: until then these are held in memory
 MOST_THREADS = 8  # that compress: each holds a few MiB, and one at a time encrypts
@@ -73,7 +74,7 @@ class PackWriter:
         uploads = min(backend.uploads, MOST_UPLOADS)
         self._blocks: Stage[_Block] = Stage(threads, threads + 1)
         self._packs: Stage[SealedPack] = Stage(uploads, 0)  # `_room` bounds it
-        self._room = threading.Semaphore(uploads)  # for packs that are finished, and not uploaded
+        self._room = {kind: threading.Semaphore(PACKS) for kind in (Kind.DATA, Kind.TREE)}
         self._packing = threading.Lock()  # over the builders, and what is taken from `_spare`
         self._builders: dict[Kind, PackBuilder] = {}
         self._spare: list[mmap.mmap] = []  # buffers that were uploaded: the next packs are built in them
@@ -160,17 +161,22 @@ class PackWriter:
             if builder is None:
                 builder = self._builders[block.kind] = self._builder(block.kind)
             block.account.stored += builder.add(plaintext, block.ids, block.lengths)
-            if builder.size >= self._pack_size or builder.chunks >= PACK_CHUNKS:
+            if builder.size >= self._full_size(block.kind) or builder.chunks >= PACK_CHUNKS:
                 self._finish(block.kind)
 
     def _builder(self, kind: Kind) -> PackBuilder:
-        # few packs are of another kind, and none is full: theirs would keep as much memory as data packs' do
+        while not self._room[kind].acquire(timeout=0.2):
+            self._raise()
+        # few packs are of another kind: theirs would keep as much memory as data packs' do
         again = kind is Kind.DATA and self._spare
-        return PackBuilder(self._access, kind, self._spare.pop() if again else pack_buffer(self._pack_size))
+        buffer = self._spare.pop() if again else pack_buffer(self._full_size(kind))
+        return PackBuilder(self._access, kind, buffer)
+
+    def _full_size(self, kind: Kind) -> int:
+        """Return with how many bytes a pack is finished."""
+        return self._pack_size if kind is Kind.DATA else self._pack_size // TREE_SHARE
 
     def _finish(self, kind: Kind) -> None:
-        while not self._room.acquire(timeout=0.2):
-            self._raise()
         self._packs.put(self._builders.pop(kind).finish())
 
     def _packed(self, mark: Mark) -> None:
@@ -202,9 +208,10 @@ class PackWriter:
                 self._oldest = time.monotonic()
             self._pending.append(pack.entry)
             due = self._is_due()
-        if pack.entry.kind == Kind.DATA.value.decode():
+        kind = Kind(pack.entry.kind.encode())
+        if kind is Kind.DATA:
             self._spare.append(pack.buffer)
-        self._room.release()
+        self._room[kind].release()
         if due:
             self._write_index()
 
