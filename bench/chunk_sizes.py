@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from made_tar import make_week
+from options import existing_folder
 
 from dedupstore import memory
 from dedupstore.access import Access
@@ -165,12 +166,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("work", type=Path)
+    parser.add_argument("work", type=existing_folder)
     parser.add_argument("--sizes", type=int, nargs="+", default=[4, 8, 16, 32, 64, 128, 256], metavar="KIB")
     parser.add_argument("--kinds", nargs="+", choices=["afs", "tar", "sql"], default=["afs", "tar", "sql"])
     parser.add_argument("--files", type=int, default=2000, help="in the tar")
     parser.add_argument(
-        "--dir", type=Path, default=Path("/dev/shm"), help="where to work; in memory by default"
+        "--dir", type=existing_folder, default="/dev/shm", help="where to work; in memory by default"
     )
     arguments = parser.parse_args()
     memory.reuse_buffers()

@@ -18,6 +18,7 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).parent))
 import data
+from options import existing_folder
 from throughput import Bench
 
 
@@ -45,7 +46,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=10_000, help="MB of data")
-    parser.add_argument("--dir", type=Path, help="where to work; the temporary folder by default")
+    parser.add_argument("--dir", type=existing_folder, help="where to work; the temporary folder by default")
     arguments = parser.parse_args()
     size = arguments.size * 1_000_000
     with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as folder:

@@ -29,6 +29,7 @@ import tempfile
 from pathlib import Path
 
 import peers_install
+from options import existing_folder
 from peers_bench import Bench
 from peers_machine import machine
 from peers_measure import output
@@ -128,7 +129,12 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--work", type=Path, metavar="FOLDER", help="days of dumps that are there, a folder for each")
+    add(
+        "--work",
+        type=existing_folder,
+        metavar="FOLDER",
+        help="days of dumps that are there, a folder for each",
+    )
     add(
         "--size",
         type=_number,
@@ -163,8 +169,8 @@ def _arguments() -> argparse.Namespace:
     )
     add(
         "--dir",
-        type=Path,
-        default=Path("/dev/shm"),
+        type=existing_folder,
+        default="/dev/shm",
         metavar="FOLDER",
         help=f"where to work{_DEFAULT}: in memory",
     )
@@ -193,9 +199,6 @@ def _arguments() -> argparse.Namespace:
 
 def _wrong(chosen: argparse.Namespace) -> str:
     """Say what would only come out later; "" if nothing is wrong."""
-    for option, folder in (("--work", chosen.work), ("--dir", chosen.dir)):
-        if folder is not None and not folder.is_dir():
-            return f"{option}: there is no folder {folder}"
     if not chosen.runs and not (chosen.results and chosen.results.is_file()):
         return "--runs 0 makes a page of figures that are there: --results FILE"
     return ""

@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from options import existing_folder
+
 from dedupstore.backends import open_backend
 from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository
@@ -90,7 +92,9 @@ def main() -> None:
     )
     parser.add_argument("--snapshots", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=21)
-    parser.add_argument("--dir", type=Path, help="where to work; by default the folder for temporary files")
+    parser.add_argument(
+        "--dir", type=existing_folder, help="where to work; by default the folder for temporary files"
+    )
     arguments = parser.parse_args()
     dedup = str(Path(sys.executable).parent / "dedup")
     with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as temporary:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 import data
+from options import existing_folder
 
 NULL = Path(os.devnull)
 HASH = """
@@ -142,7 +143,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1000, help="MB of data")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
-        "--dir", type=Path, default=Path("/dev/shm"), help="where to work; in memory by default"
+        "--dir", type=existing_folder, default="/dev/shm", help="where to work; in memory by default"
     )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as folder:

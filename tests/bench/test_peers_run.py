@@ -78,8 +78,11 @@ def test_every_part_is_measured_and_reported(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("peers.py --work /nope", "--work: there is no folder /nope"),
-        ("peers.py --dir /nope", "--dir: there is no folder /nope"),
+        ("peers.py --work /nope", "argument --work: there is no folder /nope"),
+        ("peers.py --dir /nope", "argument --dir: there is no folder /nope"),
+        ("throughput.py --dir /nope", "argument --dir: there is no folder /nope"),
+        ("memory.py --dir /nope", "argument --dir: there is no folder /nope"),
+        ("startup.py --dir /nope", "argument --dir: there is no folder /nope"),
         ("peers.py --runs 0", "--runs 0 makes a page of figures that are there: --results FILE"),
         (
             "peers.py --runs 0 --results /nope",
