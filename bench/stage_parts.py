@@ -7,8 +7,6 @@ import struct
 import tarfile
 from collections.abc import Iterator
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from dedupstore.blocks import BlockKey
 from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.layout import Kind
@@ -119,4 +117,4 @@ def ids(number: int, pack: int) -> bytes:
 
 def block_key() -> BlockKey:
     """Return a key for blocks."""
-    return BlockKey(Kind.DATA, bytes(16), 1, bytes(16), AESGCM(KEY))
+    return BlockKey(Kind.DATA, bytes(16), 1, bytes(16), KEY)

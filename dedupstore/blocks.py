@@ -28,7 +28,15 @@ class BlockKey:
     repository: bytes
     epoch: int
     key_id: bytes
-    cipher: AESGCM = field(repr=False)
+    secret: bytes = field(repr=False)
+
+    @property
+    def cipher(self) -> AESGCM:
+        """The cipher, made anew in a microsecond.
+
+        Many that are kept would lie scattered over the heap, and leave no room for blocks between them.
+        """
+        return AESGCM(self.secret)
 
     def associated(self, number: int) -> bytes:
         """Return the associated data of the block with this number."""

@@ -151,7 +151,10 @@ class PackWriter:
     # -- the first stage
 
     def _compress(self) -> None:
-        self._blocks.work(self._pack, self._packed)
+        try:
+            self._blocks.work(self._pack, self._packed)
+        finally:
+            self._write_index()  # the last uploads may take longer than `close` waits
 
     def _pack(self, block: _Block) -> None:
         plaintext = blocks.compress_block(block.data, self._level)

@@ -11,8 +11,6 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from dedupstore import blocks, catalogue, layout, records, sealing
 from dedupstore.access import Access
 from dedupstore.blocks import BlockKey
@@ -71,7 +69,7 @@ class PackBuilder:
             data_key = sealing.tree_key(
                 access.catalogue_keys[access.epoch], sealed, access.repository, key_id
             )
-        self._key = BlockKey(kind, access.repository, access.epoch, key_id, AESGCM(data_key))
+        self._key = BlockKey(kind, access.repository, access.epoch, key_id, data_key)
         self._sealed: PackKey = (key_id, access.epoch, sealed)
         self._header = Header(kind, access.repository, access.epoch, secrets.token_bytes(32))
         self._data = buffer
@@ -165,7 +163,7 @@ def open_key(access: Access, kind: Kind, key: PackKey) -> BlockKey:
         if catalogue_key is None or len(sealed) != sealing.SEALED_TREE_KEY_SIZE:
             raise DamageError(f"the tree key {key_id.hex()} of epoch {epoch} cannot be derived")
         data_key = sealing.tree_key(catalogue_key, sealed, access.repository, key_id)
-    return BlockKey(kind, access.repository, epoch, key_id, AESGCM(data_key))
+    return BlockKey(kind, access.repository, epoch, key_id, data_key)
 
 
 def read_table(

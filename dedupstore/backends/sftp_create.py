@@ -13,6 +13,7 @@ the end of the file, for the name.
 import errno
 import posixpath
 import secrets
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -49,10 +50,10 @@ class Creator:
             self._create(session, target, temporary, view)
         except BaseException as error:
             full = isinstance(error, OSError) and error.errno is None and self._is_full(session, len(view))
-            # Whoever asks the program to stop does not wait for a server that does not answer.
-            patience = None if isinstance(error, Exception) else _STOPPING
-            with suppress(OSError, TransientError):
-                session.remove(temporary).get(patience)
+            # Whoever asks the program to stop does not wait for a server that does not answer, or take anything.
+            removing = threading.Thread(target=_remove, args=(session, temporary), daemon=True)
+            removing.start()
+            removing.join(None if isinstance(error, Exception) else _STOPPING)
             if full:
                 raise OSError(errno.ENOSPC, "the disk or the quota is full") from error
             if isinstance(error, FileNotFoundError):
@@ -192,13 +193,19 @@ def _lent(answer: "Answer[bytes]", session: "Session", stack: ExitStack) -> byte
     """The handle that was asked for, closed when `stack` ends."""
     handle = _outcome(answer)
     if isinstance(handle, bytes):
-        stack.callback(_close, session, handle)
+
+        def close(kind: type[BaseException] | None, *_: object) -> None:
+            if kind is None or issubclass(kind, Exception):  # otherwise the connection's end closes it
+                with suppress(TransientError):  # then it is closed; nothing depends on the answer
+                    session.close_handle(handle)
+
+        stack.push(close)
     return handle
 
 
-def _close(session: "Session", handle: bytes) -> None:
-    with suppress(TransientError):  # then it is closed; nothing depends on the answer
-        session.close_handle(handle)
+def _remove(session: "Session", path: str) -> None:
+    with suppress(OSError, TransientError):
+        session.remove(path).get()
 
 
 def _make_folder(session: "Session", folder: str) -> "tuple[Answer[None], Answer[bytes], Answer[bytes]]":

@@ -4,7 +4,8 @@ Whoever imports the package loads a transport, two more libraries for cryptograp
 tenth of a second, where ssh is the transport.  So the three modules are loaded as those of a package whose
 `__init__` has not run.
 
-Invariant: nothing of that is left in `sys.modules`: who imports paramiko elsewhere gets the whole of it.
+Invariant: nothing of that is left in `sys.modules`: who imports paramiko before or afterwards, not in another thread
+meanwhile, gets the whole of it.
 """
 
 import sys

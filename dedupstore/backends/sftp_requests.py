@@ -40,12 +40,9 @@ class Answer(Generic[_T]):
     def __init__(self, reply: Future[Reply], decode: Callable[[Reply], _T]) -> None:
         self._reply, self._decode = reply, decode
 
-    def get(self, patience: float | None = None) -> _T:
-        """Wait for it, `patience` seconds at most if that is given.
-
-        Raises what the server refused, TransientError if the connection is lost, TimeoutError (an OSError).
-        """
-        return self._decode(self._reply.result(patience))
+    def get(self) -> _T:
+        """Wait for it.  Raises what the server refused, or TransientError if the connection is lost."""
+        return self._decode(self._reply.result())
 
 
 class _Asked(NamedTuple):

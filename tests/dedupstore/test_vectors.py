@@ -5,7 +5,6 @@ import struct
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dedupstore import blocks, layout, recipes, records, sealing, splitting
 from dedupstore.blocks import BlockKey
@@ -57,7 +56,7 @@ def test_keys_derived_from_others() -> None:
 
 def test_a_block() -> None:
     """Codec, nonce and associated data of a block."""
-    key = BlockKey(Kind.DATA, REPOSITORY, 3, bytes(16), AESGCM(KEY))
+    key = BlockKey(Kind.DATA, REPOSITORY, 3, bytes(16), KEY)
     sealed = sealed_block(key, 258, b"\0abc")
     assert sealed.hex() == VECTORS["block"]
     assert blocks.open_block(key, 258, sealed, 3, "x") == b"abc"
