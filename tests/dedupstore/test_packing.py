@@ -1,6 +1,7 @@
 """The cold path: what waits for what, with several threads in each stage."""
 
 import io
+import mmap
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ import pytest
 from dedupstore.backends.contract import Buffer
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import NoSpaceError
-from dedupstore.packing import INDEX_PACKS
+from dedupstore.packing import INDEX_PACKS, PACKS, TREE_SHARE
+from dedupstore.packs import pack_buffer
 from dedupstore.stage import Mark, Stage
 from tests.store import World, begin, noise
 
@@ -136,3 +138,59 @@ def test_packs_wait_for_an_index_file_a_sixteenth_of_the_run_within_bounds(
         now = elapsed
         writer._oldest = elapsed - waited
         assert due == writer._is_due()
+
+
+def test_two_packs_of_a_kind_are_in_memory_however_many_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def buffer(size: int) -> mmap.mmap:
+        made.append(size)
+        return pack_buffer(size)
+
+    monkeypatch.setattr("dedupstore.packing.pack_buffer", buffer)
+    with (
+        world.open(world.writer, backend=Remote(world)) as repository,
+        begin(repository, pack_size=1 << 20) as session,
+    ):
+        session.put("s", io.BytesIO(noise(10_000_000)))
+        session.finish()
+    assert 4 < len(world.files("data"))
+    assert PACKS == made.count(1 << 20)
+    assert {1 << 20, (1 << 20) // TREE_SHARE} == {*made}
+
+
+class Stuck(LocalBackend):
+    """A back end that stores one data pack, and has no answer for others until it may."""
+
+    uploads = 2
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.path)
+        self.go = Event()
+        self.waiting = threading.Semaphore(0)
+        self._numbers = count()
+
+    def create(self, name: str, data: Buffer) -> None:
+        if name.startswith("data/") and next(self._numbers):
+            self.waiting.release()
+            assert self.go.wait(PATIENCE)
+        super().create(name, data)
+
+
+def test_what_is_stored_is_indexed_though_other_uploads_do_not_end(world: World) -> None:
+    backend = Stuck(world)
+    with (
+        world.open(world.writer, backend=backend) as repository,
+        begin(repository) as session,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        putting = pool.submit(session.put, "s", io.BytesIO(noise(6_600_000)))
+        for _ in range(2):  # so the first is there
+            assert backend.waiting.acquire(timeout=PATIENCE)
+        session._packs.close(patience=0.5)
+        packs = [pack for _, pack in repository.cache.packs_of(repository.cache.index_files())]
+        backend.go.set()
+        assert putting.exception(PATIENCE) is not None
+    assert 1 == len(packs)
