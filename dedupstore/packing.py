@@ -143,18 +143,17 @@ class PackWriter:
             raise self._error
 
     def _guard(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            self.fail(error)
+        """Work, and whatever ended it, index what is durable: the last uploads may take longer than `close` waits."""
+        for step in (work, self._write_index):
+            try:
+                step()
+            except BaseException as error:
+                self.fail(error)  # the first error is the one to tell
 
     # -- the first stage
 
     def _compress(self) -> None:
-        try:
-            self._blocks.work(self._pack, self._packed)
-        finally:
-            self._write_index()  # the last uploads may take longer than `close` waits
+        self._blocks.work(self._pack, self._packed)
 
     def _pack(self, block: _Block) -> None:
         plaintext = blocks.compress_block(block.data, self._level)
@@ -194,14 +193,7 @@ class PackWriter:
     # -- the second stage
 
     def _upload(self) -> None:
-        try:
-            self._packs.work(self._store, self._durable)
-        except Exception as error:
-            self.fail(error)  # the first error is the one to tell
-            with suppress(Exception):
-                self._write_index()
-            raise
-        self._write_index()
+        self._packs.work(self._store, self._durable)
 
     def _store(self, pack: SealedPack) -> None:
         with pack.data as data:

@@ -50,10 +50,12 @@ class Creator:
             self._create(session, target, temporary, view)
         except BaseException as error:
             full = isinstance(error, OSError) and error.errno is None and self._is_full(session, len(view))
-            # Whoever asks the program to stop does not wait for a server that does not answer, or take anything.
-            removing = threading.Thread(target=_remove, args=(session, temporary), daemon=True)
-            removing.start()
-            removing.join(None if isinstance(error, Exception) else _STOPPING)
+            if isinstance(error, Exception):
+                _remove(session, temporary)
+            else:  # whoever asks the program to stop waits for no server that neither answers nor takes anything
+                removing = threading.Thread(target=_remove, args=(session, temporary), daemon=True)
+                removing.start()
+                removing.join(_STOPPING)
             if full:
                 raise OSError(errno.ENOSPC, "the disk or the quota is full") from error
             if isinstance(error, FileNotFoundError):
