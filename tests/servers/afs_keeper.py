@@ -148,7 +148,13 @@ class Keeper:
 
 
 def _is_running(process: Path) -> bool:
-    """Whether it has not ended; a zombie has."""
-    with suppress(OSError):
-        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    """Whether any thread of it has not ended.
+
+    A killed process is a zombie as soon as its first thread is; the others may hold its sockets a while
+    longer, and its successor could not bind them.
+    """
+    for thread in process.glob("task/*/stat"):
+        with suppress(OSError):  # it has gone since
+            if thread.read_text().rpartition(")")[2].split()[0] != "Z":
+                return True
     return False
