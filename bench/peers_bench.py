@@ -1,7 +1,7 @@
 """One round of measurements: repositories that begin, steps of every tool, figures that are kept.
 
-Whatever a step reads lies in the page cache.  The tools follow each other within every step, and who goes first
-changes from round to round.
+Whatever a step reads lies in the page cache, and there is memory for what it writes.  The tools follow each other
+within every step, and who goes first changes from round to round.
 """
 
 import shutil
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peers_measure import Call, Cost, digests, measure, size, warm
+from peers_measure import Call, Cost, digests, make_room, measure, size, warm
 from peers_results import Results
 from peers_ssh import Server
 from peers_tool import Tool
@@ -53,6 +53,7 @@ class Bench:
         amount = size(source)
         for tool in tools:
             warm(source, tool.repository)
+            make_room(self.folder, amount)
             cost = measure(what(tool), tool.environment)
             self.note(step, tool.name, amount, cost, tool.size())
 
@@ -76,6 +77,7 @@ class Bench:
             warm(tool.repository)
             into = self.folder / "restored"
             into.mkdir()
+            make_room(self.folder, amount)
             cost = measure(tool.restore(into), tool.environment)
             self.note(step, tool.name, amount, cost)
             if self.number == 0 and digests(wanted) != digests(into):

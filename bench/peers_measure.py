@@ -119,6 +119,18 @@ def warm(*folders: Path) -> None:
                 pass
 
 
+def make_room(folder: Path, amount: int) -> None:
+    """Write so many bytes into a file and remove it: memory for as many lies ready then, also on a virtual machine.
+
+    A host takes back what its guest has freed, and gives it again only page by page, when it is written to: whoever
+    writes first pays for that, and those who come soon after do not.
+    """
+    block = bytes(1 << 20)
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(-(-amount // len(block))):
+            file.write(block)
+
+
 def files(*places: Path) -> list[Path]:
     """Return the files in folders (or those files), in the order of their paths."""
     found = []
