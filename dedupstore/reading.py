@@ -14,6 +14,7 @@ from itertools import cycle
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from dedupstore.errors import StreamError
+from dedupstore.waiting import take
 
 READ_SIZE = 2 << 20
 _BUFFERS = 3  # one is filled, one waits, one is worked on
@@ -89,7 +90,7 @@ def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
     # a daemon: a source that never answers must not keep a stopped program alive
     threading.Thread(target=read, name="read", daemon=True).start()
     try:
-        while (item := _wait_for(ready)) is not None:
+        while (item := take(ready)) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
@@ -103,13 +104,6 @@ def _buffer() -> memoryview:
     with suppress(IndexError):
         return _spare.pop()
     return memoryview(mmap.mmap(-1, READ_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-
-
-def _wait_for(ready: "queue.Queue[T]") -> T:
-    """Take what is ready; looks up now and then, or a signal that comes just before the wait would be lost in it."""
-    while True:
-        with suppress(queue.Empty):
-            return ready.get(timeout=0.5)
 
 
 def _fill(source: Source, buffer: memoryview) -> int:

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from dedupstore.errors import DedupError, KeyAccessError, TransientError
+from dedupstore.waiting import take
 from pipelines import pipes
 from pipelines.chains import volume_facts
 from pipelines.get import check_target, new_file, opened, write_pieces
@@ -86,11 +88,12 @@ class GetAll:
         self._total = len(wanted)
         self._repository.refresh_index()  # once, before there are threads
         pools = ThreadPoolExecutor(1, "get"), ThreadPoolExecutor(SMALL_AT_ONCE, "get small")
+        ended: SimpleQueue[Future[None]] = SimpleQueue()
         try:
-            for future in as_completed(
-                [pools[_is_small(each[1])].submit(self._get, *each) for each in wanted]
-            ):
-                future.result()
+            for each in wanted:
+                pools[_is_small(each[1])].submit(self._get, *each).add_done_callback(ended.put)
+            for _ in wanted:
+                take(ended).result()
         finally:
             self._stopping = True
             for pool in pools:
