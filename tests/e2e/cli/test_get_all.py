@@ -139,6 +139,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next_and_what_is_being_wri
     out = stored.alice.folder / "out"
     with stored.alice.start("get today --all -o out") as process:
         wait_for(lambda: out.is_dir() and any(out.iterdir()), DEADLINE)
+        process.send_signal(signal.SIGSTOP)  # it is not to end while others run
         (part,) = out.iterdir()
         alive = stored.alice.dedup("get 2026.11.01 --all -o out")
         assert part.exists()
