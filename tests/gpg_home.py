@@ -70,7 +70,7 @@ class GpgHome:
         subprocess.run(
             ["gpgconf", "--homedir", self.path, "--kill", "gpg-agent"], check=True, capture_output=True
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while any(self.path.glob("S.*")):  # it removes its sockets as it ends, after gpgconf has returned
             assert time.monotonic() < deadline, f"the agent of {self.path} does not end"
             time.sleep(0.005)
