@@ -92,8 +92,9 @@ class StreamReader:
             def sequence(root: Root, ahead: Ahead) -> SequenceReader:
                 return SequenceReader(self.stretches(root), self.data, pool, ahead, eager=True)
 
+            # in the order in which they are waited for
+            plan, skeleton = sequence(stream.layout, little), sequence(stream.skeleton, little)
             content = sequence(stream.content, self.ahead)
-            skeleton, plan = sequence(stream.skeleton, little), sequence(stream.layout, little)
             try:
                 if stream.layout.size:
                     lengths = splitting.lengths(plan.copy(stream.layout.size))

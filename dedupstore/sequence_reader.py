@@ -30,7 +30,7 @@ class SequenceReader:
     """Walks one sequence.
 
     `stretches` yields its chunks with their places, some at a time, and is asked no sooner than needed.  The threads
-    of the pool fetch ahead, from the first step on if it is `eager`, otherwise when copying goes on for a while.
+    of the pool fetch ahead: from now on if it is `eager`, otherwise when copying goes on for a while.
     """
 
     def __init__(
@@ -56,6 +56,8 @@ class SequenceReader:
         self._at = 0  # in the piece
         self._skip = 0
         self.position = 0  # bytes yielded or skipped
+        if eager:
+            self._fill()
 
     def skip(self, count: int) -> None:
         """Move on by `count` bytes; nothing is fetched for it."""

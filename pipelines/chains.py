@@ -7,10 +7,12 @@ Invariant: a chain stays with one signer and one domain, goes strictly back in t
 no time between two dumps that neither has.
 """
 
+import itertools
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dedupstore.errors import NotStoredError, StreamError
@@ -20,11 +22,11 @@ from pipelines.text import safe
 if TYPE_CHECKING:
     from dedupstore.records import Stream
     from dedupstore.repository import Repository, SnapshotInfo
-    from dedupstore.stored import StoredStream
 
     Streams = Callable[[SnapshotInfo], list[Stream]]
 
 MAX_DUMPS = 400  # in a chain: more than a year of days
+_HEADERS = 1 << 20  # bytes: no dump's are longer
 
 _RAW = "take another date, or what is stored of this one by itself with `dedup get --raw`"
 
@@ -111,9 +113,10 @@ def full_dump(repository: "Repository", links: list[Link]) -> Iterator[Iterator[
     for an incremental dump whose chain is not known, too, as one that was stored by hand.
     """
     if len(links) == 1:
-        with repository.open_stream(*links[0], contents=False) as stream:
-            _check_full(stream, links[0])
-        yield repository.read(*links[0])
+        pieces = repository.read(*links[0])
+        first = list(_first(pieces))
+        _check_full(b"".join(first), links[0])
+        yield itertools.chain(first, pieces)
         return
     from pipelines.formats.afs.merge import merge
 
@@ -121,10 +124,19 @@ def full_dump(repository: "Repository", links: list[Link]) -> Iterator[Iterator[
         yield merge([stack.enter_context(repository.open_stream(*link)) for link in links])
 
 
-def _check_full(stream: "StoredStream", link: Link) -> None:
-    from pipelines.formats.afs.reader import DumpReader
+def _first(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Yield the first pieces, in which a dump's headers are."""
+    size = 0
+    while size < _HEADERS and (piece := next(pieces, None)) is not None:
+        size += len(piece)
+        yield piece
 
-    if not DumpReader(stream).header.is_full:
+
+def _check_full(beginning: bytes, link: Link) -> None:
+    from pipelines.formats.afs.reader import DumpReader
+    from pipelines.formats.stream import FileStream
+
+    if not DumpReader(FileStream(BytesIO(beginning))).header.is_full:
         raise StreamError(
             f"{link} is an incremental dump, and nothing says what it builds on",
             "give it as it was stored with --raw",

@@ -1,8 +1,8 @@
 """Everything of a date out of the store, each stream into a file of a folder: for the day when all is lost.
 
 Invariant: each file is whole or not there, and none that was there is touched unless that was asked for; a stream that
-fails costs only itself, and is told by its name.  Memory: one large stream and a few small ones on their way, and what
-is remembered of others.
+fails costs only itself, and is told by its name.  Memory: one large stream or two and a few small ones on their way,
+and what is remembered of others.
 """
 
 import stat
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
 
 SMALL = 4 << 20  # bytes: a stream up to this size waits for its first bytes more than it works
-SMALL_AT_ONCE = 4  # a large one is read by several threads already, and holds tens of MiB
+SMALL_AT_ONCE = 4
+LARGE_AT_ONCE = 2  # over a long way; each is read by several threads already, and holds tens of MiB
 REMEMBERED = 50_000  # streams of other snapshots, of about 1 KB each
 
 _PERIOD = 0.1  # seconds between two looks at the numbers
@@ -87,7 +88,8 @@ class GetAll:
         wanted = self._without_files(chosen)
         self._total = len(wanted)
         self._repository.refresh_index()  # once, before there are threads
-        pools = ThreadPoolExecutor(1, "get"), ThreadPoolExecutor(SMALL_AT_ONCE, "get small")
+        large = LARGE_AT_ONCE if self._repository.backend.uploads > 1 else 1
+        pools = ThreadPoolExecutor(large, "get"), ThreadPoolExecutor(SMALL_AT_ONCE, "get small")
         ended: SimpleQueue[Future[None]] = SimpleQueue()
         try:
             for each in wanted:

@@ -8,6 +8,7 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from dedupstore.backends.contract import (
     Buffer,
@@ -24,6 +25,9 @@ from dedupstore.backends.explain import explained
 from dedupstore.backends.sftp_create import Creator
 from dedupstore.backends.sftp_pool import CHANNELS, Pool
 from dedupstore.errors import BackendError, TransientError
+
+if TYPE_CHECKING:
+    from dedupstore.backends.sftp_session import Session
 
 _UNKNOWN = 1 << 20  # bytes of a file that is read whole, before its size is known
 
@@ -84,15 +88,11 @@ class SftpBackend:
             explained("read", where),
             self._pool.session(_UNKNOWN if length is None else length) as session,
         ):
-            opened = session.open(path)
-            try:
-                if length is None:
-                    # A file never changes, so its size may be asked by its name, while it is being opened.
-                    length = length_to_end(where, _known(session.stat(path).get().size, where), offset)
-                data = session.read(opened.get(), offset, length)
-            finally:
-                with suppress(OSError, TransientError):
-                    session.close_handle(opened.get())
+            if length is not None:
+                with session.handles.reading(path) as opened:
+                    data = session.read(opened.get(), offset, length)
+            else:
+                data, length = _read_to_end(session, path, offset, where)
         if len(data) != length:
             raise too_short(where, offset + len(data), offset + length)
         return data
@@ -123,6 +123,18 @@ class SftpBackend:
 
     def _where(self, path: str) -> str:
         return f"{self._host}:{path}"
+
+
+def _read_to_end(session: "Session", path: str, offset: int, where: str) -> tuple[bytes, int]:
+    """Return the file's bytes from `offset` on, and how many they should be."""
+    opened = session.open(path)
+    try:
+        # A file never changes, so its size may be asked by its name, while it is being opened.
+        length = length_to_end(where, _known(session.stat(path).get().size, where), offset)
+        return session.read(opened.get(), offset, length), length
+    finally:
+        with suppress(OSError, TransientError):
+            session.close_handle(opened.get())
 
 
 def _known(size: int | None, where: str) -> int:

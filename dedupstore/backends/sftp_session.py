@@ -21,6 +21,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from dedupstore.backends.contract import FILE_MODE
+from dedupstore.backends.sftp_handles import Handles
 from dedupstore.backends.sftp_packets import Message, SFTPAttributes, wire
 from dedupstore.backends.sftp_requests import Answer, Reply, Requests
 from dedupstore.errors import BackendError, TransientError
@@ -50,7 +51,8 @@ class _Limits(NamedTuple):
 class Session:
     """The verbs, over `requests`.  All of them may be called from several threads at once.
 
-    Its limits are those of `like`, a session with the same server, or else are asked for.
+    Its limits are those of `like`, a session with the same server, or else are asked for.  `handles` keeps files open
+    that are read in parts.
     """
 
     def __init__(self, requests: Requests, like: "Session | None" = None) -> None:
@@ -62,6 +64,7 @@ class Session:
         elif "limits@openssh.com" in requests.extensions:
             # Nobody waits for it before many bytes are to be moved.
             self._limits = Answer(self._ask(wire.CMD_EXTENDED, "limits@openssh.com"), _limits)
+        self.handles = Handles(self.open, self.close_handle)
 
     @property
     def alive(self) -> bool:
