@@ -7,7 +7,6 @@ seconds of the client without its ssh for a GB.  The logins are not counted.
 """
 
 import argparse
-import multiprocessing
 import os
 import shlex
 import statistics
@@ -19,39 +18,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
+
+from far import far_away
 
 from dedupstore.backends import open_backend
 from dedupstore.backends.contract import Backend
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.servers.slow_link import SlowLink
 from tests.servers.sshd import Sshd
 
 PACK = 16 << 20
 Figures = dict[str, list[float]]
-
-
-def _carry(target: int, delay: float, told: Connection) -> None:
-    with SlowLink(target, delay) as link:
-        told.send(link.port)
-        told.recv()
-
-
-@contextmanager
-def far_away(port: int, milliseconds: float) -> Iterator[int]:
-    """The port at which the server seems to be so far away; the proxy has a process of its own."""
-    if not milliseconds:
-        yield port
-        return
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=_carry, args=(port, milliseconds / 2000, theirs), daemon=True)
-    process.start()
-    yield ours.recv()
-    ours.send(None)
-    process.join()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ docs/comparison.md says what is compared and how.  The parts, of which `--only` 
     streams   the first full and the next, each as a stream for each volume
     small     20,000 files of 4 KiB as one tar
     sftp      full, next full, restore, over SSH to this machine
+    far       the same, where every round trip takes 20 ms
     startup   --version, and lists
     weeks     all days; once, whatever --runs says
 

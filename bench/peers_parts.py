@@ -15,6 +15,7 @@ from peers_work import limits
 
 USUAL = ("dedup", "borg", "borg2", "restic", "bup", "zstd")
 REMOTE = ("dedup", "borg", "borg2", "borg2-ssh", "restic")
+FAR = 20  # milliseconds of a round trip, as to another country
 TRIES = 7  # of what takes a fraction of a second
 
 
@@ -80,21 +81,31 @@ def weeks(bench: Bench) -> None:
 
 
 def sftp(bench: Bench) -> None:
-    """Full, next full and restore over SSH; after each, OpenSSH's sftp moves the files that dedup moved."""
+    """Full, next full and restore over SSH to this machine."""
+    _remote(bench, "sftp", 0)
+
+
+def far(bench: Bench) -> None:
+    """The same, to a server that is so far away."""
+    _remote(bench, "far", FAR)
+
+
+def _remote(bench: Bench, name: str, delay: float) -> None:
+    """Full, next full, restore; after each, OpenSSH's sftp moves the files that dedup moved."""
     work, home = bench.work, bench.folder / "home"
-    with Server(home) as server:
+    with Server(home, delay) as server:
         tools = bench.begin(REMOTE, server)
         dedup = [tool for tool in tools if tool.name == "dedup"]
         copies = [Copy(bench, server, tool) for tool in dedup]
-        bench.store("sftp full", tools, work.first, lambda tool: tool.store(work.first))
+        bench.store(f"{name} full", tools, work.first, lambda tool: tool.store(work.first))
         for copy in copies:
-            copy.put("sftp full", size(work.first))
-        bench.store("sftp next", tools, work.next, lambda tool: tool.store(work.next))
+            copy.put(f"{name} full", size(work.first))
+        bench.store(f"{name} next", tools, work.next, lambda tool: tool.store(work.next))
         for copy in copies:
-            copy.put("sftp next", size(work.next))
-        bench.restore("sftp restore", tools, work.next)
+            copy.put(f"{name} next", size(work.next))
+        bench.restore(f"{name} restore", tools, work.next)
         for copy in copies:
-            copy.get("sftp restore", size(work.next))
+            copy.get(f"{name} restore", size(work.next))
             copy.end()
         bench.end(tools)
     shutil.rmtree(home)
@@ -140,6 +151,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "streams": streams,
     "small": small,
     "sftp": sftp,
+    "far": far,
     "startup": startup,
     "weeks": weeks,
 }

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from far import far_away
+
 HOST = "127.0.0.1"
 SSHD_CONFIG = """\
 ListenAddress 127.0.0.1
@@ -39,10 +41,14 @@ Host *
 
 
 class Server:
-    """A context manager; `home` is a home directory with which a client finds the way in."""
+    """A context manager; `home` is a home directory with which a client finds the way in.
 
-    def __init__(self, home: Path) -> None:
+    `delay`: how many milliseconds it seems to be away, there and back; `port` is where it is to be reached then.
+    """
+
+    def __init__(self, home: Path, delay: float = 0) -> None:
         self.home, self.user = home, getpass.getuser()
+        self._delay = delay
         self._folder = home / ".ssh"
         self._folder.mkdir(parents=True, mode=0o700)
         self.config = self._folder / "config"
@@ -54,8 +60,6 @@ class Server:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             self.port = probe.getsockname()[1]
-        key = (self._folder / "host_key.pub").read_text()
-        (self._folder / "known_hosts").write_text(f"[{HOST}]:{self.port} {key}")
         self._settings = self._folder / "sshd_config"
         self._settings.write_text(SSHD_CONFIG.format(folder=self._folder, port=self.port))
 
@@ -70,6 +74,10 @@ class Server:
         self._process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", self._settings, "-E", log])
         for _ in range(500):
             if self._greets():
+                self._far = far_away(self.port, self._delay)
+                self.port = self._far.__enter__()
+                key = (self._folder / "host_key.pub").read_text()
+                (self._folder / "known_hosts").write_text(f"[{HOST}]:{self.port} {key}")
                 return self
             time.sleep(0.01)
         raise SystemExit(f"sshd does not start: {log.read_text()}")
@@ -77,6 +85,7 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._far.__exit__(kind, error, trace)
         self._process.terminate()
         self._process.wait()
 

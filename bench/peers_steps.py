@@ -53,6 +53,9 @@ STEPS = (
     Step("sftp full", "SFTP: initial full", 1.5, (Limit("sftp full", SFTP, 0.9),)),
     Step("sftp next", "SFTP: next week's full", 4, (Limit("sftp next", SFTP, 0.9),)),
     Step("sftp restore", "SFTP: restore of everything", 1.5, (Limit("sftp restore", SFTP, 0.9),)),
+    Step("far full", "SFTP, 20 ms away: initial full", None, (Limit("far full", SFTP, 0.9),)),
+    Step("far next", "SFTP, 20 ms away: next week's full", None, (Limit("far next", SFTP, 0.9),)),
+    Step("far restore", "SFTP, 20 ms away: restore of everything", None, (Limit("far restore", SFTP, 0.9),)),
 )
 STARTS = {"version": "`--version`", "list": "list of 3 snapshots", "list of many": "list of many snapshots"}
 MOST = {"version": 80, "list of many": 200}  # milliseconds of dedup
