@@ -4,7 +4,7 @@ Invariant: a chunk's place is in the domain of the stream, in a pack of the righ
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, cycle, pairwise
 from operator import itemgetter
@@ -84,28 +84,31 @@ class StreamReader:
                 needed.update(numbers)
         return needed
 
-    def read(self, stream: Stream) -> Iterator[bytes | memoryview]:
+    def read(self, stream: Stream) -> Generator[bytes | memoryview, None, None]:
         """Yield the stream's bytes, in order."""
         little = Ahead(self.ahead.step, self.ahead.most // 4)
-        with ThreadPoolExecutor(self.threads, "read") as pool:
+        pool = ThreadPoolExecutor(self.threads, "read")
+        sequences: list[SequenceReader] = []
 
-            def sequence(root: Root, ahead: Ahead) -> SequenceReader:
-                return SequenceReader(self.stretches(root), self.data, pool, ahead, eager=True)
+        def sequence(root: Root, ahead: Ahead) -> SequenceReader:
+            sequences.append(SequenceReader(self.stretches(root), self.data, pool, ahead, eager=True))
+            return sequences[-1]
 
+        try:
             # in the order in which they are waited for
             plan, skeleton = sequence(stream.layout, little), sequence(stream.skeleton, little)
             content = sequence(stream.content, self.ahead)
-            try:
-                if stream.layout.size:
-                    lengths = splitting.lengths(plan.copy(stream.layout.size))
-                    yield from _interleaved(lengths, skeleton, content)
-                else:
-                    yield from content.copy(stream.content.size)
-                content.finish()
-                skeleton.finish()
-            finally:
-                for one in (content, skeleton, plan):
-                    one.close()
+            if stream.layout.size:
+                lengths = splitting.lengths(plan.copy(stream.layout.size))
+                yield from _interleaved(lengths, skeleton, content)
+            else:
+                yield from content.copy(stream.content.size)
+            content.finish()
+            skeleton.finish()
+        finally:
+            for one in sequences:
+                one.close()
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def stretches(self, root: Root) -> Iterator[list[Stretch]]:
         """Yield the chunks of a sequence with their places; raises `DamageError` for one that has none."""

@@ -14,7 +14,7 @@ Layers, each calling only those below it:
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -126,8 +126,8 @@ class Repository(Opened):
 
         return Session(self, details, level)
 
-    def read(self, snapshot: SnapshotInfo, stream: Stream) -> Iterator[bytes | memoryview]:
-        """Yield the stream's bytes, each verified.
+    def read(self, snapshot: SnapshotInfo, stream: Stream) -> Generator[bytes | memoryview, None, None]:
+        """Yield the stream's bytes, each verified; whoever gives up before the end closes it.
 
         Before the first, everything that can be checked without reading contents is checked.
         Raises `DamageError`; `KeyAccessError` if this member may not read.

@@ -6,7 +6,7 @@ Invariant: the bytes that `copy` yields are those of the sequence, in order, eac
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from dedupstore.fetching import ChunkReader, Stretch
 STEP_BLOCKS = 6
 _BLOCK = 1 << 20
 _NOTHING = memoryview(b"")
+_PATIENCE = 3.0  # seconds
 _FIRST_STEP = 256 << 10  # after a jump: who takes one small file out of a volume wants no more
 
 
@@ -115,9 +116,11 @@ class SequenceReader:
             raise DamageError("a stream's layout does not use the bytes of its sequences exactly")
 
     def close(self) -> None:
-        """Give up what is being fetched."""
-        for future, _ in self._steps:
-            future.cancel()
+        """Give up what is being fetched; what is on its way already is waited for, but not for long.
+
+        A server that is silent is given up when the back end is closed.
+        """
+        wait([future for future, _ in self._steps if not future.cancel()], _PATIENCE)
 
     def _advance(self, count: int) -> None:
         """Get the pieces of the step that holds the next byte to copy."""

@@ -117,7 +117,7 @@ class StoredStream:
         """Give up what is being fetched."""
         for sequence in self._sequences:
             sequence.close()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> "StoredStream":
         return self

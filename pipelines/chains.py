@@ -10,9 +10,9 @@ no time between two dumps that neither has.
 import itertools
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta, timezone
-from io import BytesIO
+from io import BufferedReader, RawIOBase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dedupstore.errors import NotStoredError, StreamError
@@ -20,13 +20,14 @@ from pipelines import dates
 from pipelines.text import safe
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
     from dedupstore.records import Stream
     from dedupstore.repository import Repository, SnapshotInfo
 
     Streams = Callable[[SnapshotInfo], list[Stream]]
 
 MAX_DUMPS = 400  # in a chain: more than a year of days
-_HEADERS = 1 << 20  # bytes: no dump's are longer
 
 _RAW = "take another date, or what is stored of this one by itself with `dedup get --raw`"
 
@@ -113,10 +114,10 @@ def full_dump(repository: "Repository", links: list[Link]) -> Iterator[Iterator[
     for an incremental dump whose chain is not known, too, as one that was stored by hand.
     """
     if len(links) == 1:
-        pieces = repository.read(*links[0])
-        first = list(_first(pieces))
-        _check_full(b"".join(first), links[0])
-        yield itertools.chain(first, pieces)
+        with closing(repository.read(*links[0])) as pieces:
+            beginning = _Beginning(pieces)
+            _check_full(beginning, links[0])
+            yield itertools.chain(beginning.taken, pieces)
         return
     from pipelines.formats.afs.merge import merge
 
@@ -124,19 +125,33 @@ def full_dump(repository: "Repository", links: list[Link]) -> Iterator[Iterator[
         yield merge([stack.enter_context(repository.open_stream(*link)) for link in links])
 
 
-def _first(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """Yield the first pieces, in which a dump's headers are."""
-    size = 0
-    while size < _HEADERS and (piece := next(pieces, None)) is not None:
-        size += len(piece)
-        yield piece
+class _Beginning(RawIOBase):
+    """Pieces as a file, of which the beginning is looked at; `taken` are those that were needed for it."""
+
+    def __init__(self, pieces: Iterator[bytes | memoryview]) -> None:
+        self.taken: list[bytes | memoryview] = []
+        self._pieces = pieces
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        while not self._left and (piece := next(self._pieces, None)) is not None:
+            self.taken.append(piece)
+            self._left = memoryview(piece)
+        view = memoryview(buffer)
+        count = min(len(view), len(self._left))
+        view[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
 
 
-def _check_full(beginning: bytes, link: Link) -> None:
+def _check_full(beginning: _Beginning, link: Link) -> None:
     from pipelines.formats.afs.reader import DumpReader
     from pipelines.formats.stream import FileStream
 
-    if not DumpReader(FileStream(BytesIO(beginning))).header.is_full:
+    if not DumpReader(FileStream(BufferedReader(beginning))).header.is_full:
         raise StreamError(
             f"{link} is an incremental dump, and nothing says what it builds on",
             "give it as it was stored with --raw",

@@ -41,7 +41,8 @@ def opened(
     from pipelines.chains import Link, chain, full_dump
 
     if raw or stream.kind != "afs":
-        yield repository.read(snapshot, stream), [Link(snapshot, stream)]
+        with contextlib.closing(repository.read(snapshot, stream)) as pieces:
+            yield pieces, [Link(snapshot, stream)]
         return
     links = chain(repository, snapshot, stream, streams)
     with full_dump(repository, links) as pieces:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -34,6 +34,7 @@ LARGE_AT_ONCE = 2  # over a long way; each is read by several threads already, a
 REMEMBERED = 50_000  # streams of other snapshots, of about 1 KB each
 
 _PERIOD = 0.1  # seconds between two looks at the numbers
+_PATIENCE = 5.0  # seconds for streams to end, of which some may wait for a server that is silent
 
 # What every other stream would run into, too.
 _FATAL = (KeyAccessError, TransientError)
@@ -91,15 +92,18 @@ class GetAll:
         large = LARGE_AT_ONCE if self._repository.backend.uploads > 1 else 1
         pools = ThreadPoolExecutor(large, "get"), ThreadPoolExecutor(SMALL_AT_ONCE, "get small")
         ended: SimpleQueue[Future[None]] = SimpleQueue()
+        futures = []
         try:
             for each in wanted:
-                pools[_is_small(each[1])].submit(self._get, *each).add_done_callback(ended.put)
+                futures.append(pools[_is_small(each[1])].submit(self._get, *each))
+                futures[-1].add_done_callback(ended.put)
             for _ in wanted:
                 take(ended).result()
         finally:
             self._stopping = True
             for pool in pools:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+            wait(futures, _PATIENCE)
         return self._got
 
     def _without_files(
@@ -136,6 +140,8 @@ class GetAll:
         except (_StoppedError, *_FATAL):
             raise
         except DedupError as error:
+            if self._stopping:  # what it waited for is closed
+                raise
             with self._lock:
                 self._got.failed += 1
                 self._failed(stream.name, error)

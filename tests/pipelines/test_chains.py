@@ -56,6 +56,19 @@ def test_a_full_dump_comes_as_it_was_stored(world: World) -> None:
         assert sample(2) == b"".join(pieces)
 
 
+def test_a_full_dump_with_long_headers_comes_as_it_was_stored(world: World) -> None:
+    dump = (
+        sample(1)
+        .replace(b"nsamp.empty", b"n" + b"long" * 150_000, 1)
+        .replace(b"O\0M", b"O" + b"x" * 600_000 + b"\0M", 1)
+    )
+    assert 1_200_000 < len(dump)
+    snapshot = put(world, {"user.samp": dump})
+    links = find_chain(world, snapshot)
+    with world.open(world.admin) as repository, chains.full_dump(repository, links) as pieces:
+        assert dump == b"".join(pieces)
+
+
 def test_a_chain_follows_a_renamed_volume(world: World) -> None:
     full = put(world, {"old": sample(2), "o": b"x"}, {"old": facts_of(sample(2))})
     incremental = put(world, {"new": sample(3)}, {"new": facts_of(sample(3), full.name.hex())}, day=1)

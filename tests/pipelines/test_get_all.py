@@ -14,17 +14,25 @@ from pipelines.get_all import SMALL, GetAll
 SECONDS = 60.0
 
 
+class Backend:
+    """One to which many uploads at once are worth while is far away."""
+
+    def __init__(self, uploads: int) -> None:
+        self.uploads = uploads
+
+
 class Fake:
     """A repository whose streams are what functions give."""
 
-    def __init__(self, streams: dict[str, Callable[[], Iterator[bytes]]]) -> None:
+    def __init__(self, streams: dict[str, Callable[[], Iterator[bytes]]], uploads: int = 4) -> None:
         self._streams = streams
+        self.backend = Backend(uploads)
 
     def refresh_index(self) -> None:
         """Nothing is to be read."""
 
     def read(self, snapshot: object, stream: Stream) -> Iterator[bytes]:
-        return self._streams[stream.name]()
+        yield from self._streams[stream.name]()
 
 
 def stream(name: str, size: int) -> Any:
@@ -75,6 +83,29 @@ def test_small_streams_come_while_a_large_one_is_on_its_way(tmp_path: Path) -> N
     )
     assert (2, 10, 0, [], []) == (got.streams, got.size, got.failed, got.there, failed)
     assert {"large", "small"} == {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(("uploads", "most"), [(1, 1), (4, 2)])
+def test_over_a_long_way_two_large_streams_come_at_once(tmp_path: Path, uploads: int, most: int) -> None:
+    at_once: list[int] = []
+    under_way = threading.Semaphore(0)
+
+    def large() -> Iterator[bytes]:
+        at_once.append(at_once[-1] + 1 if at_once else 1)
+        under_way.release()
+        if most > 1 and len(at_once) == 1:
+            assert under_way.acquire(timeout=SECONDS)
+            assert under_way.acquire(timeout=SECONDS)
+        yield b"large"
+        at_once.append(at_once[-1] - 1)
+
+    failed: list[tuple[str, str]] = []
+    names = [f"large{number}" for number in range(6)]
+    got = get_all(Fake(dict.fromkeys(names, large), uploads), tmp_path, failed).run(
+        [stream(name, SMALL + 1) for name in names]
+    )
+    assert (6, []) == (got.streams, failed)
+    assert most == max(at_once)
 
 
 def test_what_every_stream_would_fail_of_ends_those_on_their_way_and_leaves_no_half_file(

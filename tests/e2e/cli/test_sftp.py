@@ -80,3 +80,25 @@ def test_a_put_is_stopped_though_its_uploads_are_not_answered(remote: World, ser
         wait_for(lambda: [file for file in (server.home / "repo" / "data").rglob("*") if file.is_file()])
         server.pause()
         assert stopped(process, server) < 60
+
+
+@pytest.mark.parametrize("line", ["get latest x -o out", "get latest --all -o out", "get latest x"])
+def test_a_get_is_stopped_though_the_server_does_not_answer(remote: World, server: Sshd, line: str) -> None:
+    remote.wendy.does("put x", os.urandom(100_000_000))
+    folder = remote.alice.folder
+    with remote.alice.start(line) as process:
+        assert process.stdout is not None
+        if "-o" in line:
+            wait_for(lambda: any(path.stat().st_size for path in folder.rglob(".dedup-*.part")))
+        else:
+            assert process.stdout.read(1)
+        server.pause()
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(120)
+        took = time.monotonic() - began
+        server.resume()
+        said = process.stderr.read() if process.stderr else b""
+    assert (143, b"dedup: interrupted\n") == (status, said)
+    assert took < 20
+    assert not list(folder.rglob(".dedup-*.part"))
