@@ -37,6 +37,9 @@ SHORT = {
     "sftp full": "SFTP\nfull",
     "sftp next": "SFTP\nnext full",
     "sftp restore": "SFTP\nrestore",
+    "far full": "20 ms\nfull",
+    "far next": "20 ms\nnext full",
+    "far restore": "20 ms\nrestore",
 }
 
 
