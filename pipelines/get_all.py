@@ -103,7 +103,7 @@ class GetAll:
             self._stopping = True
             for pool in pools:
                 pool.shutdown(wait=False, cancel_futures=True)
-            wait(futures, _PATIENCE)
+            wait([future for future in futures if not future.cancelled()], _PATIENCE)
         return self._got
 
     def _without_files(

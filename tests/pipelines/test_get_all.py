@@ -9,6 +9,7 @@ import pytest
 
 from dedupstore.errors import DamageError, DedupError, KeyAccessError
 from dedupstore.records import Root, Stream
+from pipelines import get_all as get_all_module
 from pipelines.get_all import SMALL, GetAll
 
 SECONDS = 60.0
@@ -108,9 +109,11 @@ def test_over_a_long_way_two_large_streams_come_at_once(tmp_path: Path, uploads:
     assert most == max(at_once)
 
 
+@pytest.mark.timeout(60)
 def test_what_every_stream_would_fail_of_ends_those_on_their_way_and_leaves_no_half_file(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(get_all_module, "_PATIENCE", 1000.0)  # those that never began are not waited for
     under_way = threading.Event()
 
     def endless() -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
@@ -15,8 +14,6 @@ from dedupstore.errors import BackendError
 from tests.dedupstore.backends.conftest import Place, ssh_children
 from tests.servers.slow_link import SlowLink
 from tests.servers.sshd import Sshd, wait_for
-
-Login = Callable[[Sshd], None]
 
 
 class Told:
