@@ -86,15 +86,12 @@ class Table(msgspec.Struct, frozen=True, dict=True):
         for block in self.held:
             part = self.sizes[at : at + block.chunks]
             at += block.chunks
-            if not 1 <= block.chunks == len(part) or not block.stored <= layout.MAX_FILE:
+            if not 1 <= block.chunks == len(part) or block.stored > layout.MAX_FILE:
                 raise ValueError("a block has no chunks, or more than there are")
-            if (
-                block.stored <= _LEAST_STORED
-                or sum(part) > layout.MAX_BLOCK
-                or min(part) == 0
-                or max(part) > layout.MAX_CHUNK
-            ):
-                raise ValueError("a chunk or block of an impossible length")
+            if block.stored <= _LEAST_STORED or sum(part) > layout.MAX_BLOCK:
+                raise ValueError("a block of an impossible length")
+            if min(part) == 0 or max(part) > layout.MAX_CHUNK:
+                raise ValueError("a chunk of an impossible length")
         if at != chunks:
             raise ValueError("the table has chunks of no block")
 
