@@ -27,7 +27,7 @@ from dedupstore.splitting import Divider, Division, Splitter
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
 
-_MOST_DESCRIBED = layout.MAX_UNPACKED - (1 << 20)  # bytes of a snapshot's streams: the rest are heads
+_MOST_DESCRIBED = layout.MAX_DESCRIBED
 
 
 class Progress(NamedTuple):
