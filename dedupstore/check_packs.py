@@ -6,6 +6,7 @@ parts of each pack that is in work.
 
 import hashlib
 import os
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -163,7 +164,7 @@ class _Prover:
         self._key = recipes.node_key(access.id_key) if kind is Kind.TREE else access.id_key
         self._keys = [packs.open_key(access, kind, sealed) for sealed in entry.keys]
         self._ids = entry.ids
-        self._lengths = memoryview(entry.lengths).cast("I")
+        self._lengths = struct.unpack(f"<{len(entry.lengths) // 4}I", entry.lengths)
         self._blocks = deque(entry.blocks)
         self._chunk = 0
         self._skip = layout.HEADER_SIZE
@@ -183,7 +184,7 @@ class _Prover:
     def _prove(self, data: bytes | memoryview) -> None:
         key, number, _, count = self._blocks.popleft()
         chunks = range(self._chunk, self._chunk + count)
-        lengths = self._lengths[chunks.start : chunks.stop].tolist()
+        lengths = self._lengths[chunks.start : chunks.stop]
         ids = [self._ids[32 * chunk : 32 * chunk + 32] for chunk in chunks]
         if max(lengths, default=0) > layout.MAX_CHUNK:
             raise DamageError(f"{self._name} claims a chunk longer than any is")
