@@ -169,7 +169,9 @@ class LocalBackend:
             try:
                 step.mkdir(mode=0o700)
             except FileExistsError:
-                continue
+                if step == self._root:
+                    continue  # it was there before: what lies above it is not ours
+                # another has made it, who may not have come to its sync yet
             except FileNotFoundError as error:
                 raise BackendError(
                     f"cannot make {step}: {step.parent} does not exist",

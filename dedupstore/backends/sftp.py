@@ -63,9 +63,9 @@ class SftpBackend:
 
     @property
     def durable(self) -> bool:
-        """Whether the server can sync files to its disk; connects to find out."""
+        """Whether the server can sync files and folders to its disk; connects to find out."""
         with self._pool.session() as session:
-            return session.syncs
+            return self._creator.durable(session)
 
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""
