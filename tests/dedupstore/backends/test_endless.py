@@ -41,7 +41,8 @@ def wearing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wearing:
 
 @pytest.mark.parametrize("call", ["list", "names"])
 def test_a_listing_without_end_is_refused_in_bounded_memory(wearing: Wearing, call: str) -> None:
-    with closing(wearing("names 0", 50_000)) as backend:
+    patience = Patience(silent=60.0, call=60.0)  # it is not time that ends it
+    with closing(wearing("names 0", 50_000, patience)) as backend:
         backend.size("config")  # connects
         tracemalloc.start()
         try:
