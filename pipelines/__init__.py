@@ -11,6 +11,7 @@ In the order in which the bytes flow:
 | `put` | one stream into a session of the store | `sources`, `formats`, `dedupstore` |
 | `dates` | which snapshot is meant by a date and a name | |
 | `get` | one stream out of the store, to a file or a pipe | `dedupstore` |
+| `secrecy` | no memory of this process in a core dump | |
 | `listing` | sizes, names and tables as text and as JSON | `dates` |
 
 Packages depend one way: `pipelines` → `keys` → `dedupstore`.
