@@ -69,22 +69,38 @@ def seal_record(access: Access, kind: Kind, record: msgspec.Struct) -> bytes:
     return data
 
 
-def publish(backend: "Backend", name: Callable[[bytes], str], make: "Callable[[], Buffer]") -> tuple[bytes, str]:
-    """Create a file that is named by its SHA-256; return the SHA-256 and the name.
+def publish_record(
+    backend: "Backend", access: Access, kind: Kind, record: msgspec.Struct, run: bytes = b""
+) -> bytes:
+    """Seal a record and create its file; return its SHA-256.  `run` is for kinds whose names have it."""
 
-    `make` gives its bytes, others each time.  A name that is taken is no failure: whoever can see what is uploaded
-    can take it first.  The same bytes there are as good; otherwise the file is made again.
+    def make() -> "tuple[bytes, Buffer]":
+        data = seal_record(access, kind, record)
+        return layout.sha256(data), data
+
+    def name(digest: bytes) -> str:
+        return layout.run_record_file(kind, run, digest) if run else layout.content_file(kind, digest)
+
+    return publish(backend, name, make)
+
+
+def publish(
+    backend: "Backend", name: Callable[[bytes], str], make: "Callable[[], tuple[bytes, Buffer]]"
+) -> bytes:
+    """Create a file that is named by its SHA-256, and return that.
+
+    `make` gives the SHA-256 and the bytes, others each time.  A name that is taken is no failure: whoever can see what
+    is uploaded can take it first.  The same bytes there are as good; otherwise the file is made again.
     """
     for _ in range(_ATTEMPTS):
-        data = make()
-        digest = layout.sha256(data)
+        digest, data = make()
         file = name(digest)
         try:
             backend.create(file, data)
         except AlreadyExistsError:
             if not is_there(backend, file, data):
                 continue
-        return digest, file
+        return digest
     raise BackendError(
         f"{file} and others before it were created by someone else as soon as they had names",
         "find out who else writes to this storage",
@@ -109,7 +125,7 @@ def seal_padded(access: Access, header: Header, body: bytes, associated: bytes, 
 
 def open_padded(
     access: Access, header: Header, data: bytes | memoryview, associated: bytes, name: str
-) -> bytes:
+) -> memoryview:
     """Return the body that `seal_padded` encrypted."""
     key = access.catalogue_keys.get(header.epoch)
     if key is None:
@@ -120,7 +136,7 @@ def open_padded(
         raise DamageError(f"{name} claims a content of {size} bytes, but has {len(plain)}")
     if plain.count(0, 4 + size) != len(plain) - 4 - size:
         raise DamageError(f"{name} has something else than zeros in its padding")
-    return plain[4 : 4 + size]
+    return memoryview(plain)[4 : 4 + size]
 
 
 def open_record(access: Access, kind: Kind, name: str, data: bytes, record: type[T]) -> tuple[bytes, T]:

@@ -26,7 +26,9 @@ def store(data: bytes) -> bytes:
     """Return a frame of the data as they are, for those that compress better than a reader may believe."""
     largest = 128 << 10  # of a raw block
     parts = [data[at : at + largest] for at in range(0, len(data), largest)] or [b""]
-    header = b"\x28\xb5\x2f\xfd\x80\x50" + len(data).to_bytes(4, "little")  # a window of 1 MiB, 4 bytes of size
+    header = b"\x28\xb5\x2f\xfd\x80\x50" + len(data).to_bytes(
+        4, "little"
+    )  # a window of 1 MiB, 4 bytes of size
     blocks = [
         (len(part) << 3 | (number == len(parts) - 1)).to_bytes(3, "little") + part
         for number, part in enumerate(parts)

@@ -25,7 +25,9 @@ def dump(facts: Mapping[str, Any], stream: str) -> bytes:
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StreamError(f"the stream {stream} cannot be described: {error}") from None
     if len(data) > layout.MAX_FACTS or load(data) is None:
-        raise StreamError(f"the stream {stream} cannot be described: its facts are too many, or no plain values")
+        raise StreamError(
+            f"the stream {stream} cannot be described: its facts are too many, or no plain values"
+        )
     return data
 
 

@@ -103,8 +103,11 @@ _MOST_UNPACKED = {  # bytes of a catalogue file's frame, unpacked
     Kind.FENCE: 64 << 10,
     Kind.DONE: 4 << 20,
 }
-_LARGE = 16 << 20
+_LARGE = 8 << 20
 _RATIO, _FREE = 64, 64 << 10
+
+
+MAX_DESCRIBED = _LARGE - (1 << 20)  # bytes of a snapshot's streams: the rest is for heads and the like
 
 
 def most_unpacked(kind: Kind, size: int) -> int:

@@ -21,7 +21,7 @@ class Opened:
     """What everything that works on a repository shares.
 
     `members` is what the believed roster says.  `unlock` gives the keys.  `damage` collects what was found to be
-    damaged on the way; callers show it.
+    damaged on the way, and `newer` which files need a newer program; callers show them.
     """
 
     def __init__(
@@ -32,7 +32,9 @@ class Opened:
         self.state = state
         self.cache = IndexCache(state.path / "cache", members.repository)
         self.damage: list[str] = []
+        self.newer: list[str] = []
         self._unlock = unlock
+        self._rejected: dict[str, str] | None = None
 
     @cached_property
     def access(self) -> Access:
@@ -45,6 +47,22 @@ class Opened:
         from dedupstore import sealing
 
         return sealing.public_of(self.access.signing_key)
+
+    def reject(self, file: str, reason: str) -> None:
+        """Note that a file was refused, in `damage` and for later: it is not read again under this roster."""
+        self.cache.reject(file, self.members.digest, reason)
+        if self._rejected is not None:
+            self._rejected[file] = reason
+        self.damage.append(reason)
+
+    def is_rejected(self, file: str) -> bool:
+        """Tell whether a file was refused before, which is then in `damage`."""
+        if self._rejected is None:
+            self._rejected = self.cache.rejected(self.members.digest)
+        reason = self._rejected.get(file)
+        if reason is not None and reason not in self.damage:
+            self.damage.append(reason)
+        return reason is not None
 
     def fetch(
         self, items: Iterable[S], work: Callable[[S], T | None], at_once: int = 8 * FETCH_THREADS

@@ -81,6 +81,7 @@ class PackWriter:
         self._indexing = threading.Lock()  # whoever has it knows that no index file is on its way
         self._noting = threading.Lock()  # over what follows, up to the error
         self._pending: list[IndexedPack] = []
+        self._pending_chunks = 0
         self._oldest = self._began = time.monotonic()
         self._error: BaseException | None = None
         # daemons: a back end that hangs must not keep a stopped program alive
@@ -196,26 +197,42 @@ class PackWriter:
         self._packs.work(self._store, self._durable)
 
     def _store(self, pack: SealedPack) -> None:
-        with pack.data as data:
-            self._backend.create(pack.file, data)
+        entry = self._publish(pack)
+        chunks = pack.builder.chunks
         with self._noting:
             if not self._pending:
                 self._oldest = time.monotonic()
-            self._pending.append(pack.entry)
+            self._pending.append(entry)
+            self._pending_chunks += chunks
             due = self._is_due()
-        kind = Kind(pack.entry.kind.encode())
+        kind = Kind(entry.kind.encode())
         if kind is Kind.DATA:
             self._spare.append(pack.buffer)
         self._room[kind].release()
         if due:
             self._write_index()
 
+    def _publish(self, pack: SealedPack) -> IndexedPack:
+        """Store a pack; if its name is taken by other bytes, with fresh randomness."""
+        kind = Kind(pack.entry.kind.encode())
+        made: list[SealedPack] = []
+
+        def make() -> tuple[bytes, memoryview]:
+            made.append(pack.builder.finish() if made else pack)
+            return made[-1].entry.name, made[-1].data
+
+        catalogue.publish(self._backend, lambda digest: layout.content_file(kind, digest), make)
+        return made[-1].entry
+
     def _is_due(self) -> bool:
         """Tell whether what waits is to be indexed: until it is, a run that is killed has stored it in vain."""
         now = time.monotonic()
         seconds = min(max(INDEX_SECONDS, (now - self._began) / 16), MOST_INDEX_SECONDS)
-        chunks = sum(len(entry.ids) for entry in self._pending) // 32
-        return len(self._pending) >= INDEX_PACKS or now - self._oldest > seconds or chunks >= INDEX_CHUNKS
+        return (
+            len(self._pending) >= INDEX_PACKS
+            or now - self._oldest > seconds
+            or self._pending_chunks >= INDEX_CHUNKS
+        )
 
     def _durable(self, mark: Mark) -> None:
         self._write_index()
@@ -226,7 +243,7 @@ class PackWriter:
         with self._indexing:
             try:
                 with self._noting:
-                    packs, self._pending = self._pending, []
+                    packs, self._pending, self._pending_chunks = self._pending, [], 0
                 if packs:
                     self._index(packs)
             except BaseException as error:
@@ -235,9 +252,7 @@ class PackWriter:
 
     def _index(self, packs: list[IndexedPack]) -> None:
         index = Index(run=self._run, domain=self._access.domain, time=int(time.time()), packs=packs)
-        data = catalogue.seal_record(self._access, Kind.INDEX, index)
-        digest = layout.sha256(data)
-        self._backend.create(layout.content_file(Kind.INDEX, digest), data)
+        digest = catalogue.publish_record(self._backend, self._access, Kind.INDEX, index)
         self._indexed(digest, index)
 
 

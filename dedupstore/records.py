@@ -29,7 +29,10 @@ Sequence = Annotated[int, Meta(ge=0, lt=layout.MAX_SEQUENCE)]
 Text = Annotated[str, Meta(max_length=layout.MAX_STREAM_NAME)]
 
 Sealings = Annotated[
-    tuple[tuple[Annotated[int, Meta(ge=1, lt=2**32)], Annotated[bytes, Meta(max_length=4096)]], ...],
+    tuple[
+        tuple[Annotated[int, Meta(ge=1, lt=2**32)], Annotated[bytes, Meta(min_length=48, max_length=4096)]],
+        ...,
+    ],
     Meta(min_length=1, max_length=layout.MAX_SEALINGS),
 ]
 Facts = Annotated[bytes, Meta(max_length=layout.MAX_FACTS)]
@@ -38,6 +41,7 @@ PackKeys = Annotated[list[PackKey], Meta(min_length=1, max_length=layout.MAX_PAC
 
 T = TypeVar("T")
 
+_LEAST_STORED = 17  # bytes of a block: its codec and tag
 _PLACED = struct.Struct("<II")
 _HELD = struct.Struct("<II16s")
 _LENGTH = struct.Struct("<I")
@@ -82,10 +86,12 @@ class Table(msgspec.Struct, frozen=True, dict=True):
         for block in self.held:
             part = self.sizes[at : at + block.chunks]
             at += block.chunks
-            if not 1 <= block.chunks == len(part) or not block.stored <= layout.MAX_FILE:
+            if not 1 <= block.chunks == len(part) or block.stored > layout.MAX_FILE:
                 raise ValueError("a block has no chunks, or more than there are")
-            if sum(part) > layout.MAX_BLOCK or min(part) == 0 or max(part) > layout.MAX_CHUNK:
-                raise ValueError("a chunk or block of an impossible length")
+            if block.stored <= _LEAST_STORED or sum(part) > layout.MAX_BLOCK:
+                raise ValueError("a block of an impossible length")
+            if min(part) == 0 or max(part) > layout.MAX_CHUNK:
+                raise ValueError("a chunk of an impossible length")
         if at != chunks:
             raise ValueError("the table has chunks of no block")
 

@@ -11,6 +11,7 @@ from itertools import accumulate, chain
 from operator import sub
 from threading import RLock
 
+from dedupstore import layout
 from dedupstore.chunker import Chunker
 from dedupstore.identity import identify
 from dedupstore.layout import Kind
@@ -37,14 +38,14 @@ class KnownChunks:
         fresh = self._fresh
         found = []
         for position, known in enumerate(self._durable(ids)):
-            if not known and (id_ := ids[position]) not in fresh:
+            if not known and (id_ := ids[position][: layout.SHORT_ID]) not in fresh:
                 fresh.add(id_)
                 found.append(position)
         return found
 
     def forget(self, ids: bytes) -> None:
-        """Forget ids (a column of 32 bytes each): the cache answers for them now."""
-        self._fresh.difference_update(chain.from_iterable(struct.iter_unpack("32s", ids)))
+        """Forget short ids (a column): the cache answers for them now."""
+        self._fresh.difference_update(chain.from_iterable(struct.iter_unpack(f"{layout.SHORT_ID}s", ids)))
 
 
 class _OpenBlock:
