@@ -5,7 +5,6 @@ record is read again, every pack is listed, every recipe is walked.  With `read_
 The cache is told which packs are lost, so that the next run of this host stores what they held anew.
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -191,13 +190,8 @@ class Checker:
     def _is_elsewhere(self, domain: str, pack: packs.Described) -> bool:
         """Tell whether each chunk of a pack is in one that is not lost, too."""
         lost = set(self._lost)
-<<<<<<< HEAD
         lengths, size = pack.lengths, layout.SHORT_ID
         ids = [pack.ids[at : at + size] for at in range(0, len(pack.ids), size)]
-=======
-        lengths = struct.unpack(f"<{len(pack.lengths) // 4}I", pack.lengths)
-        ids = [pack.ids[at : at + 32] for at in range(0, len(pack.ids), 32)]
->>>>>>> backends
         return all(
             any(place.pack not in lost and place.length == length for place in places)
             for at in range(0, len(ids), LOOKUP_BATCH)
