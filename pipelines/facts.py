@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from dedupstore import facts as plain
 from dedupstore import layout
 from dedupstore.errors import StreamError
 
@@ -97,11 +98,12 @@ _OF_KIND: dict[str, Any] = {"afs": VolumeFacts | Dump, "tar": Tar, "raw": Raw}  
 def read(stream: "Stream") -> Facts | None:
     """Return what is known of a stream; None if nothing is, or it is not understood."""
     wanted = _OF_KIND.get(stream.kind)
-    version = stream.facts.get("v")
+    said = plain.load(stream.facts)
+    version = said.get("v") if said else None
     if wanted is None or type(version) is not int or version != VERSION:  # True is no version
         return None
     try:
-        found: Facts = msgspec.convert(stream.facts, wanted, builtin_types=(bytes,))
+        found: Facts = msgspec.convert(said, wanted, builtin_types=(bytes,))
     except (msgspec.ValidationError, ValueError, TypeError, RecursionError):
         return None
     return found
