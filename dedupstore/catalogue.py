@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from dedupstore import compression, layout, records, sealing
 from dedupstore.access import Access, Signer
+from dedupstore.backends.contract import has_bytes
 from dedupstore.errors import AlreadyExistsError, BackendError, DamageError, NotFoundError
 from dedupstore.layout import Header, Kind
 from dedupstore.records import Bin32
@@ -98,7 +99,7 @@ def publish(
         try:
             backend.create(file, data)
         except AlreadyExistsError:
-            if not is_there(backend, file, data):
+            if not _is_there(backend, file, data):
                 continue
         return digest
     raise BackendError(
@@ -107,10 +108,9 @@ def publish(
     )
 
 
-def is_there(backend: "Backend", file: str, data: "Buffer") -> bool:
-    """Tell whether a file whose name is taken has these bytes."""
+def _is_there(backend: "Backend", file: str, data: "Buffer") -> bool:
     try:
-        return backend.read(file) == data
+        return has_bytes(backend, file, data)
     except (NotFoundError, DamageError):
         return False
 
