@@ -130,7 +130,7 @@ def add(
     """
     if domain:
         layout.check_stream_name(domain)
-    fingerprint = gpg.fingerprint(spec)
+    fingerprint = gpg.fingerprint(spec, signs=role == "admin")
     if any(member.fingerprint == fingerprint for member in roster.present()):
         raise DedupError(f"{fingerprint} is a member already", "see: dedup key list")
     serial = _next_serial(backend, roster)
@@ -194,7 +194,7 @@ def _newcomers(gpg: Gpg, writers: Sequence[str], admins: Sequence[str]) -> list[
         *((spec, "writer") for spec in writers),
     ]
     for spec, role in named:
-        key = gpg.fingerprint(spec)
+        key = gpg.fingerprint(spec, signs=role == "admin")
         if people.get(key) == role:
             raise DedupError(f"the key {key} is given twice", "name each key once")
         if key in people:
@@ -232,7 +232,8 @@ def _enrol(
         signing_key=slots.new_key(),
         sealing_keys=common.sealing_keys if role == "admin" else {},
     )
-    data = slots.seal(slot, gpg, key)
+    public_key = gpg.export(key)
+    data = slots.seal(slot, public_key, key)
     digest = layout.sha256(data)
     backend.create(layout.content_file(Kind.SLOT, digest), data)
     return Member(
@@ -241,7 +242,7 @@ def _enrol(
         signing_key=sealing.public_of(slot.signing_key),
         domain=domain,
         slot=digest,
-        public_key=gpg.export(key),
+        public_key=public_key,
         added=serial,
     )
 
@@ -270,7 +271,10 @@ def _publish(
 ) -> Roster:
     data = rosters.sign(payload, gpg, signer)
     try:
-        made = rosters.follow(before, rosters.parse(data, payload.serial))
+        claim = rosters.parse(data, payload.serial)
+        if claim.signer([m for m in payload.members if m.fingerprint == signer]) != signer:
+            raise TrustError("another key signed")
+        made = rosters.follow(before, claim)
     except TrustError as error:
         # Once published, it would be passed over by every host, and this change would be lost unseen.
         raise KeyAccessError(

@@ -17,7 +17,8 @@ from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.errors import DamageError, DedupError, NewerFormatError, TrustError
 from dedupstore.layout import Kind
 from dedupstore.records import Bin16, Bin32, Count
-from keys import gpg
+from keys import public
+from keys.gpg import Gpg
 
 if TYPE_CHECKING:
     from dedupstore.backends.contract import Backend
@@ -135,7 +136,7 @@ class Claim(NamedTuple):
 
     def signer(self, members: list[Member]) -> str:
         """Return the fingerprint of the key of one of these members that signed it; else `TrustError`."""
-        return gpg.verify(self.signature, _SIGNED_PREFIX + self.payload, [m.public_key for m in members])
+        return public.verify(self.signature, _SIGNED_PREFIX + self.payload, [m.public_key for m in members])
 
     def decode(self) -> Roster:
         """Return what it says.
@@ -177,7 +178,7 @@ def successor(before: Roster, serial: int, members: list[Member], time: int) -> 
     return Payload(**(_fields(before) | changes))
 
 
-def sign(payload: Payload, user: gpg.Gpg, fingerprint: str) -> bytes:
+def sign(payload: Payload, user: Gpg, fingerprint: str) -> bytes:
     """Return the roster file of this payload, signed with this key of the user.
 
     Raises `KeyAccessError` if GPG does not sign, `DedupError` if the roster grows too large.
@@ -217,7 +218,7 @@ def follow(before: Roster | None, claim: Claim) -> Roster:
     try:
         signer = claim.signer(admins)
     except TrustError as error:
-        raise TrustError(f"{name} cannot be believed: {error.message}", _ASK) from None
+        raise type(error)(f"{name} cannot be believed: {error.message}", _ASK) from None
     if signer not in {admin.fingerprint for admin in admins}:
         raise TrustError(f"{name} cannot be believed: it is signed by {signer}, who is no admin", _ASK)
     claimed = claim.decode()

@@ -16,6 +16,7 @@ from dedupstore import layout, records, sealing
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.layout import Kind
 from dedupstore.records import Bin16, Bin32
+from keys import public
 from keys.gpg import Gpg
 from keys.roster import Member, Roster
 
@@ -64,9 +65,9 @@ def sealing_public(private: bytes) -> bytes:
     return mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
 
 
-def seal(slot: Slot, gpg: Gpg, fingerprint: str) -> bytes:
+def seal(slot: Slot, public_key: bytes, fingerprint: str) -> bytes:
     """Return the slot file, which only this GPG key opens."""
-    return layout.magic(Kind.SLOT) + gpg.encrypt(records.encode(slot), fingerprint)
+    return layout.magic(Kind.SLOT) + public.encrypt(records.encode(slot), public_key, fingerprint)
 
 
 def load(backend: "Backend", roster: Roster, member: Member, gpg: Gpg) -> Slot:

@@ -139,6 +139,42 @@ def test_of_two_inits_at_once_exactly_one_wins(people: People, tmp_path: Path) -
     assert [rosters.fetch(backend, 1, rosters.listing(backend)[1]).decode()] == won
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *("export-options export-pka", "export-filter keep-uid=mbox=nobody"),
+        "default-key MALLORY\nencrypt-to-default-key\nlocal-user MALLORY",
+    ],
+)
+def test_a_repository_does_not_depend_on_the_gpg_conf_of_its_admin(
+    people: People, tmp_path: Path, settings: str
+) -> None:
+    with people.everyone.subset(people.alice, people.mallory) as home:
+        (home.path / "gpg.conf").write_text(settings.replace("MALLORY", people.mallory))
+        first = try_init(people, tmp_path / "new", [], [people.alice], home.gpg)
+        backend, url = LocalBackend(tmp_path / "new"), str(tmp_path / "new")
+        trust = Trust(StateFolder(tmp_path / "state"))
+        second = members.add(backend, url, first, home.gpg, trust, people.bob, "admin")
+    assert members.unlock(backend, second, people.of_bob, reading=True).domain == people.bob
+    third = members.add(backend, url, second, people.of_bob, trust, people.wendy, "writer")
+    other = Trust(StateFolder(tmp_path / "other"))
+    assert other.examine(backend, url, people.bob) == third
+    with pytest.raises(KeyAccessError, match="none of your GPG keys"):
+        members.unlock(backend, third, people.of_mallory, reading=True)
+
+
+def test_an_admins_key_must_be_able_to_sign(world: World, people: People, tmp_path: Path) -> None:
+    with GpgHome() as home:
+        home.run("--import", data=people.everyone.run("--export-secret-keys", people.alice))
+        mute = home.make_key("mute", algorithm="ed25519", usage="cert")
+        home.run("--passphrase", "", "--quick-add-key", mute, "cv25519", "encr", "0")
+        with pytest.raises(KeyAccessError, match=f"{mute} cannot encrypt and sign"):
+            world.add(world.roster, home.gpg, mute, "admin")
+        with pytest.raises(KeyAccessError, match=f"{mute} cannot encrypt and sign"):
+            try_init(people, tmp_path / "new", [], [people.alice, mute], home.gpg)
+        assert world.add(world.roster, home.gpg, mute, "writer").members[-1].fingerprint == mute
+
+
 # --- unlock ----------------------------------------------------------------------------------------------------
 
 

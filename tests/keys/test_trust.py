@@ -15,6 +15,7 @@ from keys import gpg, members
 from keys import roster as rosters
 from keys.roster import ChunkerSettings, Epoch, Member, Payload, Roster
 from keys.trust import normal_url
+from tests.gpg_home import gpg_with
 from tests.keys.conftest import People, World
 from tests.keys.test_roster import altering, without
 
@@ -203,6 +204,20 @@ def test_a_provider_cannot_use_an_admins_name_in_a_roster_of_his_own(
 def test_a_short_key_id_is_not_enough_to_trust(world: World, people: People) -> None:
     with pytest.raises(KeyAccessError, match="full GPG fingerprint"):
         world.another_host().examine(world.backend, world.url, people.alice[-16:])
+
+
+def test_a_clock_that_is_behind_hides_neither_a_repository_nor_a_removal(
+    world: World, people: People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    behind = gpg_with(tmp_path / "bin", "--faked-system-time 20100101T000000")
+    monkeypatch.setenv("PATH", str(behind), prepend=":")
+    host = world.another_host()
+    host.accept(world.url, host.examine(world.backend, world.url, people.alice))
+    monkeypatch.undo()
+    second = world.remove(world.roster, people.of_alice, people.wendy)
+    monkeypatch.setenv("PATH", str(behind), prepend=":")
+    assert host.believe(world.backend, world.url) == second
+    assert host.damage == []
 
 
 # --- afterwards ------------------------------------------------------------------------------------------------
