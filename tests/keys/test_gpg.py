@@ -285,22 +285,22 @@ def test_nothing_depends_on_a_gpg_conf(people: People, settings: str) -> None:
             people.of_mallory.decrypt(message)
 
 
-@pytest.mark.parametrize("option", ["--recipient", "--hidden-recipient"])
+@pytest.mark.parametrize("arguments", ['{} "$@"', '"$@" {}'])
+@pytest.mark.parametrize("option", ["--recipient-file", "--hidden-recipient-file"])
 def test_a_message_that_another_could_open_is_refused(
-    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, arguments: str
 ) -> None:
     """As a newer gpg does for a key with an additional decryption subkey."""
-    both = people.of_alice.export(people.wendy), people.of_alice.export(people.mallory)
-    (tmp_path / "mallory.pub").write_bytes(both[1])
+    public_key = people.of_alice.export(people.wendy)
+    (tmp_path / "other").write_bytes(people.of_alice.export(people.mallory))
     script = gpg_with(tmp_path / "bin", "") / "gpg"
+    more = arguments.format(f"{option} {tmp_path}/other")
     script.write_text(
-        script.read_text().replace(
-            "exec", f'case "$*" in *--encrypt*) set -- {option}-file {tmp_path}/mallory.pub "$@";; esac\nexec'
-        )
+        script.read_text().replace("exec", f'case "$*" in *--encrypt*) set -- {more};; esac\nexec')
     )
     monkeypatch.setenv("PATH", str(script.parent), prepend=":")
     with pytest.raises(KeyAccessError, match=f"others than {people.wendy} could open"):
-        encrypt(DATA, both[0], people.wendy)
+        encrypt(DATA, public_key, people.wendy)
 
 
 def test_what_is_not_the_named_key_is_not_encrypted_to(people: People) -> None:

@@ -90,6 +90,13 @@ def test_an_altered_slot_is_not_even_given_to_gpg(world: World, people: People) 
         slots.load(world.backend, world.roster, entry, people.of_mallory)
 
 
+def test_a_slot_that_is_missing_is_damage(world: World, people: People) -> None:
+    entry = member(world, people.alice)
+    (world.folder / layout.content_file(Kind.SLOT, entry.slot)).unlink()
+    with pytest.raises(DamageError, match="is missing"):
+        slots.load(world.backend, world.roster, entry, people.of_alice)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -11,7 +11,7 @@ import pytest
 from dedupstore import layout
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import KeyAccessError, NewerFormatError, NotARepositoryError, StateError, TrustError
-from keys import gpg, members
+from keys import chain, gpg, members
 from keys import roster as rosters
 from keys.roster import ChunkerSettings, Epoch, Member, Payload, Roster
 from keys.trust import normal_url
@@ -24,7 +24,7 @@ def publish(
     world: World, before: Roster, user: gpg.Gpg, signer: str, listed: list[Member] | None = None
 ) -> Roster:
     """Put the next roster there with a signature of this key, whether or not it may."""
-    serial = max(rosters.listing(world.backend)) + 1
+    serial = max(chain.listing(world.backend)) + 1
     payload = rosters.successor(before, serial, listed or before.members, int(time.time()))
     data = rosters.sign(payload, user, signer)
     world.backend.create(layout.roster_file(serial), data)
