@@ -6,6 +6,7 @@ wraps each member's slot, and it signs rosters.
 | layer   | what it owns                                             | may call            |
 |---------|----------------------------------------------------------|---------------------|
 | members | init, unlock, add, remove: what the commands ask for     | all below           |
+| stored  | whether what the roster names is there unharmed          | chain               |
 | trust   | the pins of this host: which roster is believed          | chain, refused, gpg |
 | chain   | which roster files follow from which                     | roster, refused     |
 | refused | the roster files that gpg refused on this host           | nothing of ours     |
