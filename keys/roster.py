@@ -1,12 +1,11 @@
 """Rosters: who belongs to a repository, signed by an admin, each naming the one before it (docs/format.md 4).
 
-Invariant: a `Roster` that `follow` returned is believed: it is serial 1 and signed by one of its own admins, or it
-names the hash of the newest believed one before it, is signed by an admin who is a member in that one, and drops
-no member or epoch of it.  A `Claim` is what a file says, nothing more.
+Invariant: a `Claim` is what a file says, nothing more; `chain` says which are believed.  What a newer program put
+into a roster, and this one does not know, is in the next one too.
 """
 
-import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
+from itertools import count
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -14,13 +13,11 @@ from msgspec import Meta
 from dedupstore import layout, records
 from dedupstore.access import Membership, Signer
 from dedupstore.chunker import Chunker, ChunkSizes
-from dedupstore.errors import DamageError, DedupError, NewerFormatError, TrustError
+from dedupstore.errors import DamageError, DedupError, NewerFormatError
 from dedupstore.layout import Kind
 from dedupstore.records import Bin16, Bin32, Count
-from keys import gpg
-
-if TYPE_CHECKING:
-    from dedupstore.backends.contract import Backend
+from keys import public, unknown
+from keys.gpg import Gpg
 
 FORMAT = 1
 SUITE = 1
@@ -32,7 +29,6 @@ Serial = Annotated[int, Meta(ge=1, le=LAST_SERIAL)]
 
 _SIGNED_PREFIX = b"dedup1 roster"
 _MAGIC = layout.magic(Kind.ROSTER)
-_ASK = "ask the admins who made it"
 
 
 class ChunkerSettings(msgspec.Struct, frozen=True):
@@ -112,16 +108,30 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
         """Return the members that are in, of these roles (of all, if none is given)."""
         return [m for m in self.members if m.removed == 0 and (not roles or m.role in roles)]
 
+    def unused_domain(self, fingerprint: str) -> str:
+        """Return a domain for this key that no member has or ever had."""
+        used = {member.domain for member in self.members}
+        names = (f"{fingerprint}-{number}" if number > 1 else fingerprint for number in count(1))
+        return next(name for name in names if name not in used)
+
 
 class Roster(Payload, frozen=True, kw_only=True):
-    """A roster with the SHA-256 of its file, which the next one has to name."""
+    """A roster with the SHA-256 of its file, which the next one has to name, and its payload as it was signed."""
 
     digest: Bin32
+    encoded: bytes
 
     @property
     def epoch(self) -> Epoch:
         """The newest epoch, the one to write with."""
         return self.epochs[-1]
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A roster's place in the chain: its number, and the hash of the one before it."""
+
+    serial: Serial
+    previous: Annotated[bytes, Meta(max_length=32)]
 
 
 class Claim(NamedTuple):
@@ -135,7 +145,11 @@ class Claim(NamedTuple):
 
     def signer(self, members: list[Member]) -> str:
         """Return the fingerprint of the key of one of these members that signed it; else `TrustError`."""
-        return gpg.verify(self.signature, _SIGNED_PREFIX + self.payload, [m.public_key for m in members])
+        return public.verify(self.signature, _SIGNED_PREFIX + self.payload, [m.public_key for m in members])
+
+    def link(self) -> "Link":
+        """Return its place in the chain, which every format states alike; `DamageError` if it does not."""
+        return records.decode(self.payload, Link, layout.roster_file(self.serial))
 
     def decode(self) -> Roster:
         """Return what it says.
@@ -155,7 +169,7 @@ class Claim(NamedTuple):
         payload = records.decode(self.payload, Payload, name)
         if payload.serial != self.serial:
             raise DamageError(f"{name} says that it is roster {payload.serial}")
-        return Roster(**_fields(payload), digest=self.digest)
+        return Roster(**_fields(payload), digest=self.digest, encoded=self.payload)
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -177,12 +191,12 @@ def successor(before: Roster, serial: int, members: list[Member], time: int) -> 
     return Payload(**(_fields(before) | changes))
 
 
-def sign(payload: Payload, user: gpg.Gpg, fingerprint: str) -> bytes:
-    """Return the roster file of this payload, signed with this key of the user.
+def sign(payload: Payload, user: Gpg, fingerprint: str, before: Roster | None = None) -> bytes:
+    """Return the roster file of this payload, which follows `before`, signed with this key of the user.
 
     Raises `KeyAccessError` if GPG does not sign, `DedupError` if the roster grows too large.
     """
-    encoded = records.encode(payload)
+    encoded = _encode(payload, before)
     signature = user.sign(_SIGNED_PREFIX + encoded, fingerprint)
     data = _MAGIC + records.encode(_File(encoded, signature))
     if len(data) > layout.MAX_ROSTER:
@@ -207,73 +221,23 @@ def parse(data: bytes, serial: int) -> Claim:
     return Claim(magic[5], serial, layout.sha256(data), file.payload, file.signature)
 
 
-def follow(before: Roster | None, claim: Claim) -> Roster:
-    """Return the claimed roster if it may be believed after `before` (None: it is the first).
-
-    Raises `TrustError` if it does not follow or no admin of `before` signed it; what `Claim.decode` raises if one did.
-    """
-    name = layout.roster_file(claim.serial)
-    admins = (before or claim.decode()).present("admin")
-    try:
-        signer = claim.signer(admins)
-    except TrustError as error:
-        raise TrustError(f"{name} cannot be believed: {error.message}", _ASK) from None
-    if signer not in {admin.fingerprint for admin in admins}:
-        raise TrustError(f"{name} cannot be believed: it is signed by {signer}, who is no admin", _ASK)
-    claimed = claim.decode()
-    if not (_continues(before, claimed) if before else claimed.serial == 1):
-        raise TrustError(f"{name} cannot be believed: it does not follow from the one before it", _ASK)
-    return claimed
-
-
-def listing(backend: "Backend") -> dict[int, int]:
-    """Return the roster files that are there: serial number to size in bytes, in ascending order."""
-    entries = ((entry.name.rsplit("/", 1)[-1], entry.size) for entry in backend.list(Kind.ROSTER.folder))
-    return dict(
-        sorted((int(name), size) for name, size in entries if re.fullmatch("[0-9]{8}", name) and int(name))
+def _encode(payload: Payload, before: Roster | None) -> bytes:
+    """Return the payload with all that this program does not know of `before`, its epochs and its members."""
+    if not before:
+        return records.encode(payload)
+    old = unknown.fields(before.encoded)
+    epochs = {records.decode(data, Epoch, "an epoch").number: data for data in unknown.items(old["epochs"])}
+    members = {
+        records.decode(data, Member, "a member").signing_key: data for data in unknown.items(old["members"])
+    }
+    return records.encode_any(
+        unknown.carry(before.encoded, payload)
+        | {
+            "chunker": unknown.carry(old["chunker"], payload.chunker),
+            "epochs": [unknown.carry(epochs.get(epoch.number), epoch) for epoch in payload.epochs],
+            "members": [unknown.carry(members.get(member.signing_key), member) for member in payload.members],
+        }
     )
-
-
-def fetch(backend: "Backend", serial: int, size: int) -> Claim:
-    """Read one roster file of a listing; `DamageError` if it is none, and what the back end raises."""
-    name = layout.roster_file(serial)
-    if size > layout.MAX_ROSTER:
-        raise DamageError(f"{name} has {size} bytes, more than any roster")
-    return parse(backend.read(name, 0, size), serial)
-
-
-def latest(backend: "Backend", believed: Roster, files: dict[int, int]) -> tuple[Roster, list[str]]:
-    """Return the newest believed roster, from one that is believed on, and why others were passed over.
-
-    A file that is not believed is not an error: whoever may write to the storage can put one there, and must
-    not be able to stop everybody else.
-    """
-    passed_over = []
-    for serial, size in files.items():
-        if serial > believed.serial:
-            try:
-                believed = follow(believed, fetch(backend, serial, size))
-            except (TrustError, DamageError) as error:
-                passed_over.append(str(error))
-    return believed, passed_over
-
-
-def _continues(before: Roster, claimed: Roster) -> bool:
-    """Whether it names `before`, comes later, and keeps what must never change (docs/format.md 4)."""
-    if (claimed.previous, claimed.repository) != (before.digest, before.repository):
-        return False
-    now = {member.signing_key: member for member in claimed.members}
-    for old in before.members:
-        new = now.get(old.signing_key)
-        if new is None or _lasting(new) != _lasting(old):
-            return False
-        if old.removed and (new.removed, new.last_snapshot) != (old.removed, old.last_snapshot):
-            return False
-    return claimed.serial > before.serial and claimed.epochs[: len(before.epochs)] == before.epochs
-
-
-def _lasting(member: Member) -> tuple[object, ...]:
-    return member.fingerprint, member.role, member.domain, member.added
 
 
 def _fields(payload: Payload) -> dict[str, Any]:

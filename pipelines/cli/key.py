@@ -60,7 +60,9 @@ def list_keys(workspace: Workspace, as_json: bool) -> None:
     show_default=True,
     help="What it may do.",
 )
-@click.option("--domain", default="", metavar="NAME", help="Where it deduplicates; its own, if not given.")
+@click.option(
+    "--domain", default="", metavar="NAME", help="Where it deduplicates; a new one of its own, if not given."
+)
 @click.pass_obj
 def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
     """Let a GPG key in: a new machine as writer, a new colleague as admin.
@@ -74,8 +76,13 @@ def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
     before = workspace.roster()
     arguments = (workspace.backend, url, before, workspace.gpg, workspace.trust, key)
     roster = members.add(*arguments, "admin" if role == "admin" else "writer", domain)
-    fingerprint = roster.members[-1].fingerprint
-    workspace.console.answer(f"{fingerprint} is {role} now (roster {roster.serial})\n")
+    newcomer = roster.members[-1]
+    workspace.console.answer(f"{newcomer.fingerprint} is {role} now (roster {roster.serial})\n")
+    if not domain and newcomer.domain != newcomer.fingerprint:
+        workspace.console.say(
+            f"Its domain is {newcomer.domain}, a new one: its backups share nothing with what was stored in\n"
+            f"{newcomer.fingerprint} before, so the first of them stores everything again.\n"
+        )
     workspace.console.say(f"Next, there:\n\n    {trust_command(url, roster)}\n")
 
 
