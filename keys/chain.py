@@ -100,10 +100,10 @@ def _continues(before: Roster, claimed: Roster) -> bool:
         new = now.get(old.signing_key)
         if new is None or _lasting(new) != _lasting(old):
             return False
-        if old.removed and (new.removed, new.last_snapshot) != (old.removed, old.last_snapshot):
+        if old.removed and new.removed != old.removed:
             return False
     return claimed.serial > before.serial and claimed.epochs[: len(before.epochs)] == before.epochs
 
 
 def _lasting(member: Member) -> tuple[object, ...]:
-    return member.fingerprint, member.role, member.domain, member.added
+    return member.fingerprint, member.role, member.domain, member.suite, member.added

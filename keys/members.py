@@ -64,7 +64,7 @@ def init(
         previous=b"",
         time=int(time.time()),
         chunker=ChunkerSettings(),
-        epochs=[Epoch(1, slots.sealing_public(private))],
+        epochs=[Epoch(1, rosters.SUITE, slots.sealing_public(private))],
         members=[_enrol(backend, gpg, common, key, role, key, 1) for key, role in people],
     )
     made = _publish(backend, gpg, signer, None, payload, _exists(url))
@@ -78,7 +78,9 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
     Of several, an admin's is preferred for `reading`, a writer's otherwise.  Raises `KeyAccessError` if the user
     has no member's key or it does not open, `DamageError` if the slot is not what the roster says.
     """
-    order: list[Role] = ["admin", "writer", "pruner"] if reading else ["writer", "admin", "pruner"]
+    order: list[Role] = ["writer", "admin", "pruner", "reader"]
+    if reading:
+        order = ["admin", "reader", "writer", "pruner"]
     here = set(gpg.secret_fingerprints())
     mine = [member for role in order for member in roster.present(role) if member.fingerprint in here]
     if not mine:
@@ -102,6 +104,7 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
         domain=mine[0].domain,
         signers=rosters.membership(roster).signers,
         content_sizes=roster.chunker.content,
+        raw_sizes=roster.chunker.raw,
         skeleton_sizes=roster.chunker.skeleton,
         layout_sizes=roster.chunker.layout,
         sealing_public=roster.epoch.sealing_key,
@@ -145,9 +148,9 @@ def add(
 
 
 def remove(
-    backend: "Backend", url: str, roster: Roster, gpg: Gpg, trust: Trust, spec: str, last_snapshot: bytes
+    backend: "Backend", url: str, roster: Roster, gpg: Gpg, trust: Trust, spec: str, closing: bytes
 ) -> Roster:
-    """Put a member out; of its snapshots `last_snapshot` (a name, or empty) and those before it still count.
+    """Remove a member; of what it signed, what the closing list (its SHA-256) names still counts.
 
     The secrets that it has seen stay known to it.  Raises `DedupError` if it is not a member, is the last admin,
     or another admin was faster; `KeyAccessError` if the user is no admin.
@@ -156,7 +159,7 @@ def remove(
     refuse_last_admin(roster, leaving)
     admin = _admin_here(roster, gpg)
     serial = _next_serial(backend, roster, trust)
-    left = msgspec.structs.replace(leaving, removed=serial, last_snapshot=last_snapshot)
+    left = msgspec.structs.replace(leaving, removed=serial, closing=closing)
     members = [left if member is leaving else member for member in roster.members]
     payload = rosters.successor(roster, serial, members, int(time.time()))
     return _change(backend, url, roster, gpg, trust, admin, payload)
@@ -232,7 +235,7 @@ def _enrol(
         fingerprint=key,
         role=role,
         signing_key=slots.new_key(),
-        sealing_keys=common.sealing_keys if role == "admin" else {},
+        sealing_keys=common.sealing_keys if role in slots.READING else {},
     )
     data = slots.seal(slot, public_key := gpg.export(key), key)
     digest = layout.sha256(data)
@@ -240,6 +243,7 @@ def _enrol(
     return Member(
         fingerprint=key,
         role=role,
+        suite=rosters.SUITE,
         signing_key=sealing.public_of(slot.signing_key),
         domain=domain,
         slot=digest,

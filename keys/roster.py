@@ -22,68 +22,87 @@ from keys.gpg import Gpg
 FORMAT = 1
 SUITE = 1
 LAST_SERIAL = 99_999_999
-KNOWN_CRITICAL: frozenset[str] = frozenset()
+_SIGNING_PUBLIC, _SEALING_PUBLIC = 32, 1216  # bytes, in suite 1
+KNOWN_TO_READ: frozenset[str] = frozenset()
+KNOWN_TO_WRITE = frozenset({"pruned"})
 
-Role: TypeAlias = Literal["admin", "writer", "pruner"]
+Role: TypeAlias = Literal["admin", "writer", "pruner", "reader"]
 Serial = Annotated[int, Meta(ge=1, le=LAST_SERIAL)]
 
 _SIGNED_PREFIX = b"dedup1 roster"
 _MAGIC = layout.magic(Kind.ROSTER)
 
 
+class Features(msgspec.Struct, frozen=True):
+    """What a program must know to read, and to write; and what it may ignore."""
+
+    read: list[str] = []
+    write: list[str] = []
+    optional: list[str] = []
+
+
 class ChunkerSettings(msgspec.Struct, frozen=True):
-    """How each of a stream's sequences is cut, in bytes."""
+    """How each of a stream's sequences is cut, in bytes; `raw` is the content of streams without a skeleton."""
 
     content: ChunkSizes = ChunkSizes(4096, 16384, 65536)
+    raw: ChunkSizes = ChunkSizes(2048, 8192, 32768)
     skeleton: ChunkSizes = ChunkSizes(2048, 8192, 32768)
     layout: ChunkSizes = ChunkSizes(256, 1024, 4096)
 
     def __post_init__(self) -> None:
         """Refuse sizes that the chunker refuses."""
-        for sizes in (self.content, self.skeleton, self.layout):
+        for sizes in (self.content, self.raw, self.skeleton, self.layout):
             Chunker(bytes(32), sizes)
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """A generation of keys, and the public half of its sealing pair."""
+    """A generation of keys: its algorithms, and the public half of its sealing pair."""
 
     number: Annotated[int, Meta(ge=1, lt=2**32)]
-    sealing_key: Annotated[bytes, Meta(min_length=1216, max_length=1216)]
+    suite: int
+    sealing_key: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse a key that does not have the suite's width; those of other suites are not looked at."""
+        if self.suite == SUITE and len(self.sealing_key) != _SEALING_PUBLIC:
+            raise ValueError("an epoch's sealing key has a wrong length")
 
 
 class Member(msgspec.Struct, frozen=True):
     """One key's membership, past (`removed` is a serial) or present (`removed` is 0).
 
-    `last_snapshot` is the name of a past one's last snapshot that still counts, or empty if none does.
+    `suite` is that of the signing key.  `closing` is the SHA-256 of a past one's closing list, or empty if nothing of
+    it counts.
     """
 
     fingerprint: Annotated[str, Meta(pattern="^([0-9A-F]{40}|[0-9A-F]{64})\\Z")]
     role: Role
-    signing_key: Bin32
+    suite: int
+    signing_key: Annotated[bytes, Meta(max_length=4096)]
     domain: Annotated[str, Meta(min_length=1, max_length=255)]
     slot: Bin32
     public_key: bytes
     added: Serial
     removed: Annotated[int, Meta(ge=0, le=LAST_SERIAL)] = 0
-    last_snapshot: Annotated[bytes, Meta(max_length=32)] = b""
+    closing: Annotated[bytes, Meta(max_length=32)] = b""
 
     def __post_init__(self) -> None:
-        """Refuse a last snapshot that is no name, or is a present member's."""
-        if self.last_snapshot and (len(self.last_snapshot) != 32 or not self.removed):
-            raise ValueError("a member's last snapshot makes no sense")
+        """Refuse a closing list that is no name, or is a present member's, and a key of a wrong width."""
+        if self.closing and (len(self.closing) != 32 or not self.removed):
+            raise ValueError("a member's closing list makes no sense")
+        if self.suite == SUITE and len(self.signing_key) != _SIGNING_PUBLIC:
+            raise ValueError("a member's signing key has a wrong length")
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """The signed part of a roster file."""
 
     format: int = FORMAT
-    suite: int = SUITE
     repository: Bin16
     serial: Serial
     previous: bytes
     time: Count
-    critical: list[str] = []
-    optional: list[str] = []
+    features: Features = Features()
     chunker: ChunkerSettings
     epochs: Annotated[list[Epoch], Meta(min_length=1)]
     members: list[Member]
@@ -126,6 +145,15 @@ class Roster(Payload, frozen=True, kw_only=True):
         """The newest epoch, the one to write with."""
         return self.epochs[-1]
 
+    @property
+    def not_for_writing(self) -> str:
+        """What a program must know to write here, and this one does not; empty if nothing."""
+        unknown = sorted(set(self.features.write) - KNOWN_TO_WRITE)
+        lacking = [f"the feature {word!a}" for word in unknown]
+        if self.epoch.suite != SUITE:
+            lacking.append(f"the suite {self.epoch.suite}")
+        return ", ".join(lacking)
+
 
 class Link(msgspec.Struct, frozen=True):
     """A roster's place in the chain: its number, and the hash of the one before it."""
@@ -160,11 +188,14 @@ class Claim(NamedTuple):
         preface = records.decode(self.payload, _Preface, name)
         if preface.format != self.version:
             raise DamageError(f"{name} contradicts itself about its format")
-        unknown = sorted(set(preface.critical) - KNOWN_CRITICAL)
-        if (preface.format, preface.suite) != (FORMAT, SUITE) or unknown:
-            needs = f"format {preface.format}, suite {preface.suite}" + "".join(
-                f", {word!a}" for word in unknown
+        if preface.format == FORMAT and preface.critical is not None:
+            raise NewerFormatError(
+                f"{name} is of a repository that a preliminary version of dedup made, before format 1 was final",
+                "make a new repository with dedup init; that version restores what is in this one",
             )
+        unknown = sorted(set(preface.features.read) - KNOWN_TO_READ)
+        if preface.format != FORMAT or unknown:
+            needs = f"format {preface.format}" + "".join(f", {word!a}" for word in unknown)
             raise NewerFormatError(f"{name} needs {needs}", "install a newer version of dedup")
         payload = records.decode(self.payload, Payload, name)
         if payload.serial != self.serial:
@@ -181,8 +212,8 @@ class _Preface(msgspec.Struct, frozen=True):
     """What says whether this program understands the rest."""
 
     format: int
-    suite: int
-    critical: list[str]
+    features: Features = Features()
+    critical: list[str] | None = None
 
 
 def successor(before: Roster, serial: int, members: list[Member], time: int) -> Payload:
@@ -234,6 +265,7 @@ def _encode(payload: Payload, before: Roster | None) -> bytes:
         unknown.carry(before.encoded, payload)
         | {
             "chunker": unknown.carry(old["chunker"], payload.chunker),
+            "features": unknown.carry(old.get("features"), payload.features),
             "epochs": [unknown.carry(epochs.get(epoch.number), epoch) for epoch in payload.epochs],
             "members": [unknown.carry(members.get(member.signing_key), member) for member in payload.members],
         }
@@ -247,12 +279,15 @@ def _fields(payload: Payload) -> dict[str, Any]:
 def membership(roster: Roster) -> Membership:
     """Return what the store must know of a believed roster before anything is unlocked."""
     signers = {
-        member.signing_key: Signer(
+        layout.sha256(member.signing_key): Signer(
             name=member.fingerprint,
             role=member.role,
             domain=member.domain,
-            last_snapshot=member.last_snapshot if member.removed else None,
+            key=member.signing_key,
+            closing=member.closing if member.removed else None,
         )
         for member in roster.members
     }
-    return Membership(roster.repository, roster.serial, roster.digest, signers)
+    return Membership(
+        roster.repository, roster.serial, roster.digest, signers, not_for_writing=roster.not_for_writing
+    )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dedupstore.backends.contract import Backend
 
 _MLKEM_SEED = 64
+READING = ("admin", "reader")  # roles that hold the sealing private keys
 
 SealingPrivate = Annotated[bytes, Meta(min_length=96, max_length=96)]
 
@@ -78,7 +79,7 @@ def seal(slot: Slot, public_key: bytes, fingerprint: str) -> bytes:
     admins `admin_...`; all else is its owner's.
     """
     known = {name: getattr(slot, name) for name in Slot.__struct_fields__}
-    prefixes = ("all_", "admin_") if slot.role == "admin" else ("all_",)
+    prefixes = ("all_", "admin_") if slot.role in READING else ("all_",)
     found = slot.unknown if isinstance(slot, Opened) else {}
     passed_on = {name: value for name, value in found.items() if name.startswith(prefixes)}
     return layout.magic(Kind.SLOT) + public.encrypt(
@@ -121,7 +122,7 @@ def _check(slot: Slot, roster: Roster, member: Member, name: str) -> None:
         sealing.public_of(slot.signing_key) == member.signing_key
         and roster.epoch.number in slot.catalogue_keys
     )
-    if member.role == "admin":
+    if member.role in READING:
         for epoch in roster.epochs:
             private = slot.sealing_keys.get(epoch.number)
             fits = fits and private is not None and sealing_public(private) == epoch.sealing_key
