@@ -140,6 +140,8 @@ class IndexCache:
             while batch is not None:
                 following = next(batches, None)
                 with self._begin(write=True) as txn:
+                    for old_name in records.names(index.replaces) if following is None else ():
+                        txn.put(old_name, name, db=self._replaced)
                     if rows:
                         for number, pack in enumerate(rows, first):
                             value = cache_rows.encode_pack(index.time, name, pack)
@@ -147,8 +149,6 @@ class IndexCache:
                         txn.put(cache_rows.domain_key(index.domain), prefix, db=self._domains)
                         txn.put(b"next pack", cache_rows.number_key(first + row.packs), db=self._counters)
                         self._columns.note(txn, prefix, first, chunks, place)
-                        for old_name in records.names(index.replaces):
-                            txn.put(old_name, name, db=self._replaced)
                     txn.put(name, row._replace(complete=following is None).encode(), db=self._files)
                     self._hints.add(txn, prefix, batch)
                 self._file.pages.limit()

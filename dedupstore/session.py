@@ -243,15 +243,15 @@ class _StreamWriter:
         self._nodes = NodeWriter(nodes)
         key = recipes.node_key(access.id_key)
 
-        def sequence(sizes: ChunkSizes) -> SequenceWriter:
+        def sequence(sizes: ChunkSizes, *, wide: bool = False) -> SequenceWriter:
             self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account))
-            chunker = Chunker(access.chunker_key, sizes)
+            chunker = Chunker(access.chunker_key, sizes, wide=wide)
             return SequenceWriter(
                 access.id_key, chunker, self._blocks[-1], recipes.ListWriter(key, self._nodes.store)
             )
 
         self._content = sequence(access.raw_sizes if splitter is None else access.content_sizes)
-        self._skeleton = sequence(access.skeleton_sizes)
+        self._skeleton = sequence(access.skeleton_sizes, wide=True)
         self._layout = sequence(access.layout_sizes)
         self._divider = Divider(splitter) if splitter is not None else None
 

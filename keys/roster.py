@@ -39,7 +39,7 @@ class ChunkerSettings(msgspec.Struct, frozen=True):
     """How each of a stream's sequences is cut, in bytes."""
 
     content: ChunkSizes = ChunkSizes(4096, 16384, 65536)
-    skeleton: ChunkSizes = ChunkSizes(1024, 4096, 16384)
+    skeleton: ChunkSizes = ChunkSizes(2048, 8192, 32768)
     layout: ChunkSizes = ChunkSizes(256, 1024, 4096)
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ class World:
             domain="",
             signers=self.signers,
             content_sizes=ChunkSizes(4096, 16384, 65536),
-            skeleton_sizes=ChunkSizes(1024, 4096, 16384),
+            skeleton_sizes=ChunkSizes(2048, 8192, 32768),
             layout_sizes=ChunkSizes(256, 1024, 4096),
             sealing_public=mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw(),
             id_key=secrets.token_bytes(32),

@@ -48,12 +48,11 @@ class Retry:
 
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""
-        # All of it within the attempt: half a listing cannot be taken back.
-        return self._repeat(lambda _: iter([*self._backend.list(folder)]))
+        return self._repeat(lambda _: self._backend.list(folder))
 
     def names(self, folder: str) -> Iterator[str]:
         """See `contract.Backend`."""
-        return self._repeat(lambda _: iter([*self._backend.names(folder)]))
+        return self._repeat(lambda _: self._backend.names(folder))
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""

@@ -153,7 +153,7 @@ def test_an_admin_gets_everything(world: World, people: People) -> None:
         wendy.signing_key: Signer(people.wendy, "writer", people.wendy),
     }
     assert access.content_sizes == (4096, 16384, 65536)
-    assert access.skeleton_sizes == (1024, 4096, 16384)
+    assert access.skeleton_sizes == (2048, 8192, 32768)
     assert access.layout_sizes == (256, 1024, 4096)
     assert slots.sealing_public(access.sealing_private[1]) == access.sealing_public
 
