@@ -59,7 +59,9 @@ class WriterRun:
         self.own.clear()
         repository.look_for_what_is_condemned()
         repository.refresh_index()
-        self.condemned = repository.cache.numbers(repository.condemned.index_files, repository.condemned.packs)
+        self.condemned = repository.cache.numbers(
+            repository.condemned.index_files, repository.condemned.packs
+        )
         # what other processes add to the cache from here on was not seen in a listing by this run
         self._trusted = repository.cache.next_pack()
         repository.verify_recent_packs()
