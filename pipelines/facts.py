@@ -115,6 +115,12 @@ def volume_of(stream: "Stream") -> VolumeFacts | None:
     return found if isinstance(found, VolumeFacts) else None
 
 
+def parent_of(stream: "Stream") -> bytes:
+    """Return the name of the snapshot that a stream builds on, empty if it builds on none."""
+    found = volume_of(stream)
+    return found.parent if found is not None else b""
+
+
 def source_of(stream: "Stream") -> str:
     """Return which source of its writer's config file a stream is of, empty if that is not known."""
     found = read(stream)

@@ -77,19 +77,20 @@ class Engine:
         """
         began = time.monotonic()
         report = self.report
-        report.taken_up = self._repository.complete_interrupted()
+        report.taken_up = self._repository.complete_interrupted(facts.parent_of)
         done = self._taken_up()
-        listings = self._list(done)
-        for listing in listings:
-            report.lines += listing.lines
-            report.warnings += listing.warnings
-        jobs = self._without_twins([job for listing in listings for job in listing.jobs])
-        if jobs:
-            with self._repository.session(self._details, level=self._level) as session:
+        # before the sources look up what an incremental can build on
+        with self._repository.session(self._details, level=self._level, parent_of=facts.parent_of) as session:
+            listings = self._list(done)
+            for listing in listings:
+                report.lines += listing.lines
+                report.warnings += listing.warnings
+            jobs = self._without_twins([job for listing in listings for job in listing.jobs])
+            if jobs:
                 self._store(session, jobs)
-                if self._stored:
-                    self.finishing = True
-                    report.snapshot = session.finish()
+            if self._stored:
+                self.finishing = True
+                report.snapshot = session.finish()
         for listing in listings:
             listing.published()
         report.seconds = time.monotonic() - began

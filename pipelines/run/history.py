@@ -42,7 +42,7 @@ class History:
         chains: dict[tuple[bytes, str, int], Stored] = {}  # each dump, by its snapshot and volume
         found = (
             info
-            for info in repository.snapshots()
+            for info in repository.reliable()
             if info.signer == mine and dates.local(info).date() >= horizon
         )
         for info in sorted(found, key=lambda info: info.sequence):
