@@ -52,6 +52,9 @@ MAX_NAMES = 4 << 20
 MAX_LISTING = 256 << 20
 """Bytes of the names that are kept of one folder: 64 for each, as many as a SHA-256 has digits."""
 
+MAX_WHOLE = 9 << 20
+"""Bytes in the largest file that is read without saying how much: all but packs, of which parts are read."""
+
 FILE_MODE = 0o400
 """Files are never changed, so nobody may: a thief of the account cannot simply write over them."""
 
@@ -103,7 +106,8 @@ class Backend(Protocol):
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Exactly `length` bytes from `offset`, or, without a length, all from there to the end.
 
-        Raises NotFoundError, or DamageError if the file ends too early or is larger than MAX_FILE_SIZE.
+        Raises NotFoundError, or DamageError if the file ends too early or, read without a length, is larger than
+        MAX_WHOLE: then nothing was allocated for it.
         """
         ...
 
@@ -165,13 +169,18 @@ def file_bytes(data: Buffer) -> memoryview:
     return view
 
 
+def has_bytes(backend: Backend, name: str, data: Buffer) -> bool:
+    """Whether the file, which exists, has exactly these bytes."""
+    return backend.size(name) == len(data) and backend.read(name, 0, len(data)) == data
+
+
 def length_to_end(where: str, size: int, offset: int) -> int:
     """How many bytes a file of `size` bytes has from `offset` on, once both are known to be sane.
 
     Raises DamageError, naming `where`, before anything is allocated.
     """
-    if size > MAX_FILE_SIZE:
-        raise DamageError(f"{where} has {size} bytes, more than any file of a repository")
+    if size > MAX_WHOLE:
+        raise DamageError(f"{where} has {size} bytes, more than a file that is read as a whole may have")
     if offset > size:
         raise too_short(where, size, offset)
     return size - offset

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from dedupstore.backends.contract import Backend, Buffer, Entry, file_bytes
+from dedupstore.backends.contract import Backend, Buffer, Entry, file_bytes, has_bytes
 from dedupstore.errors import AlreadyExistsError, TransientError
 
 _T = TypeVar("_T")
@@ -67,7 +67,7 @@ class Retry:
                 self._backend.create(name, view)
             except AlreadyExistsError:
                 # The connection may have been lost between the deed and its answer.
-                if number == 1 or self._backend.size(name) != len(view) or self._backend.read(name) != view:
+                if number == 1 or not has_bytes(self._backend, name, view):
                     raise
 
         self._repeat(attempt)
