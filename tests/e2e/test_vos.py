@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,41 @@ def next_second(vos: Vos, name: str) -> None:
     """Wait until a clone made now has another date than the last."""
     backup = vos.examine(listed(vos, name).backup_id)
     wait_for(lambda: int(time.time()) > backup.backup, 5)
+
+
+LISTENER = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.setsockopt(socket.SOL_SOCKET, 8, 1 << 26)
+print("ready", flush=True)
+packets = clear = 0
+while b"END OF TEST" not in (packet := wire.recv(65536)):
+    packets += len(packet) > 500
+    clear += b"firstfirst" in packet
+print(packets, clear, flush=True)
+"""
+GOODBYE = "import socket; socket.socket(2, 2).sendto(b'END OF TEST', ('192.0.2.1', 9))"
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_a_dump_of_another_host_is_not_to_be_read_on_the_way(
+    afs_cell: AfsCell, source: AfsSource, encrypt: bool
+) -> None:
+    name = f"v.secret.{encrypt}"
+    create(afs_cell, name)
+    vos = Vos(replace(source, encrypt=encrypt))
+    backup = vos.backup(listed(vos, name).id)
+    with subprocess.Popen(
+        afs_cell.command(sys.executable, "-c", LISTENER), stdout=subprocess.PIPE, text=True
+    ) as listener:
+        assert listener.stdout is not None
+        assert "ready\n" == listener.stdout.readline()
+        dump = dumped(vos, backup.id, 0)
+        afs_cell.run(sys.executable, "-c", GOODBYE)
+        packets, clear = map(int, listener.stdout.readline().split())
+    assert b"firstfirst" in dump
+    assert packets > 0
+    assert encrypt == (clear == 0)
 
 
 def test_a_listing_has_what_examine_has(afs_cell: AfsCell, vos: Vos) -> None:
