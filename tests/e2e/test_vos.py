@@ -246,6 +246,31 @@ def test_a_volume_made_anew_under_the_same_name_is_another_one(afs_cell: AfsCell
     assert f"re-created: it was volume {full.facts.volume}" == plan.reason
 
 
+def test_a_read_only_copy_that_became_the_volume_means_a_full(afs_cell: AfsCell, vos: Vos) -> None:
+    """The id is the old one, the contents those of the last release: `vos convertROtoRW`."""
+    name, now = "v.convert", int(time.time())
+    site = ("-server", afs_cell.server, "-partition", afs_cell.partition)
+    create(afs_cell, name, make_dump(name, 1, FILES, now=now - 5000))
+    made = listed(vos, name).copy
+    wait_for(lambda: int(time.time()) > made + 1, 5)  # the copy's date becomes the volume's
+    afs_cell.vos("addsite", *site, "-id", name)
+    afs_cell.vos("release", name)
+    changed = make_dump(name, 1, {**FILES, "c": b"third" * 300}, now=now - 4000)
+    incremental = changed.replace(b"t\0\2" + bytes(4), b"t\0\2" + (now - 5000).to_bytes(4), 1)
+    restore(afs_cell, name, incremental, "incremental")
+    _, full = store(vos, name, None)
+    volume = listed(vos, name)
+    afs_cell.vos("remove", *site, "-id", f"{name}.backup")
+    afs_cell.vos("remove", *site, "-id", name)
+    # OpenAFS 1.8.9 converts it, calls that a failure (it returns the length of a path), and leaves the database
+    afs_cell.vos("convertROtoRW", *site, "-id", f"{name}.readonly", "-force", check=False)
+    afs_cell.vos("syncvldb", afs_cell.server)
+    assert (volume.id, "RW", "OK") == (vos.examine(volume.id).id, *listed(vos, name)[3:7:3])
+    plan, verdict = store(vos, name, full)
+    assert (True, "accept") == (plan.full, verdict.outcome)
+    assert plan.reason.startswith("restored, moved or re-created on ")
+
+
 def test_a_volume_deleted_between_list_and_dump_is_gone(afs_cell: AfsCell, vos: Vos) -> None:
     create(afs_cell, "v.deleted")
     volume = listed(vos, "v.deleted")
