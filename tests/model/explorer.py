@@ -8,12 +8,13 @@ Invariant: `explore` ends with every reachable state visited, or with a fault an
 `exhausted` false because the limit was reached; nothing is sampled.
 """
 
+import itertools
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 STORE_BITS = 24
-LOCAL_BITS = 20
+LOCAL_BITS = 18
 
 
 class Step(NamedTuple):
@@ -82,7 +83,7 @@ class Interned:
 
 
 class Explorer:
-    """One exploration; afterwards `walk` and `solo_steps` look at what was visited."""
+    """One exploration; afterwards `events`, `trace` and `pairs` look at what was visited."""
 
     def __init__(self, system: System) -> None:
         self.system = system
@@ -165,48 +166,64 @@ class Explorer:
             for step in actor.steps(*self._pair(n, key)):
                 yield Event(actor.name, step.name, step.args), state + self._difference(n, key, step)
 
-    def trace(self, state: int) -> list[Event]:
-        """Return the steps of a shortest way from the start to a visited state."""
-        way: list[Event] = []
-        while (previous := self.before[state]) >= 0:
-            way.append(next(event for event, reached in self.events(previous) if reached == state))
-            state = previous
+    def way(self, state: int) -> list[int]:
+        """Return the states of a shortest way from the start to a visited state, both included."""
+        way = [state]
+        while (state := self.before[state]) >= 0:
+            way.append(state)
         return way[::-1]
 
-    def solo(self, n: int, leave_out: frozenset[str]) -> tuple[int, set[Hashable]]:
-        """Let actor `n` run alone from every visited state; return the most steps and the local values it ends with.
+    def trace(self, state: int) -> list[Event]:
+        """Return the steps of a shortest way from the start to a visited state."""
+        way = self.way(state)
+        return [
+            next(event for event, reached in self.events(previous) if reached == following)
+            for previous, following in itertools.pairwise(way)
+        ]
 
-        Steps named in `leave_out` are not taken. A run that can go on for ever raises RecursionError or ValueError.
-        """
-        actor = self.system.actors[n]
-        length: dict[tuple[Hashable, Hashable], int] = {}
-        ends: set[Hashable] = set()
-        for key in list(self.moves[n]):
-            stack = [self._pair(n, key)]
-            open_: set[tuple[Hashable, Hashable]] = set()
-            while stack:
-                pair = stack[-1]
-                if pair in length:
-                    stack.pop()
-                    continue
-                after = [
-                    (step.store, step.local)
-                    for step in actor.steps(*pair)
-                    if step.name not in leave_out and (step.store, step.local) != pair
-                ]
-                missing = [other for other in after if other not in length]
-                if missing:
-                    if pair in open_ and any(other in open_ for other in missing):
-                        raise ValueError(f"{actor.name} can go round for ever from {pair}")
-                    open_.add(pair)
-                    stack.extend(missing)
-                    continue
-                if not after:
-                    ends.add(pair[1])
-                length[pair] = 1 + max((length[other] for other in after), default=-1)
-                open_.discard(pair)
-                stack.pop()
-        return max(length.values(), default=0), ends
+    def locals_of(self, state: int) -> dict[str, Hashable]:
+        """Return what each actor knows in a state."""
+        return {
+            actor.name: self.locals[n].values[
+                (state >> (STORE_BITS + n * LOCAL_BITS)) & ((1 << LOCAL_BITS) - 1)
+            ]
+            for n, actor in enumerate(self.system.actors)
+        }
+
+    def pairs(self, n: int) -> Iterator[tuple[Hashable, Hashable]]:
+        """Return each pair of a store and a local value of actor `n` that some visited state has."""
+        return (self._pair(n, key) for key in self.moves[n])
+
+
+def run_alone(
+    actor: Actor, start: Iterable[tuple[Hashable, Hashable]], never: frozenset[str]
+) -> dict[Hashable, int]:
+    """Let an actor run alone, in every way that it can, from pairs of a store and its local value.
+
+    Steps named in `never` are not taken. Return each pair that was passed and the most steps that were left from there;
+    0 is an end. A way that goes round for ever is a ValueError.
+    """
+    left: dict[Hashable, int] = {}
+    passing: set[Hashable] = set()
+    stack = list(start)
+    while stack:
+        pair = stack[-1]
+        if pair in left:
+            stack.pop()
+            continue
+        steps = (step for step in actor.steps(*pair) if step.name not in never)
+        after = [(step.store, step.local) for step in steps if (step.store, step.local) != pair]
+        missing = [other for other in after if other not in left]
+        if any(other in passing for other in missing):
+            raise ValueError(f"{actor.name} can go round for ever: {pair}")
+        if missing:
+            passing.add(pair)
+            stack.extend(missing)
+        else:
+            left[pair] = 1 + max((left[other] for other in after), default=-1)
+            passing.discard(pair)
+            stack.pop()
+    return left
 
 
 def explore(system: System, limit: int = 1 << 62) -> Result:

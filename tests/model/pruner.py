@@ -217,10 +217,9 @@ class Pruner:
             keep = world.all(*(f"done {s}" for s in plan.abandon))
             if {"14.all-present", "10", "14.after-runs"} & off:
                 keep = -1
-            for step in getattr(self, f"_{self.program[local.at + 1]}")(
+            yield from getattr(self, f"_{self.program[local.at + 1]}")(
                 store, local._replace(at=local.at + 1, runs=local.runs & keep, fenced=0)
-            ):
-                yield step
+            )
 
     def _is_open(self, run: str, runs: int) -> bool:
         world = self.world

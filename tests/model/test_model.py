@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.model.explorer import Explorer, explore
-from tests.model.suite import NONE, RULES, SMALL, SPARE
+from tests.model.explorer import explore
+from tests.model.suite import NONE, RULES, SMALL
 
 
 @pytest.mark.parametrize("name", SMALL)

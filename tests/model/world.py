@@ -242,9 +242,9 @@ class Model:
             excused = store.fenced & world.bits[f"run {snapshot.run}"] or (
                 store.present | store.pending
             ) & world.all(f"tombstone {name}", f"ended {snapshot.run}")
-            if store.present & world.bits[f"snapshot {name}"] and not excused:
-                if not world.restorable(store.present, name) and name not in world.closed:
-                    return f"U: {name} is there, nobody fenced its run, and it does not resolve"
+            there = store.present & world.bits[f"snapshot {name}"] and name not in world.closed
+            if there and not excused and not world.restorable(store.present, name):
+                return f"U: {name} is there, nobody fenced its run, and it does not resolve"
         return ""
 
     def step_fault(self, before: Store, after: Store) -> str:
