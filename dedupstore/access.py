@@ -28,13 +28,15 @@ class Signer:
 class Membership:
     """What the newest believed roster says, which needs no secret: its serial and SHA-256, and who may sign.
 
-    `signers` maps the names of signers (SHA-256 of the signing public key) to members.
+    `signers` maps the names of signers (SHA-256 of the signing public key) to members.  `not_for_writing` says what a
+    program must know to write, and this one does not; it is empty if nothing is missing.
     """
 
     repository: bytes
     serial: int
     digest: bytes
     signers: dict[bytes, Signer]
+    not_for_writing: str = ""
 
     @property
     def roster(self) -> tuple[int, bytes]:

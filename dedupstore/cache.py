@@ -13,6 +13,7 @@ an index file is listed again.  Memory does not grow with the cache: rows are on
     cache_hints    one such file
     cache_file     the LMDB file: opened safely, shared, thrown away
     cache_pages    its pages, handed back before they are many
+    cache_records  small record files: done records, ledgers, tombstones and the like
 
 Processes of one user share a cache, threads an `IndexCache`.  Every method raises `StateError` if the folder
 cannot be used (a full disk, say), and `DamagedStateError` when damage comes to light: then the cache is thrown
@@ -29,6 +30,7 @@ from dedupstore import cache_rows, layout, records
 from dedupstore.cache_columns import Columns
 from dedupstore.cache_file import CacheFile, ScratchSet
 from dedupstore.cache_merge import Hints
+from dedupstore.cache_records import RecordRows
 from dedupstore.cache_rows import CachedBlock, CachedPack, DescribedIndex, FileRow, Location, Span
 from dedupstore.cache_search import Search
 from dedupstore.errors import DamagedStateError, DamageError, StateError
@@ -65,6 +67,7 @@ class IndexCache:
         self._doomed, self._domains, self._counters = tables["doomed"], tables["domains"], tables["counters"]
         self._headers, self._payloads = tables["headers"], tables["payloads"]
         self._replaced, self._rejected = tables["replaced"], tables["rejected"]
+        self.records = RecordRows(file)
         self._hints, self._columns = Hints(file), Columns(file)
         self._prefixes: dict[str, bytes] = {}
         self._trust: tuple[Collection[int], tuple[int, int, int], bool] = (), (0, 0, 0), False
@@ -137,6 +140,8 @@ class IndexCache:
             while batch is not None:
                 following = next(batches, None)
                 with self._begin(write=True) as txn:
+                    for old_name in records.names(index.replaces) if following is None else ():
+                        txn.put(old_name, name, db=self._replaced)
                     if rows:
                         for number, pack in enumerate(rows, first):
                             value = cache_rows.encode_pack(index.time, name, pack)
@@ -144,8 +149,6 @@ class IndexCache:
                         txn.put(cache_rows.domain_key(index.domain), prefix, db=self._domains)
                         txn.put(b"next pack", cache_rows.number_key(first + row.packs), db=self._counters)
                         self._columns.note(txn, prefix, first, chunks, place)
-                        for old_name in records.names(index.replaces):
-                            txn.put(old_name, name, db=self._replaced)
                     txn.put(name, row._replace(complete=following is None).encode(), db=self._files)
                     self._hints.add(txn, prefix, batch)
                 self._file.pages.limit()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dedupstore.packs import Described
 
 NO_PACK = 1 << 32  # above every pack's number
-SCHEMA = 7  # to be raised whenever a row changes its meaning
+SCHEMA = 8  # to be raised whenever a row changes its meaning
 TABLES: dict[str, dict[str, bool]] = {
     "files": {},  # index file name -> FileRow
     "packs": {},  # number (from 1) -> order, CachedPack
@@ -42,6 +42,7 @@ TABLES: dict[str, dict[str, bool]] = {
     "headers": {},  # snapshot name -> header
     "replaced": {},  # name of an index file that another stands for -> that one's
     "rejected": {},  # file -> why it was refused
+    "records": {},  # small record file -> signer, payload
     "payloads": {},  # snapshot name -> codec (0: as it is, 1: Zstandard), payload
 }
 

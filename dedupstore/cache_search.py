@@ -1,8 +1,8 @@
 """Looking chunks up in the index cache: by hints first, then in the columns, which alone are believed.
 
 Invariant: a chunk, given by its id, is found where a row of the columns has its short id; hints may be of another
-chunk, or of packs that are gone.  Every hint that is needed is in the table of recent ones or in a file.  Where a hint and the columns of
-a pack that is there contradict each other, one of them is damaged.
+chunk, or of packs that are gone.  Every hint that is needed is in the table of recent ones or in a file.  Where a
+hint and the columns of a pack that is there contradict each other, one of them is damaged.
 """
 
 from collections.abc import Callable, Iterator, Sequence

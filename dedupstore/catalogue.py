@@ -15,7 +15,8 @@ from msgspec import Meta
 
 from dedupstore import compression, layout, records, sealing
 from dedupstore.access import Access, Signer
-from dedupstore.errors import AlreadyExistsError, BackendError, DamageError, NotFoundError
+from dedupstore.backends.contract import has_bytes
+from dedupstore.errors import AlreadyExistsError, BackendError, DamageError, KeyAccessError, NotFoundError
 from dedupstore.layout import Header, Kind
 from dedupstore.records import Bin32
 
@@ -59,6 +60,12 @@ def seal_record(access: Access, kind: Kind, record: msgspec.Struct) -> bytes:
     records.decode(payload, type(record), what)
     signature = sealing.sign(access.signing_key, header, payload)
     signer = sealing.signer_of(sealing.public_of(access.signing_key))
+    if (member := access.signers.get(signer)) is None or member.role not in _MAY_SIGN[kind]:
+        role = member.role if member else "stranger"
+        raise KeyAccessError(
+            f"your key is a {role}'s, with which no {kind.name.lower()} file may be made",
+            "use the key of a member who may, or ask an admin",
+        )
     body = records.encode(_Signed(signer, signature, payload))
     frame = compression.pack(body)
     if len(body) > layout.most_unpacked(kind, layout.HEADER_SIZE + len(frame)):
@@ -98,7 +105,7 @@ def publish(
         try:
             backend.create(file, data)
         except AlreadyExistsError:
-            if not is_there(backend, file, data):
+            if not _is_there(backend, file, data):
                 continue
         return digest
     raise BackendError(
@@ -107,10 +114,9 @@ def publish(
     )
 
 
-def is_there(backend: "Backend", file: str, data: "Buffer") -> bool:
-    """Tell whether a file whose name is taken has these bytes."""
+def _is_there(backend: "Backend", file: str, data: "Buffer") -> bool:
     try:
-        return backend.read(file) == data
+        return has_bytes(backend, file, data)
     except (NotFoundError, DamageError):
         return False
 

@@ -15,8 +15,8 @@ from dedupstore.opened import FETCH_THREADS, Opened
 from dedupstore.records import Index
 
 
-def refresh(opened: Opened) -> None:
-    """Read the index files that are new, and drop the rows of those that are gone."""
+def refresh(opened: Opened) -> set[bytes]:
+    """Read the index files that are new, drop the rows of those that are gone, and return those that were listed."""
     if lost := opened.cache.with_lost_packs():  # they may be back
         opened.cache.drop_index(lost)
     cached = opened.cache.index_signers()
@@ -29,6 +29,7 @@ def refresh(opened: Opened) -> None:
     for batch in opened.fetch(new, lambda name: _read(opened, counts, name), at_once=FETCH_THREADS):
         for name, described in batch:
             opened.cache.add_index(name, described)
+    return present
 
 
 def _file(name: bytes) -> str:

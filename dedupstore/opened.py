@@ -5,12 +5,15 @@ Invariant: the keys are asked for when they are first needed, and once: what the
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
 from dedupstore.cache import IndexCache
 from dedupstore.localstate import StateFolder
+
+if TYPE_CHECKING:
+    from dedupstore.records import Closing
 
 FETCH_THREADS = 8
 S = TypeVar("S")
@@ -35,6 +38,7 @@ class Opened:
         self.newer: list[str] = []
         self._unlock = unlock
         self._rejected: dict[str, str] | None = None
+        self._closings: tuple[dict[bytes, Closing], list[str]] | None = None
 
     @cached_property
     def access(self) -> Access:
@@ -43,10 +47,30 @@ class Opened:
 
     @cached_property
     def signer(self) -> bytes:
-        """This member's signing public key."""
+        """This member's name as a signer."""
         from dedupstore import sealing
 
-        return sealing.public_of(self.access.signing_key)
+        return sealing.signer_of(sealing.public_of(self.access.signing_key))
+
+    def closed(self, signer: bytes) -> "Closing | None":
+        """Return what counts of a removed signer; None, if nothing does."""
+        return self._all_closings()[0].get(signer)
+
+    def closing_alarms(self) -> list[str]:
+        """Return what is wrong with closing lists."""
+        return self._all_closings()[1]
+
+    def look_for_closings_again(self) -> None:
+        """Have them listed when they are next asked for."""
+        self._closings = None
+
+    def _all_closings(self) -> "tuple[dict[bytes, Closing], list[str]]":
+        found = self._closings
+        if found is None:
+            from dedupstore import closings
+
+            found = self._closings = closings.load(self)
+        return found
 
     def reject(self, file: str, reason: str) -> None:
         """Note that a file was refused, in `damage` and for later: it is not read again under this roster."""

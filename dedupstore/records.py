@@ -333,7 +333,7 @@ class Ledger(msgspec.Struct, frozen=True):
         return struct.iter_unpack("16s32s32s", self.done)
 
 
-class Closing(msgspec.Struct, frozen=True):
+class Closing(msgspec.Struct, frozen=True, dict=True):
     """What counts of a removed signer: snapshots and index files, as columns of names."""
 
     signer: Bin32
@@ -345,6 +345,11 @@ class Closing(msgspec.Struct, frozen=True):
         """Refuse columns that are cut short."""
         _is_column(self.snapshots, 32)
         _is_column(self.index, 32)
+
+    @cached_property
+    def counting(self) -> frozenset[bytes]:
+        """The snapshots that count."""
+        return frozenset(names(self.snapshots))
 
 
 class Condemned(msgspec.Struct, frozen=True):

@@ -157,6 +157,6 @@ def _sign(signing_key: bytes, message: bytes) -> bytes:
 def _verify(signing_public: bytes, signature: bytes, message: bytes) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(signing_public).verify(signature, message)
-    except InvalidSignature:
+    except (InvalidSignature, ValueError):  # or a key of another suite
         return False
     return True

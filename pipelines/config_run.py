@@ -185,14 +185,14 @@ def _source(section: Section) -> AnySource:
 def _afs(section: Section, name: str) -> AfsSource:
     source = AfsSource(
         name=name,
-        servers=section.take("servers", _TEXTS, ()),
-        partitions=section.take("partitions", _TEXTS, ()),
+        servers=section.take("servers", _WORDS, ()),
+        partitions=section.take("partitions", _WORDS, ()),
         take=section.take("take", _TEXTS, ("*",)),
         leave=section.take("leave", _TEXTS, ()),
         backupsys=section.take("backupsys", _FLAG, True),
         noauth=section.take("noauth", _FLAG, False),
         localauth=section.take("localauth", _FLAG, not section.has("noauth")),
-        cell=section.take("cell", _TEXT, ""),
+        cell=section.take("cell", _WORD, ""),
         vos=section.take("vos", _TEXT, "vos"),
     )
     if source.noauth and source.localauth:
@@ -209,6 +209,12 @@ def _command(section: Section, name: str) -> CommandSource:
         allow_empty=section.take("allow_empty", _FLAG, False),
     )
     _check_stream_name(section, name)
+    if "{name}" in source.command[0]:
+        raise section.error(
+            "command",
+            "what `list` prints would choose the program",
+            "write {name} in one of its arguments, and the program itself as it is",
+        )
     named = any("{name}" in argument for argument in source.command)
     if source.list and not named:
         raise section.error(
@@ -252,6 +258,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value) and "\0" not in value
 
 
+def _is_word(value: object) -> bool:
+    """Tell whether it is a text that no program takes for an option."""
+    return isinstance(value, str) and _is_text(value) and not value.startswith("-")
+
+
 def _texts(value: object) -> tuple[str, ...] | None:
     return tuple(value) if isinstance(value, list) and value and all(map(_is_text, value)) else None
 
@@ -272,6 +283,13 @@ def _one_of(choices: Iterable[str]) -> Rule[str]:
 
 _TEXT: Rule[str] = Rule(lambda value: value if _is_text(value) else None, '"a text"')
 _TEXTS: Rule[tuple[str, ...]] = Rule(_texts, '["a text", "another"]')
+_WORD: Rule[str] = Rule(
+    lambda value: value if _is_word(value) else None, '"a text that begins with no hyphen"'
+)
+_WORDS: Rule[tuple[str, ...]] = Rule(
+    lambda value: found if (found := _texts(value)) and all(map(_is_word, found)) else None,
+    '["a text that begins with no hyphen", "another"]',
+)
 _FOLDER: Rule[str] = Rule(
     lambda value: value if _is_text(value) and value.startswith("/") else None, '"/the/path/of/a/folder"'
 )

@@ -16,11 +16,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from dedupstore.errors import DedupError, KeyAccessError, TransientError
+from dedupstore.errors import DedupError
 from dedupstore.waiting import take
-from pipelines import pipes
-from pipelines.chains import volume_facts
+from pipelines import facts, pipes
 from pipelines.get import check_target, new_file, opened, write_pieces
+from pipelines.mishap import FATAL, told
 from pipelines.new_file import remove_left
 from pipelines.text import size
 
@@ -36,9 +36,6 @@ REMEMBERED = 50_000  # streams of other snapshots, of about 1 KB each
 _PERIOD = 0.1  # seconds between two looks at the numbers
 _PATIENCE = 5.0  # seconds for streams to end, of which some may wait for a server that is silent
 
-# What every other stream would run into, too.
-_FATAL = (KeyAccessError, TransientError)
-
 
 @dataclass
 class Got:
@@ -53,7 +50,7 @@ class Got:
 class GetAll:
     """Writes streams into a folder.
 
-    `failed(name, error)` is called for each that cannot be given, `progress(what, done, of)` every now and then; both
+    `failed(name, why)` is called for each that cannot be given, `progress(what, done, of)` every now and then; both
     in threads, one at a time.
     """
 
@@ -64,7 +61,7 @@ class GetAll:
         *,
         force: bool,
         raw: bool,
-        failed: Callable[[str, DedupError], None],
+        failed: Callable[[str, str], None],
         progress: Callable[[str, int, int], None],
     ) -> None:
         self._repository = repository
@@ -137,14 +134,14 @@ class GetAll:
                 new_file(path, force=self._force) as descriptor,
             ):
                 write_pieces(pieces, descriptor, str(path), progress)
-        except (_StoppedError, *_FATAL):
+        except (_StoppedError, *FATAL):
             raise
-        except DedupError as error:
+        except Exception as error:
             if self._stopping:  # what it waited for is closed
                 raise
             with self._lock:
                 self._got.failed += 1
-                self._failed(stream.name, error)
+                self._failed(stream.name, told(error))
         else:
             with self._lock:
                 self._got.streams += 1
@@ -189,8 +186,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_small(stream: "Stream") -> bool:
-    facts = volume_facts(stream)
-    return stream.size <= SMALL and not (facts and facts.parent)  # merged, it may be of any size
+    known = facts.volume_of(stream)
+    return stream.size <= SMALL and not (known and known.parent)  # merged, it may be of any size
 
 
 class _StoppedError(DedupError):

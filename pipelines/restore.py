@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dedupstore.repository import Repository
 
 # OpenAFS src/volser/vos.c, ISNAMEVALID and VolNameOK: room for `.readonly` in 32 bytes, and no such ending
-_NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9._-]{1,22}")
+_NAME = re.compile(r"(?!-|\d+\Z)[A-Za-z0-9._-]{1,22}")
 _TAKEN_ENDINGS = (".backup", ".readonly")
 
 Progress = Callable[[int], None]
@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
 def check_name(name: str) -> None:
     """Raise `ValueError` for what AFS does not take as a volume's name."""
-    if not _NAME.fullmatch(name) or name.endswith(_TAKEN_ENDINGS) or name.startswith("-"):
+    if not _NAME.fullmatch(name) or name.endswith(_TAKEN_ENDINGS):
         raise ValueError(
             f"{name!a} is no name for a volume: up to 22 letters, digits, dots, hyphens and underscores, "
             "with a letter, and neither .backup nor .readonly at the end"

@@ -47,8 +47,9 @@ class Site(NamedTuple):
         return f"{safe(self.server)} {safe(self.partition)}"
 
     def arguments(self) -> list[str]:
-        """Return the arguments that name it."""
-        return ["-server", self.server, "-partition", self.partition]
+        """Return the arguments that name it.  Raises `VosError` for what `vos` would take for options."""
+        server = vos_listing.argument(self.server, "server")
+        return ["-server", server, "-partition", vos_listing.argument(self.partition, "partition")]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Vos:
         if program is None:
             raise DedupError("there is no vos on this machine", "install openafs-client, or use dedup get")
         identity = ("-localauth",) if localauth else ()
-        return cls(program, (*identity, *(("-cell", cell) if cell else ())))
+        return cls(program, (*identity, *(("-cell", vos_listing.argument(cell, "cell")) if cell else ())))
 
     def line(self, *arguments: str) -> str:
         """Return a command line for people to type."""

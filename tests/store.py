@@ -31,13 +31,15 @@ class World:
         self.path = folder / "repository"
         mlkem, x25519 = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
         self.signers: dict[bytes, Signer] = {}
+        self.rosters: list[bytes] = []
         self.base = Access(
             repository=secrets.token_bytes(16),
             epoch=1,
             domain="",
             signers=self.signers,
             content_sizes=ChunkSizes(4096, 16384, 65536),
-            skeleton_sizes=ChunkSizes(1024, 4096, 16384),
+            raw_sizes=ChunkSizes(4096, 16384, 65536),
+            skeleton_sizes=ChunkSizes(2048, 8192, 32768),
             layout_sizes=ChunkSizes(256, 1024, 4096),
             sealing_public=mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw(),
             id_key=secrets.token_bytes(32),
@@ -52,9 +54,26 @@ class World:
     def member(self, name: str, domain: str = "", role: str = "writer") -> Access:
         """Return the access of a new member."""
         key = secrets.token_bytes(32)
-        self.signers[sealing.public_of(key)] = Signer(name, role, domain or name)
+        public = sealing.public_of(key)
+        self.signers[sealing.signer_of(public)] = Signer(name, role, domain or name, public)
+        self.roster()
         private = self.base.sealing_private if role == "admin" else {}
         return replace(self.base, domain=domain or name, signing_key=key, sealing_private=private)
+
+    def roster(self) -> tuple[int, bytes]:
+        """Return serial and hash of the roster that has the present members: each change makes a new one."""
+        digest = hashlib.sha256(repr(sorted(self.signers.items())).encode()).digest()
+        if self.rosters[-1:] != [digest]:
+            self.rosters.append(digest)
+        return len(self.rosters), digest
+
+    def remove(self, access: Access, *, closing: bytes | None = None) -> None:
+        """Make a member a former one, of whom counts what this closing list names: all that does now, if not given."""
+        signer = signer_of(access)
+        if closing is None:
+            with self.open(self.admin) as repository:
+                closing = repository.closing_of(signer)
+        self.signers[signer] = replace(self.signers[signer], closing=closing)
 
     def backend(self) -> Backend:
         """Return the plain back end."""
@@ -63,7 +82,7 @@ class World:
     def open(self, access: Access, *, host: str = "", backend: Backend | None = None) -> Repository:
         """Open the repository as that member, on a host of that name (by default one for each member)."""
         state = StateFolder(self.folder / "state" / (host or access.domain))
-        members = Membership(access.repository, 1, bytes(32), self.signers)
+        members = Membership(access.repository, *self.roster(), self.signers)
         return Repository(backend or self.backend(), members, lambda: access, state)
 
     def put(
@@ -96,6 +115,11 @@ class World:
     def files(self, folder: str) -> list[Path]:
         """Return the files below a folder of the repository."""
         return sorted(path for path in (self.path / folder).rglob("*") if path.is_file())
+
+
+def signer_of(access: Access) -> bytes:
+    """Return a member's name as a signer."""
+    return sealing.signer_of(sealing.public_of(access.signing_key))
 
 
 def begin(repository: Repository, time: int = 1_700_000_000, pack_size: int = 1 << 20) -> Session:

@@ -59,7 +59,9 @@ def _run(arguments: Sequence[str], console: Console) -> int:
 
     from dedupstore import memory
     from pipelines.cli.group import dedup
+    from pipelines.secrecy import keep_secret
 
+    keep_secret()  # before there is one
     memory.reuse_buffers()  # before GnuPG or a back end starts the first thread
 
     try:

@@ -97,7 +97,8 @@ class Vos:
             return list(self._source.servers)
         said = self._say(["listaddrs", "-printuuid", "-noresolve"], "vos listaddrs", self._timeout)
         blocks = [block.split() for block in said.decode("ascii", "replace").split("UUID:")[1:]]
-        return [block[1] for block in blocks if len(block) > 1]  # one address of each server
+        # one address of each server
+        return [vos_listing.argument(block[1], "server") for block in blocks if len(block) > 1]
 
     def listing(self, server: str) -> list[Volume]:
         """Return the volumes of the server that are wanted, with their backup and read-only volumes.

@@ -49,6 +49,19 @@ static void check_buffer(const chunker_t *c, const uint8_t *data, size_t size)
     } while (length != 0);
 }
 
+static void check_wide(const chunker_t *c, const uint8_t *data, size_t size)
+{
+    size_t start = 0, length;
+
+    do {
+        size_t rest = size - start;
+        length = chunk_length_wide(c, data + start, rest);
+        check(length <= rest && length <= c->maximum, "a chunk by the wide hash is too long");
+        check(length == 0 ? rest < c->maximum : length >= c->minimum, "a chunk by the wide hash is too short, or missing");
+        start += length;
+    } while (length != 0);
+}
+
 int main(void)
 {
     for (int round = 0; round < 3000; round++) {
@@ -67,6 +80,8 @@ int main(void)
         check(chunker_init(&chunker, gear, minimum, average, maximum), "good sizes were refused");
         check(!chunker_init(&chunker, gear, 63, average, maximum), "a minimum of 63 was taken");
         check_buffer(&chunker, data, size);
+        if (minimum > WIDE_WINDOW)
+            check_wide(&chunker, data, size);
         free(data);
         free(gear);
     }

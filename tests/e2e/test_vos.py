@@ -67,7 +67,7 @@ def store(
     # or else the clone might be from before a restore; the volume server's clock may lag by a second
     wait_for(lambda: int(time.time()) > volume.copy + 1, 5)
     backup = vos.backup(volume.id) if fresh else vos.examine(volume.backup_id)
-    known = Parent("ab12", parent.facts["afs"]) if parent else None
+    known = Parent(b"\xab" * 32, parent.facts) if parent else None
     state = parent.state if parent else None
     plan = afs.plan(volume, backup, known, state, due)
     dump = dumped(vos, backup.id, plan.since)
@@ -146,7 +146,7 @@ def test_a_full_and_its_incrementals_chain(afs_cell: AfsCell, vos: Vos) -> None:
 
     next_second(vos, "v.chain")
     plan, nothing = store(vos, "v.chain", full)
-    until = full.facts["afs"]["until"]
+    until = full.facts.until
     assert (False, until - afs.OVERLAP) == (plan.full, plan.since)
     assert ("accept", full.state) == (nothing.outcome, nothing.state)
 
@@ -207,7 +207,7 @@ def test_a_volume_made_anew_under_the_same_name_is_another_one(afs_cell: AfsCell
     create(afs_cell, "v.anew")
     plan, verdict = store(vos, "v.anew", full)
     assert (True, "accept") == (plan.full, verdict.outcome)
-    assert f"re-created: it was volume {full.facts['afs']['volume']}" == plan.reason
+    assert f"re-created: it was volume {full.facts.volume}" == plan.reason
 
 
 def test_a_volume_deleted_between_list_and_dump_is_gone(afs_cell: AfsCell, vos: Vos) -> None:
@@ -231,7 +231,7 @@ def test_the_old_clone_of_an_offline_volume_is_stored_under_its_own_time(afs_cel
     with pytest.raises(VosError, match="off line"):
         vos.backup(volume.id)
     _, verdict = store(vos, "v.offline", None, fresh=False)
-    assert ("accept", clone.backup) == (verdict.outcome, verdict.facts["afs"]["until"])
+    assert ("accept", clone.backup) == (verdict.outcome, verdict.facts.until)
     assert afs.is_stale(clone, clone.backup + 3600)
 
 

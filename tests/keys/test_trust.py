@@ -11,10 +11,11 @@ import pytest
 from dedupstore import layout
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import KeyAccessError, NewerFormatError, NotARepositoryError, StateError, TrustError
-from keys import gpg, members
+from keys import chain, gpg, members
 from keys import roster as rosters
 from keys.roster import ChunkerSettings, Epoch, Member, Payload, Roster
 from keys.trust import normal_url
+from tests.gpg_home import gpg_with
 from tests.keys.conftest import People, World
 from tests.keys.test_roster import altering, without
 
@@ -23,7 +24,7 @@ def publish(
     world: World, before: Roster, user: gpg.Gpg, signer: str, listed: list[Member] | None = None
 ) -> Roster:
     """Put the next roster there with a signature of this key, whether or not it may."""
-    serial = max(rosters.listing(world.backend)) + 1
+    serial = max(chain.listing(world.backend)) + 1
     payload = rosters.successor(before, serial, listed or before.members, int(time.time()))
     data = rosters.sign(payload, user, signer)
     world.backend.create(layout.roster_file(serial), data)
@@ -203,6 +204,20 @@ def test_a_provider_cannot_use_an_admins_name_in_a_roster_of_his_own(
 def test_a_short_key_id_is_not_enough_to_trust(world: World, people: People) -> None:
     with pytest.raises(KeyAccessError, match="full GPG fingerprint"):
         world.another_host().examine(world.backend, world.url, people.alice[-16:])
+
+
+def test_a_clock_that_is_behind_hides_neither_a_repository_nor_a_removal(
+    world: World, people: People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    behind = gpg_with(tmp_path / "bin", "--faked-system-time 20100101T000000")
+    monkeypatch.setenv("PATH", str(behind), prepend=":")
+    host = world.another_host()
+    host.accept(world.url, host.examine(world.backend, world.url, people.alice))
+    monkeypatch.undo()
+    second = world.remove(world.roster, people.of_alice, people.wendy)
+    monkeypatch.setenv("PATH", str(behind), prepend=":")
+    assert host.believe(world.backend, world.url) == second
+    assert host.damage == []
 
 
 # --- afterwards ------------------------------------------------------------------------------------------------

@@ -162,7 +162,27 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nservers = "fs1"\n',
-            'line 4: servers = \'fs1\' is not understood; write servers = ["a text", "another"]',
+            "line 4: servers = 'fs1' is not understood; write servers = "
+            '["a text that begins with no hyphen", "another"]',
+        ),
+        (
+            '[[source]]\nkind = "afs"\nname = "x"\nservers = ["fs1", "-noauth"]\n',
+            "line 4: servers = ['fs1', '-noauth'] is not understood; write servers = "
+            '["a text that begins with no hyphen", "another"]',
+        ),
+        (
+            '[[source]]\nkind = "afs"\nname = "x"\npartitions = ["-localauth"]\n',
+            "line 4: partitions = ['-localauth'] is not understood; write partitions = "
+            '["a text that begins with no hyphen", "another"]',
+        ),
+        (
+            '[[source]]\nkind = "afs"\nname = "x"\ncell = "-config"\n',
+            "line 4: cell = '-config' is not understood; write cell = \"a text that begins with no hyphen\"",
+        ),
+        (
+            '[[source]]\nkind = "command"\nname = "x"\nlist = ["y"]\ncommand = ["/opt/{name}/dump", "{name}"]\n',
+            "line 5: what `list` prints would choose the program; write {name} in one of its arguments, and the "
+            "program itself as it is",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\ncommand = ["x"]\n',

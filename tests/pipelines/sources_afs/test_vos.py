@@ -123,6 +123,13 @@ def test_backupsys_gives_the_patterns_as_expressions_of_whole_names(fake: FakeVo
     ] == fake.called()
 
 
+def test_a_place_that_would_be_an_option_is_an_error(fake: FakeVos) -> None:
+    evil = entry("a", 12, "BK", 10).replace("/vicepa", "-localauth")
+    fake.says("listvol", listing(evil))
+    with pytest.raises(VosError, match="'-localauth' is no partition"):
+        Vos(fake.source).listing(SERVER)
+
+
 def test_every_server_of_the_database_counts_once(fake: FakeVos) -> None:
     source = AfsSource("afs", vos=fake.source.vos)
     assert ["192.0.2.1", "192.0.2.2"] == Vos(source).servers()
