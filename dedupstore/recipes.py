@@ -93,9 +93,9 @@ class ListWriter:
                 for each, pair in zip(numbers, covers, strict=True)
             ]
         ends = [position for position, id_ in enumerate(ids, 1) if id_[3] < _CUT_BELOW]
-        level = self._levels[0]
         start = 0
         while start < len(ids):
+            level = self._levels[0]
             held = level.entries
             # the node ends after the first entry that says so, from the 8th of the node to the 256th
             at_least, at_most = start + max(_MIN_ENTRIES - held, 1), start + layout.MAX_NODE_ENTRIES - held
