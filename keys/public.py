@@ -5,7 +5,6 @@ a signature no clock either, so that all hosts judge it alike.
 """
 
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -68,7 +67,8 @@ def encrypt(data: bytes, public_key: bytes, fingerprint: str) -> bytes:
         keys = gpg.list_keys()
         if [key["fingerprint"] for key in keys] != [fingerprint]:
             raise KeyAccessError(
-                f"the exported public key is not usable as {fingerprint}", "see: gpg --show-keys FILE"
+                f"the exported public key is not usable as {fingerprint}",
+                f"look at it, and at this machine's clock: gpg --list-keys {fingerprint}",
             )
         result: Result = run(
             lambda: gpg.encrypt(data, [fingerprint], armor=False, extra_args=["--cipher-algo", "AES256"])
@@ -112,6 +112,8 @@ def _judge(result: Result) -> str:
 @contextmanager
 def _home(public_keys: Sequence[bytes], options: Sequence[str]) -> Iterator[tuple["gnupg.GPG", Path, int]]:
     """Lend gpg in a new home, the home's folder, and how many of these keys could be imported into it."""
+    import tempfile
+
     try:
         with tempfile.TemporaryDirectory(prefix="dedup-gpg-") as name:
             gpg = driver(Path(name), [*_OPTIONS, *options])

@@ -4,7 +4,6 @@ Invariant: a file is known by its SHA-256, and only what would be refused again 
 the same.  This is a cache: losing it costs time only.
 """
 
-import shutil
 from functools import cached_property
 from pathlib import Path
 
@@ -61,6 +60,8 @@ class Refused:
 
 def _program() -> str:
     """Return what changes when gpg does: another version may know more."""
+    import shutil  # only where something was refused: a start is to be quick
+
     path = shutil.which("gpg")
     if not path:
         return ""

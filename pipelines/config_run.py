@@ -54,7 +54,8 @@ class Schedule:
 class AfsSource:
     """[[source]] of kind afs: the volumes of these servers and partitions, all if none is named.
 
-    `take` and `leave` are patterns of volume names, as a shell's; what matches both is left.
+    `take` and `leave` are patterns of volume names, as a shell's; what matches both is left.  With `encrypt`, dumps
+    of other servers than this host come encrypted.
     """
 
     name: str
@@ -65,6 +66,7 @@ class AfsSource:
     backupsys: bool = True
     localauth: bool = True
     noauth: bool = False
+    encrypt: bool = True
     cell: str = ""
     vos: str = "vos"
 
@@ -183,6 +185,7 @@ def _source(section: Section) -> AnySource:
 
 
 def _afs(section: Section, name: str) -> AfsSource:
+    noauth = section.take("noauth", _FLAG, False)
     source = AfsSource(
         name=name,
         servers=section.take("servers", _WORDS, ()),
@@ -190,13 +193,18 @@ def _afs(section: Section, name: str) -> AfsSource:
         take=section.take("take", _TEXTS, ("*",)),
         leave=section.take("leave", _TEXTS, ()),
         backupsys=section.take("backupsys", _FLAG, True),
-        noauth=section.take("noauth", _FLAG, False),
+        noauth=noauth,
         localauth=section.take("localauth", _FLAG, not section.has("noauth")),
+        encrypt=section.take("encrypt", _FLAG, not noauth),
         cell=section.take("cell", _WORD, ""),
         vos=section.take("vos", _TEXT, "vos"),
     )
     if source.noauth and source.localauth:
         raise section.error("noauth", "localauth and noauth contradict each other", "keep one of the two")
+    if source.noauth and source.encrypt:
+        raise section.error(
+            "encrypt", "without a key, as with noauth, nothing is encrypted", "keep one of the two"
+        )
     return source
 
 

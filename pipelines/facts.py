@@ -58,6 +58,7 @@ class VolumeFacts(_Facts, frozen=True, kw_only=True, omit_defaults=True, tag="vo
     parent: Annotated[bytes, Meta(max_length=32)] = b""
     state: Annotated[bytes, Meta(max_length=16)] = b""
     unparsed: Offset | None = None
+    others: bool = False
     stale: bool = False
 
     @property

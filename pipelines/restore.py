@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupstore.errors import DedupError, StreamError
 from pipelines import chains
 from pipelines.chains import Link
+from pipelines.sources.secrecy import encryption
 from pipelines.sources.vos_listing import OK, READ_WRITE, Volume, VosError
 from pipelines.text import safe, size
 from pipelines.vos_restore import Site, Vos
@@ -187,9 +188,10 @@ def _clean_up(vos: Vos, target: Target, made: int, warn: Callable[[str], None]) 
 
 def undo(vos: Vos, target: Target) -> str:
     """Return the command line that puts back what was replaced."""
+    place, secret = target.site.arguments(), encryption(target.site.server)
     return (
-        f"{vos.line('dump', '-id', f'{target.name}.backup')} | "
-        f"{vos.line('restore', *target.site.arguments(), '-name', target.name, '-overwrite', 'full')}"
+        f"{vos.line('dump', '-id', f'{target.name}.backup', *secret)} | "
+        f"{vos.line('restore', *place, '-name', target.name, '-overwrite', 'full', *secret)}"
     )
 
 

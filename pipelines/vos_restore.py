@@ -24,6 +24,7 @@ from pipelines import pipes
 from pipelines.get import write_pieces
 from pipelines.sources import vos_listing
 from pipelines.sources.said import Said
+from pipelines.sources.secrecy import encryption
 from pipelines.sources.vos_listing import Volume, VolumeGoneError, VosError
 from pipelines.sources.vos_process import GRACE, VosProcess, check
 from pipelines.text import safe
@@ -97,9 +98,12 @@ class Vos:
         return 1024 * int(found[2])
 
     def restore(self, site: Site, name: str, *, overwrite: bool) -> "Restoring":
-        """Begin to restore a volume."""
+        """Begin to restore a volume; what goes to another host is encrypted."""
         how = ["-overwrite", "full"] if overwrite else []
-        return Restoring([self.program, "restore", *site.arguments(), "-name", name, *how, *self.identity])
+        secret = encryption(site.server)
+        return Restoring(
+            [self.program, "restore", *site.arguments(), "-name", name, *how, *secret, *self.identity]
+        )
 
 
 class Restoring:

@@ -9,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from dedupstore import blocks, sealing
+from dedupstore import blocks, catalogue, sealing
 from dedupstore.access import Access, Membership, Signer
 from dedupstore.backends.contract import Backend
 from dedupstore.backends.local import LocalBackend
 from dedupstore.blocks import BlockKey
 from dedupstore.chunker import ChunkSizes
+from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.session import RunDetails, Session
@@ -74,6 +76,10 @@ class World:
             with self.open(self.admin) as repository:
                 closing = repository.closing_of(signer)
         self.signers[signer] = replace(self.signers[signer], closing=closing)
+
+    def sign(self, access: Access, kind: Kind, record: msgspec.Struct, run: bytes = b"") -> bytes:
+        """Write a record file as that member, and return its hash; `run` is for kinds whose names have it."""
+        return catalogue.publish_record(self.backend(), access, kind, record, run)
 
     def backend(self) -> Backend:
         """Return the plain back end."""

@@ -26,6 +26,9 @@ OVERLAP = 10
 CLOCKS_DIFFER = 60
 
 
+_OTHERS = "it has sections that are not known, so it cannot be put together with others"
+
+
 class Parent(NamedTuple):
     """The newest stored stream of a volume.
 
@@ -66,6 +69,9 @@ class Splitter(Protocol):
 
     @property
     def trailing(self) -> int: ...  # noqa: D102
+
+    @property
+    def others(self) -> int: ...  # noqa: D102
 
     def header(self) -> DumpFacts | None: ...  # noqa: D102
 
@@ -129,6 +135,8 @@ def _broken(volume: Volume, backup: Volume, parent: Parent | None, state: bytes 
         return f"its clock went back: its clone is of {_day(backup.backup)}, {stored}"
     if parent.broken:
         return f"broken chain: {parent.broken}"
+    if known.others:
+        return f"what is stored of it: {_OTHERS}"
     if known.unparsed is not None:
         return "what is stored of it was not understood"
     if state is None:
@@ -165,6 +173,8 @@ def judge(
         if wrong:
             return Verdict("reject", wrong)
         warnings.append(warning)
+    if not planned.full and splitter.others:
+        return Verdict("full", _OTHERS)
     if not planned.full and parent and (broken := _discontinued(backup, header, parent.facts)):
         return Verdict("full", broken)
     now = splitter.vnodes()
@@ -186,7 +196,7 @@ def judge(
         "accept",
         warnings=tuple(warnings),
         alarms=vnodes.alarms(compared),
-        facts=_facts(planned, volume, backup, header, splitter.unparsed, column, stale),
+        facts=_facts(planned, volume, backup, header, splitter, column, stale),
         state=column,
     )
 
@@ -245,7 +255,7 @@ def _facts(
     volume: Volume,
     backup: Volume,
     header: DumpFacts,
-    unparsed: int | None,
+    splitter: Splitter,
     column: bytes | None,
     stale: bool,
 ) -> VolumeFacts:
@@ -264,7 +274,8 @@ def _facts(
         uniquifier=header.uniquifier,
         parent=planned.parent,
         state=b"" if column is None else bytes.fromhex(volume_state.digest(column)),
-        unparsed=unparsed,
+        unparsed=splitter.unparsed,
+        others=splitter.others > 0,
         stale=stale,
     )
 

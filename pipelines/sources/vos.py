@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pipelines.config_run import AfsSource
 from pipelines.sources import patterns, vos_listing
+from pipelines.sources.secrecy import encryption
 from pipelines.sources.vos_listing import BACKUP, READ_WRITE, UNKNOWN, Volume, VosError
 from pipelines.sources.vos_process import VosProcess, check
 
@@ -187,6 +188,9 @@ class Vos:
     def dump_process(self, volume: int, since: int) -> VosProcess:
         """Start to dump the volume, as `dump` does."""
         arguments = ["dump", "-id", str(volume), *self._where(volume), "-time", _number(since)]
+        if self._source.encrypt:
+            place = self._places.get(volume)
+            arguments += encryption(place.server) if place else ["-encrypt"]
         return self._start(arguments, f"vos dump {volume}", lambda: self._release(volume))
 
     def _release(self, volume: int) -> None:

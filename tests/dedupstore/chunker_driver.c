@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../digest.h"
 #include "_chunker_core.h"
 
 static uint64_t state = UINT64_C(0x9E3779B97F4A7C15);
@@ -45,6 +46,7 @@ static void check_buffer(const chunker_t *c, const uint8_t *data, size_t size)
         check(length == chunk_length_scalar(c, data + start, rest), "scalar and vector code differ");
         check(length <= rest && length <= c->maximum, "a chunk is too long");
         check(length == 0 ? rest < c->maximum : length >= c->minimum, "a chunk is too short, or missing");
+        digest_number(length);
         start += length;
     } while (length != 0);
 }
@@ -85,5 +87,6 @@ int main(void)
         free(data);
         free(gear);
     }
+    print_digest();
     return 0;
 }

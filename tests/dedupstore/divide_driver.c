@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../digest.h"
 #include "_divide_core.h"
 
 static void write_range(uint8_t *p, uint64_t length, unsigned flags)
@@ -20,17 +21,32 @@ static int divide_once(size_t count, int damage)
         write_range(ranges + 8 * i, length, (unsigned)rand() % 4);
         size += length;
     }
-    if (damage && count > 0)
-        write_range(ranges + 8 * ((size_t)rand() % count), (uint64_t)rand() << 31, 1);
-    division_t d = {.content = rand() % 2, .length = (uint64_t)rand() << (rand() % 31)};
+    /* one call of rand in a statement: compilers choose the order of others */
+    if (damage && count > 0) {
+        uint8_t *victim = ranges + 8 * ((size_t)rand() % count);
+        write_range(victim, (uint64_t)rand() << 31, 1);
+    }
+    division_t d = {.content = rand() % 2};
+    d.length = (uint64_t)rand();
+    d.length <<= rand() % 31;
     int fits = measure(&d, ranges, count, size);
     if (fits) {
         uint8_t *buffer = malloc(size + 1);
         output_t out = {malloc(d.skeleton_size + 1), malloc(8 * d.end_count + 1), malloc(d.layout_size + 1)};
         uint8_t *exact = realloc(buffer, size ? size : 1);
-        memset(exact, 7, size ? size : 1);
+        for (size_t i = 0; i < size; i++)
+            exact[i] = (uint8_t)(i * 7 + i / 251);
         size_t kept = perform(&d, exact, 0, ranges, count, out);
         fits = kept + d.skeleton_size == size;
+        digest(exact, kept);
+        digest(out.skeleton, d.skeleton_size);
+        digest(out.layout, d.layout_size);
+        for (size_t i = 0; i < d.end_count; i++) {
+            uint64_t end;
+            memcpy(&end, out.ends + 8 * i, sizeof end);
+            digest_number(end);
+        }
+        digest_number(d.length);
         free(exact);
         free(out.skeleton);
         free(out.ends);
@@ -48,5 +64,6 @@ int main(void)
             fprintf(stderr, "round %d went wrong\n", i);
             return 1;
         }
+    print_digest();
     return 0;
 }

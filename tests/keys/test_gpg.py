@@ -374,6 +374,15 @@ def test_says_why_a_key_that_has_expired_does_not_sign_or_encrypt(home: GpgHome)
         encrypt(DATA, home.gpg.export(key), key)
 
 
+def test_a_user_who_never_used_gpg_has_no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GNUPGHOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert [] == Gpg().secret_fingerprints()
+    assert {} == Gpg().user_ids(["0" * 40])
+    with pytest.raises(KeyAccessError, match="no GPG key here answers to 'alice'"):
+        Gpg().fingerprint("alice")
+
+
 def test_says_that_gpg_is_missing(people: People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KeyAccessError, match="install GnuPG"):

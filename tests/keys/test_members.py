@@ -6,7 +6,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from dedupstore import layout
+from dedupstore import layout, sealing
 from dedupstore.access import Access, Signer
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import DamageError, DedupError, KeyAccessError, TrustError
@@ -184,11 +184,15 @@ def test_an_admin_gets_everything(world: World, people: People) -> None:
     assert isinstance(access, Access)
     assert (access.repository, access.epoch, access.domain) == (world.roster.repository, 1, people.alice)
     assert access.signers == {
-        alice.signing_key: Signer(people.alice, "admin", people.alice),
-        bob.signing_key: Signer(people.bob, "admin", people.bob),
-        wendy.signing_key: Signer(people.wendy, "writer", people.wendy),
+        sealing.signer_of(key): Signer(name, role, name, key)
+        for key, name, role in (
+            (alice.signing_key, people.alice, "admin"),
+            (bob.signing_key, people.bob, "admin"),
+            (wendy.signing_key, people.wendy, "writer"),
+        )
     }
     assert access.content_sizes == (4096, 16384, 65536)
+    assert access.raw_sizes == (2048, 8192, 32768)
     assert access.skeleton_sizes == (2048, 8192, 32768)
     assert access.layout_sizes == (256, 1024, 4096)
     assert slots.sealing_public(access.sealing_private[1]) == access.sealing_public
@@ -262,7 +266,17 @@ def test_a_new_writer_can_open_it_and_share_a_domain(world: World, people: Peopl
     assert access.domain == people.wendy
     assert (access.id_key, access.catalogue_keys) == (old.id_key, old.catalogue_keys)
     assert access.sealing_private == {}
-    assert access.signers[roster.members[-1].signing_key].name == people.mallory
+    assert access.signers[sealing.signer_of(roster.members[-1].signing_key)].name == people.mallory
+
+
+def test_a_new_reader_holds_what_opens_contents_and_a_pruner_does_not(world: World, people: People) -> None:
+    roster = world.add(world.roster, people.of_bob, "mallory", "reader")
+    reader = members.unlock(world.backend, roster, people.of_mallory, reading=True)
+    assert slots.sealing_public(reader.sealing_private[1]) == reader.sealing_public
+    pruner = world.add(
+        world.remove(roster, people.of_bob, people.mallory), people.of_bob, "mallory", "pruner"
+    )
+    assert {} == members.unlock(world.backend, pruner, people.of_mallory, reading=True).sealing_private
 
 
 def test_a_new_admin_can_read_and_sign_and_every_host_follows(world: World, people: People) -> None:
@@ -298,7 +312,7 @@ def test_refuses_to_add_a_member_or_to_be_asked_by_a_writer(world: World, people
         world.remove(world.roster, people.of_wendy, people.bob)
 
 
-@pytest.mark.parametrize("domain", ["a/b", "line\nbreak", "x" * 256])
+@pytest.mark.parametrize("domain", ["a//b", "line\nbreak", "x" * 256])
 def test_refuses_a_domain_that_is_no_plain_name(world: World, people: People, domain: str) -> None:
     before = files(world.folder)
     with pytest.raises(DedupError, match="the name"):
@@ -306,14 +320,14 @@ def test_refuses_a_domain_that_is_no_plain_name(world: World, people: People, do
     assert files(world.folder) == before
 
 
-def test_a_removed_writer_is_locked_out_and_its_last_snapshot_is_on_record(
+def test_a_removed_writer_is_locked_out_and_its_closing_list_is_on_record(
     world: World, people: People
 ) -> None:
     roster = world.remove(world.roster, people.of_bob, "wendy", LAST)
     gone = roster.members[2]
-    assert (gone.fingerprint, gone.removed, gone.last_snapshot) == (people.wendy, 2, LAST)
-    signer = rosters.membership(roster).signers[gone.signing_key]
-    assert signer == Signer(people.wendy, "writer", people.wendy, LAST)
+    assert (gone.fingerprint, gone.removed, gone.closing) == (people.wendy, 2, LAST)
+    signer = rosters.membership(roster).signers[sealing.signer_of(gone.signing_key)]
+    assert signer == Signer(people.wendy, "writer", people.wendy, gone.signing_key, LAST)
     with pytest.raises(KeyAccessError, match="none of your GPG keys"):
         members.unlock(world.backend, roster, people.of_wendy, reading=False)
 
@@ -324,7 +338,7 @@ def test_who_comes_back_gets_a_new_signing_key_beside_the_old_one(world: World, 
     old, new = (member for member in third.members if member.fingerprint == people.wendy)
     assert old.signing_key != new.signing_key
     signers = members.unlock(world.backend, third, people.of_wendy, reading=False).signers
-    assert (signers[old.signing_key].last_snapshot, signers[new.signing_key].last_snapshot) == (LAST, None)
+    assert [LAST, None] == [signers[sealing.signer_of(one.signing_key)].closing for one in (old, new)]
     assert members.find(third, people.of_alice, people.wendy) == new
 
 

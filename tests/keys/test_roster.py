@@ -12,13 +12,14 @@ from dedupstore.layout import Kind
 from keys import chain
 from keys import roster as rosters
 from keys.gpg import Gpg
-from keys.roster import ChunkerSettings, Epoch, Member, Payload, Roster
+from keys.roster import ChunkerSettings, Epoch, Features, Member, Payload, Roster
 from tests.keys.conftest import People, World
 
 SEALING_KEY = bytes(range(256)) * 4 + bytes(192)
 ALICE = Member(
     fingerprint="A" * 40,
     role="admin",
+    suite=1,
     signing_key=b"a" * 32,
     domain="office",
     slot=b"s" * 32,
@@ -31,28 +32,30 @@ FIELDS: dict[str, Any] = {
     "previous": b"",
     "time": 1_800_000_000,
     "chunker": ChunkerSettings(),
-    "epochs": [Epoch(1, SEALING_KEY)],
+    "epochs": [Epoch(1, 1, SEALING_KEY)],
     "members": [ALICE],
 }
 # Written out by hand from the MessagePack specification and docs/format.md 4.
 GOLDEN = b"".join(
     [
-        b"\x8b",  # a map of 11
-        *(b"\xa6format\x01", b"\xa5suite\x01", b"\xaarepository\xc4\x10" + b"r" * 16),
+        b"\x89",  # a map of 9
+        *(b"\xa6format\x01", b"\xaarepository\xc4\x10" + b"r" * 16),
         *(b"\xa6serial\x01", b"\xa8previous\xc4\x00", b"\xa4time\xce\x6b\x49\xd2\x00"),
-        *(b"\xa8critical\x90", b"\xa8optional\x90", b"\xa7chunker\x83"),
+        *(b"\xa8features\x83", b"\xa4read\x90", b"\xa5write\x90", b"\xa8optional\x90", b"\xa7chunker\x84"),
         b"\xa7content\x93\xcd\x10\x00\xcd\x40\x00\xce\x00\x01\x00\x00",
+        b"\xa3raw\x93\xcd\x08\x00\xcd\x20\x00\xcd\x80\x00",
         b"\xa8skeleton\x93\xcd\x08\x00\xcd\x20\x00\xcd\x80\x00",
         b"\xa6layout\x93\xcd\x01\x00\xcd\x04\x00\xcd\x10\x00",
-        b"\xa6epochs\x91\x82\xa6number\x01\xabsealing_key\xc5\x04\xc0" + SEALING_KEY,
-        b"\xa7members\x91\x89",
+        b"\xa6epochs\x91\x83\xa6number\x01\xa5suite\x01\xabsealing_key\xc5\x04\xc0" + SEALING_KEY,
+        b"\xa7members\x91\x8a",
         *(
             b"\xabfingerprint\xd9\x28" + b"A" * 40,
             b"\xa4role\xa5admin",
+            b"\xa5suite\x01",
             b"\xabsigning_key\xc4\x20" + b"a" * 32,
         ),
         *(b"\xa6domain\xa6office", b"\xa4slot\xc4\x20" + b"s" * 32, b"\xaapublic_key\xc4\x0ckey of alice"),
-        *(b"\xa5added\x01", b"\xa7removed\x00", b"\xadlast_snapshot\xc4\x00"),
+        *(b"\xa5added\x01", b"\xa7removed\x00", b"\xa7closing\xc4\x00"),
     ]
 )
 
@@ -112,7 +115,37 @@ def test_a_file_reads_back_with_its_own_hash() -> None:
 
 
 def test_unknown_keys_are_ignored() -> None:
-    assert rostered(altered(digest="later", colour="blue", optional=["later"])).serial == 1
+    assert (
+        rostered(altered(digest="later", colour="blue", features={"optional": ["later"], "colour": 1})).serial
+        == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ""),
+        ({"features": {"write": ["pruned"], "optional": ["any"]}}, ""),
+        ({"features": {"write": ["pruned", "later"]}}, "the feature 'later'"),
+        (
+            {
+                "epochs": [
+                    {"number": 1, "suite": 1, "sealing_key": SEALING_KEY},
+                    {"number": 2, "suite": 9, "sealing_key": b"of any width"},
+                ]
+            },
+            "the suite 9",
+        ),
+    ],
+)
+def test_says_what_a_writer_must_know(changes: dict[str, Any], expected: str) -> None:
+    assert rostered(altered(**changes)).not_for_writing == expected
+
+
+def test_a_repository_of_a_preliminary_version_is_refused_in_one_sentence() -> None:
+    old = altered(features=None, critical=[], optional=[], suite=1)
+    with pytest.raises(NewerFormatError, match=r"preliminary version of dedup made.*; make a new repository"):
+        rostered(old)
 
 
 # --- refusals --------------------------------------------------------------------------------------------------
@@ -121,9 +154,8 @@ def test_unknown_keys_are_ignored() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        altered(suite=2),
-        altered(critical=["pruned"]),
-        altered(suite=2, members="something else altogether"),
+        altered(features={"read": ["later"]}),
+        altered(features={"read": ["pruned"]}, members="something else altogether"),
         altered(format=2, members="something else altogether").replace(b"dedup\x01", b"dedup\x02"),
     ],
 )
@@ -173,8 +205,9 @@ def test_refuses_a_file_that_is_not_well_formed(data: bytes) -> None:
         [{"fingerprint": "a" * 40}],
         [{"fingerprint": "A" * 40 + "\n"}],
         [{"fingerprint": "A" * 16}],
-        [{"last_snapshot": b"n" * 32}],
-        [{}, {"signing_key": b"b" * 32, "removed": 1, "last_snapshot": b"n" * 31}],
+        [{"closing": b"n" * 32}],
+        [{}, {"signing_key": b"b" * 32, "removed": 1, "closing": b"n" * 31}],
+        [{"signing_key": b"b" * 33}],
     ],
 )
 def test_refuses_members_that_contradict_each_other_or_the_format(members: list[dict[str, Any]]) -> None:
@@ -191,7 +224,7 @@ def test_refuses_a_file_that_is_too_large_before_it_is_read(world: World) -> Non
 
 def test_refuses_to_make_a_roster_that_nobody_would_read(world: World, people: People) -> None:
     payload = rosters.successor(world.roster, 2, world.roster.members, 0)
-    payload = msgspec.structs.replace(payload, optional=["x" * layout.MAX_ROSTER])
+    payload = msgspec.structs.replace(payload, features=Features(optional=["x" * layout.MAX_ROSTER]))
     with pytest.raises(DedupError, match="more than 1048576"):
         rosters.sign(payload, people.of_alice, people.alice)
 
@@ -247,7 +280,7 @@ def test_what_an_admin_signed_must_follow_too(world: World, people: People) -> N
     first = world.roster
     leaving = without(first, people.bob)
     second = chain.follow(first, signed(people.of_alice, people.alice, first, members=leaving))
-    epochs = [*second.epochs, Epoch(2, SEALING_KEY)]
+    epochs = [*second.epochs, Epoch(2, 1, SEALING_KEY)]
     third = chain.follow(second, signed(people.of_alice, people.alice, second, epochs=epochs))
     wrong: list[dict[str, Any]] = [
         {"previous": b"p" * 32},
@@ -255,17 +288,24 @@ def test_what_an_admin_signed_must_follow_too(world: World, people: People) -> N
         {"repository": b"q" * 16},
         {"serial": 3},
         {"epochs": third.epochs[1:]},
-        {"epochs": [Epoch(1, SEALING_KEY), Epoch(2, SEALING_KEY)]},
+        {"epochs": [Epoch(1, 1, SEALING_KEY), Epoch(2, 1, SEALING_KEY)]},
         {"members": third.members[:-1]},
         {"members": altering(third, people.wendy, role="pruner")},
         {"members": altering(third, people.wendy, domain="elsewhere")},
         {"members": altering(third, people.wendy, signing_key=b"w" * 32)},
         {"members": altering(third, people.bob, removed=0)},
-        {"members": altering(third, people.bob, last_snapshot=b"n" * 32)},
+        {"members": altering(third, people.wendy, suite=2)},
     ]
     for changes in wrong:
         with pytest.raises(TrustError, match="does not follow"):
             chain.follow(third, signed(people.of_alice, people.alice, third, **changes))
+
+
+def test_a_later_roster_may_name_another_closing_list(world: World, people: People) -> None:
+    second = world.remove(world.roster, people.of_alice, people.wendy)
+    closed = altering(second, people.wendy, closing=b"c" * 32)
+    third = chain.follow(second, signed(people.of_alice, people.alice, second, members=closed))
+    assert [b"c" * 32] == [member.closing for member in third.members if member.removed]
 
 
 def test_only_an_admin_can_say_that_a_newer_program_is_needed(world: World, people: People) -> None:
@@ -273,7 +313,7 @@ def test_only_an_admin_can_say_that_a_newer_program_is_needed(world: World, peop
         (people.of_wendy, people.wendy, TrustError),
         (people.of_alice, people.alice, NewerFormatError),
     ):
-        claim = signed(gpg, key, world.roster, critical=["later"])
+        claim = signed(gpg, key, world.roster, features=Features(["later"]))
         with pytest.raises(expected):
             chain.follow(world.roster, claim)
 

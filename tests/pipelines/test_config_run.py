@@ -72,7 +72,17 @@ def test_every_key_is_read() -> None:
     assert RunSettings(4, 0, 1, 2, 0, 3, "backup") == found.run
     assert Schedule(6, 14, 0, ("db.*",)) == found.schedule
     afs = AfsSource(
-        "cell", ("fs1",), ("a",), ("user.*",), ("user.x",), False, False, True, "example.org", "/usr/bin/vos"
+        "cell",
+        ("fs1",),
+        ("a",),
+        ("user.*",),
+        ("user.x",),
+        False,
+        False,
+        True,
+        False,
+        "example.org",
+        "/usr/bin/vos",
     )
     command = CommandSource("pg", ("pg_dump", "{name}"), ("psql",), "raw", True)
     files = FilesSource("dumps", "/var/backups", ("*.sql",), ("x.sql",), "tar", True)
@@ -186,12 +196,16 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\ncommand = ["x"]\n',
-            "line 4: unknown key 'command' in source; known are: kind, name, servers, partitions, take, leave, "
-            "backupsys, noauth, localauth, cell, vos",
+            "line 4: unknown key 'command' in source; known are: kind, name, noauth, servers, partitions, take, leave, "
+            "backupsys, localauth, encrypt, cell, vos",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nlocalauth = true\n',
             "line 4: localauth and noauth contradict each other; keep one of the two",
+        ),
+        (
+            '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nencrypt = true\n',
+            "line 5: without a key, as with noauth, nothing is encrypted; keep one of the two",
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\n',

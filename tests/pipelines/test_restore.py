@@ -57,8 +57,8 @@ def test_what_was_replaced_comes_back_from_its_clone() -> None:
     target = Target("user.a", SITE, replaced)
     vos = Vos("/bin/vos", ("-cell", "a b"))
     assert (
-        "vos dump -id user.a.backup -cell 'a b' | vos restore -server fs1.example.org -partition /vicepa "
-        "-name user.a -overwrite full -cell 'a b'"
+        "vos dump -id user.a.backup -encrypt -cell 'a b' | vos restore -server fs1.example.org -partition /vicepa "
+        "-name user.a -overwrite full -encrypt -cell 'a b'"
     ) == undo(vos, target)
     assert undo(vos, target) in [line for line, _ in next_steps(vos, target, "user.a")]
 
@@ -119,3 +119,12 @@ def test_no_cell_and_no_stored_name_becomes_an_option_of_vos(tmp_path: Path) -> 
     assert ["examine -id new -format -noresolve"] == fake.called()
     with pytest.raises(DedupError, match="'-config' is no cell"):
         Vos.find(localauth=False, cell="-config")
+
+
+@pytest.mark.parametrize(("server", "more"), [("fs1.example.org", " -encrypt"), ("127.0.0.1", "")])
+def test_what_goes_to_another_host_is_encrypted(tmp_path: Path, server: str, more: str) -> None:
+    fake = FakeVos(tmp_path)
+    running = Vos(str(tmp_path / "vos")).restore(Site(server, "a"), "user.a.r", overwrite=False)
+    running.feed([], lambda done: None)
+    running.close()
+    assert [f"restore -server {server} -partition a -name user.a.r{more}"] == fake.called()

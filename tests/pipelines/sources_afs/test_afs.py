@@ -358,3 +358,18 @@ def test_after_an_incremental_of_nothing_the_list_of_vnodes_is_the_same() -> Non
     )
     assert ("accept", "") == (second.outcome, second.reason)
     assert first.state == second.state
+
+
+END = bytes.fromhex("043a214b6e")
+KNOWN_TO_NOBODY = b"\x05\x03new"
+
+
+def test_a_dump_with_sections_that_nobody_knows_is_built_on_by_none() -> None:
+    full = judge(FIRST, FULL.removesuffix(END) + KNOWN_TO_NOBODY + END)
+    assert ("accept", True, None) == (full.outcome, full.facts.others, full.facts.unparsed)
+    planned = afs.plan(RW_LATER, BK_LATER, Parent(PARENT, full.facts), full.state, "")
+    why = "it has sections that are not known, so it cannot be put together with others"
+    assert (True, f"what is stored of it: {why}") == (planned.full, planned.reason)
+    parent, state = stored()
+    odd = since(INCREMENTAL, SINCE).removesuffix(END) + KNOWN_TO_NOBODY + END
+    assert Verdict("full", why) == judge(NEXT, odd, parent=parent, state=state)

@@ -401,4 +401,4 @@ def test_the_rest_of_the_program_is_an_ordinary_user_for_good(fake: FakeVos) -> 
     )
     assert "" == done.stderr
     assert ["65534 65534 /nonexistent [65534]", "denied", "denied", "denied"] == done.stdout.splitlines()
-    assert f"dump -id 12 -server {SERVER} -partition /vicepa -time 0 -localauth" in fake.called()
+    assert f"dump -id 12 -server {SERVER} -partition /vicepa -time 0 -encrypt -localauth" in fake.called()
