@@ -218,8 +218,7 @@ class Checker:
                 result.snapshots += 1
                 for stream in repository.streams(snapshot):
                     result.streams += 1
-                    problems = [walk.visit(root) for root in (stream.layout, stream.skeleton, stream.content)]
-                    for problem in [problem for problem in problems if problem][:1]:
+                    if problem := walk.visit(stream):
                         result.damaged.append(
                             f"the backup of {stream.name} in snapshots/{snapshot.name.hex()[:16]}… "
                             f"cannot be restored whole: {problem}"

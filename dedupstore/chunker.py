@@ -37,7 +37,7 @@ class Chunker:
         Raises ValueError for a key of another length or sizes outside the bounds of ChunkSizes.
         """
         self._gear = blake3(b"dedup1 gear", key=key).digest(length=1024)
-        self._sizes = sizes
+        self.sizes = sizes
         self._find = _chunker.cuts_wide if wide else _chunker.cuts
         self._find(b"", self._gear, *sizes, True)  # the bounds are checked in one place only, in C
 
@@ -51,4 +51,4 @@ class Chunker:
 
         Raises BufferError or TypeError if `data` is not one contiguous buffer of bytes.
         """
-        return self._find(data, self._gear, *self._sizes, final, ends)
+        return self._find(data, self._gear, *self.sizes, final, ends)

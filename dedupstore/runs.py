@@ -87,9 +87,8 @@ class WriterRun:
                 if (parent := parent_of(stream)) and parent not in parents:
                     found[stream.name] = f"snapshots/{parent.hex()}, which it builds on, is gone or condemned"
                     continue
-                for problem in map(walk.visit, (stream.layout, stream.skeleton, stream.content)):
-                    if problem:
-                        found.setdefault(stream.name, problem)
+                if problem := walk.visit(stream):
+                    found[stream.name] = problem
         return found
 
     def publish(

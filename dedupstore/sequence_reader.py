@@ -85,6 +85,10 @@ class SequenceReader:
         else:
             pieces.extend(self._copy(count))
 
+    def get(self, count: int) -> bytes:
+        """Return the next `count` bytes; raises as `copy` does."""
+        return b"".join(self.copy(count))
+
     def _copy(self, count: int) -> Iterator[memoryview]:
         while count:
             if self._at == len(self._piece):

@@ -11,7 +11,7 @@ from itertools import accumulate, chain
 from operator import sub
 from threading import RLock
 
-from dedupstore import layout
+from dedupstore import _divide, layout
 from dedupstore.chunker import Chunker
 from dedupstore.identity import identify
 from dedupstore.layout import Kind
@@ -176,6 +176,7 @@ class SequenceWriter:
         self._blocks = blocks
         self._recipe = recipe
         self._tail = bytearray()
+        self._covers: list[tuple[int, int]] = []  # of a layout's chunks that were cut: skeleton and content
 
     def cut(self, data: memoryview, ends: bytes, final: bool) -> list[int]:
         """Return where the chunks of `data`, whose first byte begins one, end; also at each of `ends`.
@@ -190,7 +191,8 @@ class SequenceWriter:
             return
         starts = [0, *cuts[:-1]]
         ids = identify(data, starts, cuts, self._id_key)
-        self._recipe.extend(ids, list(map(sub, cuts, starts)))
+        self._recipe.extend(ids, list(map(sub, cuts, starts)), self._covers)
+        self._covers = []
         self._blocks.store(ids, data, starts, cuts)
 
     def write(self, data: bytes, *, final: bool = False) -> None:
@@ -208,3 +210,23 @@ class SequenceWriter:
         self.write(b"", final=True)
         self._blocks.flush()
         return self._recipe.finish()
+
+
+class LayoutWriter(SequenceWriter):
+    """A stream's layout: its chunks hold whole pairs (docs/format.md 6, 9)."""
+
+    def cut(self, data: memoryview, ends: bytes, final: bool) -> list[int]:
+        """Return where the chunks end: each with the pair that holds the last byte that the chunker would take."""
+        cuts: list[int] = []
+        at, longest = 0, self._chunker.sizes.maximum
+        while at < len(data):
+            rest = data[at:]
+            found = self._chunker.cuts(rest[:longest], final=final and len(rest) <= longest)
+            pairs = _divide.pairs(rest, found[0], True, final) if found else None
+            if pairs is None:
+                break
+            _, size, skeleton, content = pairs
+            self._covers.append((skeleton, content))
+            at += size
+            cuts.append(at)
+        return cuts

@@ -23,7 +23,7 @@ from dedupstore.packing import PACK_SIZE, Account, PackWriter
 from dedupstore.reading import Source, read_ahead
 from dedupstore.records import Index, Root, Snapshot, Stream
 from dedupstore.runs import ParentOf, WriterRun
-from dedupstore.sequences import BlockWriter, KnownChunks, NodeWriter, SequenceWriter
+from dedupstore.sequences import BlockWriter, KnownChunks, LayoutWriter, NodeWriter, SequenceWriter
 from dedupstore.snapshots import Turn
 from dedupstore.splitting import Divider, Division, Splitter
 
@@ -241,18 +241,20 @@ class _StreamWriter:
         nodes = BlockWriter(packs, known, lock, Kind.TREE, self.account)
         self._blocks = [nodes]
         self._nodes = NodeWriter(nodes)
-        key = recipes.node_key(access.id_key)
 
-        def sequence(sizes: ChunkSizes, *, wide: bool = False) -> SequenceWriter:
+        def sequence(
+            sizes: ChunkSizes, *, wide: bool = False, form: recipes.Form = recipes.PLAIN
+        ) -> SequenceWriter:
             self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account))
             chunker = Chunker(access.chunker_key, sizes, wide=wide)
-            return SequenceWriter(
-                access.id_key, chunker, self._blocks[-1], recipes.ListWriter(key, self._nodes.store)
-            )
+            key = recipes.node_key(access.id_key, form)
+            recipe = recipes.ListWriter(key, self._nodes.store, form)
+            kind = LayoutWriter if form is recipes.LAYOUT else SequenceWriter
+            return kind(access.id_key, chunker, self._blocks[-1], recipe)
 
         self._content = sequence(access.raw_sizes if splitter is None else access.content_sizes)
         self._skeleton = sequence(access.skeleton_sizes, wide=True)
-        self._layout = sequence(access.layout_sizes)
+        self._layout = sequence(access.layout_sizes, form=recipes.LAYOUT)
         self._divider = Divider(splitter) if splitter is not None else None
 
     def copy(self, source: Source, progress: Callable[[Progress], None] | None) -> int:

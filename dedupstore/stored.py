@@ -4,14 +4,16 @@ Invariant: `position` bytes of the stream were returned, yielded or skipped, in 
 was verified.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import tee
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dedupstore import splitting
 from dedupstore.errors import DamageError, StreamError
-from dedupstore.records import Root, Stream
+from dedupstore.recipes import Entry
+from dedupstore.records import Stream
 from dedupstore.sequence_reader import Ahead, SequenceReader
 
 if TYPE_CHECKING:
@@ -27,17 +29,19 @@ class StoredStream:
     def __init__(self, reader: "StreamReader", stream: Stream) -> None:
         self._pool = ThreadPoolExecutor(reader.threads, "read")
 
-        def sequence(root: Root, most: int, *, eager: bool) -> SequenceReader:
+        def sequence(chunks: Iterable[list[Entry]], most: int, *, eager: bool) -> SequenceReader:
             ahead = Ahead(reader.ahead.step, most)
-            return SequenceReader(reader.stretches(root), reader.data, self._pool, ahead, eager=eager)
+            return SequenceReader(reader.stretches(chunks), reader.data, self._pool, ahead, eager=eager)
 
-        plan = sequence(stream.layout, _AHEAD // 4, eager=True)
-        self._skeleton = sequence(stream.skeleton, _AHEAD // 2, eager=True)
-        self._content = sequence(stream.content, _AHEAD, eager=False)
+        recipes = reader.recipes(stream)
+        parts, again = tee(recipes.layout.parts())
+        plan = sequence((part.chunks for part in parts), _AHEAD // 4, eager=True)
+        self._skeleton = sequence(recipes.skeleton.chunks(), _AHEAD // 2, eager=True)
+        self._content = sequence(recipes.content.chunks(), _AHEAD, eager=False)
         self._sequences = (plan, self._skeleton, self._content)
         self._lengths: Iterator[int] = iter((0, stream.size) if stream.size else ())
         if stream.layout.size:
-            self._lengths = splitting.lengths(plan.copy(stream.layout.size))
+            self._lengths = splitting.lengths(plan.get, again, stream.layout.size)
         self._content_at = 0  # bytes of content passed; what was not copied of them is skipped later
         self._unread = stream.skeleton.size  # bytes of skeleton not in the buffer yet
         self._buffer = b""  # skeleton
