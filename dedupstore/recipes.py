@@ -51,7 +51,7 @@ class Form(NamedTuple):
 
 
 PLAIN = Form("dedup1 list node", struct.Struct("<32sI"), struct.Struct("<32sQI"))
-LAYOUT = Form("dedup1 layout node", struct.Struct("<32sIQQ"), struct.Struct("<32sQIQQ"))
+LAYOUT = Form("dedup1 list node", struct.Struct("<32sIQQ"), struct.Struct("<32sQIQQ"))
 
 
 def node_key(id_key: bytes, form: Form = PLAIN) -> bytes:
