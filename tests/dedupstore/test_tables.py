@@ -150,7 +150,7 @@ def test_a_pack_rebuilt_by_a_thief_does_not_get_into_another_domain(world: World
                     [struct.pack("<II", 4000, 2), bytes(16), struct.pack("<II", 99, 0), bytes(16)]
                 )
             },
-            "",
+            "no chunks, or more",
         ),
         ({"blocks": struct.pack("<II", 4000, 2) + bytes(16)}, "chunks of no block"),
         ({"blocks": struct.pack("<II", 4000, 4) + bytes(16)}, "no chunks, or more"),
