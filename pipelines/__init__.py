@@ -12,6 +12,7 @@ In the order in which the bytes flow:
 | `put` | one stream into a session of the store | `sources`, `formats`, `facts`, `dedupstore` |
 | `dates` | which snapshot is meant by a date and a name | |
 | `get` | one stream out of the store, to a file or a pipe | `dedupstore` |
+| `stream_names` | the order of streams, and the files that they become | |
 | `mishap` | an error that nobody foresaw, in one line | |
 | `listing` | sizes, names and tables as text and as JSON | `dates` |
 
