@@ -233,8 +233,10 @@ def check_stream_name(name: str) -> None:
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     if not 1 <= size <= MAX_STREAM_NAME:
         raise DedupError(f"the name {shown} has {size} bytes", f"use 1 to {MAX_STREAM_NAME} bytes")
-    if name in (".", "..") or "/" in name:
-        raise DedupError(f"the name {shown} is a path", "use a plain name, without slashes")
+    if any(segment in ("", ".", "..") for segment in name.split("/")):
+        raise DedupError(
+            f"the name {shown} is no relative path", "use plain names with one slash between them"
+        )
     if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in name):
         raise DedupError(f"the name {shown} has control characters", "use printable characters")
 

@@ -13,6 +13,7 @@ In the order in which the bytes flow:
 | `dates` | which snapshot is meant by a date and a name | |
 | `get` | one stream out of the store, to a file or a pipe | `dedupstore` |
 | `secrecy` | no memory of this process in a core dump | |
+| `stream_names` | the order of streams, and the files that they become | |
 | `mishap` | an error that nobody foresaw, in one line | |
 | `listing` | sizes, names and tables as text and as JSON | `dates` |
 

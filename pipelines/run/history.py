@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines import dates, facts
 from pipelines.facts import VolumeFacts
+from pipelines.stream_names import order
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
@@ -79,4 +80,4 @@ class History:
             and stored.name not in names
             and dates.local(stored.snapshot).date() >= since
         )
-        return sorted(lost, key=lambda stored: stored.name)
+        return sorted(lost, key=lambda stored: order(stored.name))

@@ -8,7 +8,7 @@ docs/afs.md has the same for admins, and the list of facts.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Protocol
 
 from pipelines.facts import VolumeFacts
@@ -281,4 +281,5 @@ def _facts(
 
 
 def _day(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y.%m.%dT%H:%M:%S}"
+    # not from a date without a zone: near the year 10000 Python looks a day ahead then
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y.%m.%dT%H:%M:%S}"

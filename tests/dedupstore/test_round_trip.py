@@ -108,7 +108,22 @@ def test_a_name_is_stored_once_in_a_run(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "a\nb", "\x7f", "x" * 10_000, "é" * 128, "a\u2028b", "a\udc80b"]
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a//b",
+        "a/../b",
+        "/a",
+        "a/",
+        "a\nb",
+        "\x7f",
+        "x" * 10_000,
+        "é" * 128,
+        "a\u2028b",
+        "a\udc80b",
+    ],
 )
 def test_names_that_cannot_be_shown_or_typed_are_refused(world: World, name: str) -> None:
     """The message is one printable line."""

@@ -159,8 +159,8 @@ def test_the_example_shows_the_defaults() -> None:
             'line 5: take = [\'a/*.sql\'] is not understood; write take = ["a name without slashes", "*.sql"]',
         ),
         (
-            '[[source]]\nkind = "files"\nname = "x/y"\nfolder = "/x"\n',
-            "line 3: the name 'x/y' is a path; use a plain name, without slashes",
+            '[[source]]\nkind = "files"\nname = "x//y"\nfolder = "/x"\n',
+            "line 3: the name 'x//y' is no relative path; use plain names with one slash between them",
         ),
         (
             '[[source]]\nname = "x"\n',
@@ -221,8 +221,8 @@ def test_the_example_shows_the_defaults() -> None:
             "arguments",
         ),
         (
-            ETC.replace("etc", "a/b", 1),
-            "line 3: the name 'a/b' is a path; use a plain name, without slashes",
+            ETC.replace("etc", "a/../b", 1),
+            "line 3: the name 'a/../b' is no relative path; use plain names with one slash between them",
         ),
         (ETC + ETC, "line 7: there are two sources called 'etc'; rename one of them"),
         (

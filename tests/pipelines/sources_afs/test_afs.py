@@ -5,12 +5,14 @@ to be.
 """
 
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from dedupstore import layout
 from pipelines.facts import VolumeFacts
 from pipelines.formats.splitters import AfsSplitter
 from pipelines.sources import afs, volume_state
@@ -373,3 +375,18 @@ def test_a_dump_with_sections_that_nobody_knows_is_built_on_by_none() -> None:
     parent, state = stored()
     odd = since(INCREMENTAL, SINCE).removesuffix(END) + KNOWN_TO_NOBODY + END
     assert Verdict("full", why) == judge(NEXT, odd, parent=parent, state=state)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Niue"])
+@pytest.mark.parametrize("fact", ["until", "update", "copy", "creation"])
+def test_stored_dates_at_the_end_of_time_mean_a_full_everywhere(
+    monkeypatch: pytest.MonkeyPatch, zone: str, fact: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        made = plan(**{fact: layout.MAX_TIME})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert (True, 0) == (made.full, made.since)
