@@ -15,7 +15,7 @@ help:
 	@echo "make build   ./.venv with dedup in it"
 	@echo "make demo    two weeks of backups, end to end, with throw-away keys"
 	@echo "make test    the whole suite, on real servers (installs what is missing when root)"
-	@echo "make test-long   the tests that take many minutes: large exhaustive models"
+	@echo "make test-long   what takes many minutes: large models, an emulated big-endian machine"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   figures, with ratios to the machine's limits"
 	@echo "make fuzz    ten minutes of coverage-guided fuzzing of the splitters (needs clang)"

@@ -1,14 +1,20 @@
-"""The C cores give on a big-endian machine, s390x, byte for byte what they give here.
+"""A big-endian machine, s390x, finds byte for byte what is found here; qemu is the machine.
 
-Debian's cross compiler builds the drivers, and qemu runs them.
+Debian's cross compiler builds the drivers of the C cores.  The program itself runs in a Python that
+`tools/s390x-python` puts together.
 """
 
+import json
+import os
+import random
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fuzz import seeds
+from tests.store import World
 
 TESTS = Path(__file__).parent
 CORES = [TESTS.parent / "dedupstore", TESTS.parent / "pipelines/formats"]
@@ -42,3 +48,41 @@ def test_a_core_gives_the_same_bytes_on_a_big_endian_machine(core: str, tmp_path
     here = run("cc", [], tmp_path / "here", sources, arguments)
     there = run("s390x-linux-gnu-gcc", ["qemu-s390x-static"], tmp_path / "there", sources, arguments)
     assert here == there
+
+
+@pytest.mark.long
+def test_a_big_endian_machine_finds_a_repository_sound_and_cuts_the_same_chunks(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    data = random.Random(1).randbytes(3_000_000)
+    world.put(data)
+    world.put(data[:2_000_000] + b"x" + data[2_000_000:], "t")
+    given = {
+        "repository": world.base.repository.hex(),
+        "id_key": world.base.id_key.hex(),
+        "chunker_key": world.base.chunker_key.hex(),
+        "catalogue_key": world.base.catalogue_keys[1].hex(),
+        "signers": {key.hex(): [who.name, who.role, who.domain] for key, who in world.signers.items()},
+    }
+    (tmp_path / "access.json").write_text(json.dumps(given))
+    there = tmp_path / "s390x"
+    subprocess.run([TESTS.parent / "tools/s390x-python", there], check=True)
+    root = there / "root"
+    (python,) = (root / "usr/bin").glob("python3.*[0-9]")
+    path = f"{there / 'site'}:{root / 'usr/lib/python3/dist-packages'}"
+    libraries = f"LD_LIBRARY_PATH={root / 'usr/lib/s390x-linux-gnu'}"
+    emulated = ["qemu-s390x-static", "-L", str(root), "-E", libraries, str(python)]
+    printed = {
+        machine: subprocess.run(
+            [*command, TESTS / "big_endian_check.py", tmp_path],
+            env={**os.environ, "PYTHONPATH": path_there},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for machine, command, path_there in (
+            ("here", [sys.executable], str(TESTS.parent)),
+            ("there", emulated, path),
+        )
+    }
+    assert "TREE" in printed["here"]
+    assert printed["here"] == printed["there"]
