@@ -61,7 +61,9 @@ def releases(work: Path) -> Iterator[Path]:
 def paragraphs(work: Path) -> list[str]:
     """Return what the newest release has of text, each once, shuffled."""
     archive = members(sdist(work, RELEASES[-1]))
-    texts = [data.decode(errors="replace") for member, data in archive if member.name.endswith((".txt", ".py"))]
+    texts = [
+        data.decode(errors="replace") for member, data in archive if member.name.endswith((".txt", ".py"))
+    ]
     found = sorted({part for text in texts for part in text.split("\n\n") if 40 < len(part) < 4000})
     Random(1).shuffle(found)
     return found
@@ -75,7 +77,9 @@ def maildirs(work: Path) -> Iterator[Path]:
         number = len(texts)
         body = "\n\n".join(texts.pop() for _ in range(source.randrange(1, 14)) if texts)
         head = f"Message-ID: <{hashlib.sha1(b'%d' % number).hexdigest()}@example.org>\nDate: {now}\n\n"
-        unique = f"{now}.M{source.randrange(10**6):06}P{source.randrange(30_000)}.mail,S={len(head + body)}:2,"
+        unique = (
+            f"{now}.M{source.randrange(10**6):06}P{source.randrange(30_000)}.mail,S={len(head + body)}:2,"
+        )
         mails[f"user{source.randrange(20):02}/Maildir/cur/{unique}"] = (head + body).encode()
 
     for _ in range(5000):
@@ -117,12 +121,16 @@ def sqlite(work: Path) -> Iterator[Path]:
                 row = source.randrange(len(stored)) + 1
                 base.execute("UPDATE article SET seen = seen + 1, changed = ? WHERE id = ?", (now, row))
                 if source.random() < 0.3:
-                    base.execute("UPDATE article SET body = body || ? WHERE id = ?", (source.choice(texts)[:99], row))
+                    base.execute(
+                        "UPDATE article SET body = body || ? WHERE id = ?", (source.choice(texts)[:99], row)
+                    )
             for text in source.sample(texts, len(stored) // 150 if day else 0):
                 base.execute(insert, (text[:40], text[::-1], now))
             for second in range(0, DAY, 20):
                 address = f"10.0.{source.randrange(256)}.{source.randrange(256)}"
-                base.execute("INSERT INTO journal VALUES (?, ?, ?)", (now + second, source.randrange(9999), address))
+                base.execute(
+                    "INSERT INTO journal VALUES (?, ?, ?)", (now + second, source.randrange(9999), address)
+                )
             base.commit()
             path = work / f"sqlite-{day}.raw"
             shutil.copyfile(file, path)
@@ -133,7 +141,7 @@ def sqlite(work: Path) -> Iterator[Path]:
 
 
 def postgres(work: Path) -> Iterator[Path]:
-    """Dump a database of pgbench each day; a day has 5,000 transactions, half of them on a hundredth of the accounts."""
+    """Dump a database of pgbench each day; a day has 5,000 transactions."""
     binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
     drop = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="dedup-pg-") as folder:

@@ -62,7 +62,9 @@ class Counts:
     def __init__(self) -> None:
         self.chunks = self.nodes = 0
 
-    def take(self, writer: PackWriter, kind: Kind, data: Buffer, ids: bytes, lengths: bytes, account: Account) -> None:
+    def take(
+        self, writer: PackWriter, kind: Kind, data: Buffer, ids: bytes, lengths: bytes, account: Account
+    ) -> None:
         """Count a block, and pass it on."""
         if kind is Kind.TREE:
             self.nodes += len(data)
@@ -134,7 +136,9 @@ def main() -> None:
     )
     parser.add_argument("work", type=existing_folder, help="for the data")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--dir", type=existing_folder, default="/dev/shm", help="where to store; in memory by default")
+    parser.add_argument(
+        "--dir", type=existing_folder, default="/dev/shm", help="where to store; in memory by default"
+    )
     arguments = parser.parse_args()
     memory.reuse_buffers()
     with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as folder:
@@ -143,7 +147,8 @@ def main() -> None:
             files, form = days(arguments.work, name), SETS[name][1]
             size = sum(file.stat().st_size for file in files)
             print(f"### {name}: {len(files)} days, {size / 1e6:.0f} MB\n")
-            print("| content | skeleton | block | first | | all | | data | nodes | index | else | chunks | beside | CPU s |")
+            print("| content | skeleton | block | first | | all | | data | nodes | index | else ", end="")
+            print("| chunks | beside | CPU s |")
             print("|--:" * 14 + "|", flush=True)
             standard: list[float] = []
             for setting in SETTINGS[form]:

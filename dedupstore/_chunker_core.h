@@ -34,9 +34,8 @@ enum {
     SMALLEST_AVERAGE = 256,
     LARGEST_MAXIMUM = 1 << 21,
     WIDE_WINDOW = 1024,
+    MULTIPLIER = 5, /* of the wide hash: odd, so that no byte is shifted out; one instruction */
 };
-
-#define MULTIPLIER UINT32_C(2654435761)
 
 typedef struct {
     uint32_t gear[256];
@@ -229,32 +228,32 @@ static size_t chunk_length(const chunker_t *c, const uint8_t *p, size_t size)
 /* The first i in [from, to) whose wide hash is below the threshold, or `to`; from >= WIDE_WINDOW; *hash is that before
  * p[from] and moves on.
  *
- * Four bytes at a time: one multiplication after the other would take four cycles for each. */
+ * Two bytes at a time: only every second sum waits for the one before. */
 static size_t first_below_wide(const chunker_t *c, const uint8_t *p, size_t from, size_t to, uint32_t threshold,
                                uint32_t *hash)
 {
-    const uint32_t m1 = MULTIPLIER, m2 = m1 * m1, m3 = m2 * m1, m4 = m2 * m2;
     uint32_t h = *hash;
     size_t i = from;
 
 #define NEW(k) (c->gear[p[i + (k)]] - c->leaving[p[i + (k)-WIDE_WINDOW]])
-    for (; to - i >= 4; i += 4) {
-        uint32_t own0 = NEW(0), own1 = own0 * m1 + NEW(1), own2 = own1 * m1 + NEW(2), own3 = own2 * m1 + NEW(3);
-        if (h * m1 + own0 < threshold)
-            return i;
-        if (h * m2 + own1 < threshold)
-            return i + 1;
-        if (h * m3 + own2 < threshold)
-            return i + 2;
-        h = h * m4 + own3;
-        if (h < threshold)
-            return i + 3;
+#define STEP(k)                                           \
+    own = NEW(k);                                         \
+    if (h * MULTIPLIER + own < threshold)                 \
+        return i + (k);                                   \
+    own = own * MULTIPLIER + NEW((k) + 1);                \
+    h = h * MULTIPLIER * MULTIPLIER + own;                \
+    if (h < threshold)                                    \
+        return i + (k) + 1;
+    for (; to - i >= 8; i += 8) {
+        uint32_t own;
+        STEP(0) STEP(2) STEP(4) STEP(6)
     }
     for (; i < to; i++) {
-        h = h * m1 + NEW(0);
+        h = h * MULTIPLIER + NEW(0);
         if (h < threshold)
             return i;
     }
+#undef STEP
 #undef NEW
     *hash = h;
     return to;

@@ -39,10 +39,10 @@ def store(data: bytes) -> bytes:
 def _compressor(level: int) -> zstandard.ZstdCompressor:
     if level != DEFAULT_LEVEL:
         return zstandard.ZstdCompressor(level=level, write_content_size=True)
-    # shorter matches pay little in blocks of a megabyte, and the smaller table stays in the core's own cache:
+    # shorter matches pay little in blocks of a megabyte or two, and the smaller table stays in the core's own cache:
     # 9 to 17 % less time for 0.2 to 0.3 % more bytes than the level as it is
     tuned = zstandard.ZstdCompressionParameters.from_level(
-        level, source_size=1 << 20, min_match=6, chain_log=15, write_content_size=1
+        level, source_size=2 << 20, min_match=6, chain_log=15, write_content_size=1
     )
     return zstandard.ZstdCompressor(compression_params=tuned)
 
