@@ -78,8 +78,17 @@ class World:
         self.signers[signer] = replace(self.signers[signer], closing=closing)
 
     def sign(self, access: Access, kind: Kind, record: msgspec.Struct, run: bytes = b"") -> bytes:
-        """Write a record file as that member, and return its hash; `run` is for kinds whose names have it."""
-        return catalogue.publish_record(self.backend(), access, kind, record, run)
+        """Write a record file as that member, and return its hash; `run` is for kinds whose names have it.
+
+        The member may be of a role that may not sign such a file.
+        """
+        return catalogue.publish_record(self.backend(), self.forging(access), kind, record, run)
+
+    def forging(self, access: Access) -> Access:
+        """Return the access of a member whose program lets it sign everything."""
+        signer = signer_of(access)
+        known = self.signers.get(signer, Signer("?", "admin", access.domain, b""))
+        return replace(access, signers={**self.signers, signer: replace(known, role="admin")})
 
     def backend(self) -> Backend:
         """Return the plain back end."""
