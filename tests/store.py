@@ -4,7 +4,7 @@ import hashlib
 import io
 import secrets
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from dedupstore.blocks import BlockKey
 from dedupstore.chunker import ChunkSizes
 from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
+from dedupstore.records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.session import RunDetails, Session
 
@@ -137,9 +138,14 @@ def signer_of(access: Access) -> bytes:
     return sealing.signer_of(sealing.public_of(access.signing_key))
 
 
-def begin(repository: Repository, time: int = 1_700_000_000, pack_size: int = 1 << 20) -> Session:
+def begin(
+    repository: Repository,
+    time: int = 1_700_000_000,
+    pack_size: int = 1 << 20,
+    parent_of: Callable[[Stream], bytes] = lambda stream: b"",
+) -> Session:
     """Begin a run with packs of 1 MiB."""
-    return Session(repository, RunDetails("host", "test", time, 0), 3, pack_size)
+    return Session(repository, RunDetails("host", "test", time, 0), 3, pack_size, parent_of)
 
 
 def noise(size: int, seed: object = 0) -> bytes:
