@@ -19,8 +19,7 @@ from tests.model.builders import (
     one_chunk,
     two_chunks,
 )
-from tests.model.pruner import Plan
-from tests.model.world import Model
+from tests.model.world import Model, Plan
 
 Build = Callable[[frozenset[str]], Model]
 NONE: frozenset[str] = frozenset()
@@ -100,9 +99,6 @@ MAYBE_SHOWN = tuple(kind for kind in SLOW if kind not in ("pack", "index"))
 
 LARGE: dict[str, Build] = {
     "two writers and two pruners": partial(one_chunk, writers=2, plans={"X": EITHER, "Y": (DROP,)}),
-    "two writers, two pruners and clean-up": partial(
-        one_chunk, writers=2, plans={"X": (EXPIRE,), "Y": (DROP,)}, clean=True
-    ),
     "a writer and two pruners of two passes that crash": partial(
         one_chunk, plans={"X": EITHER, "Y": (DROP, Plan(N1))}, cycles=2, clean=True
     ),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.model.explorer import explore
 from tests.model.builders import DROP, one_chunk
+from tests.model.explorer import explore
 from tests.model.suite import EITHER, LARGE, NONE, RULES, SMALL, SPARE, TOGETHER
 
 
