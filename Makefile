@@ -40,7 +40,7 @@ test: $(VENV)/developed
 	$(BIN)/python -m pytest
 
 test-long: $(VENV)/developed
-	$(BIN)/python -m pytest -m long -o timeout=0
+	$(BIN)/python -m pytest -m long -o timeout=0 -rP
 
 lint: $(VENV)/developed
 	$(BIN)/ruff check .

@@ -101,18 +101,20 @@ _MOST_UNPACKED = {  # bytes of a catalogue file's frame, unpacked
     Kind.RUN: 64 << 10,
     Kind.ENDED: 64 << 10,
     Kind.FENCE: 64 << 10,
-    Kind.DONE: 4 << 20,
+    Kind.INDEX: 8 << 20,
+    Kind.SNAPSHOT: 8 << 20,
+    Kind.CHECKPOINT: 8 << 20,
 }
-_LARGE = 8 << 20
+_OTHERS = 4 << 20  # these are columns of names: each takes several times its bytes in memory
 _RATIO, _FREE = 64, 64 << 10
 
 
-MAX_DESCRIBED = _LARGE - (1 << 20)  # bytes of a snapshot's streams: the rest is for heads and the like
+MAX_DESCRIBED = _MOST_UNPACKED[Kind.SNAPSHOT] - (1 << 20)  # bytes of a snapshot's streams: the rest is for heads and the like
 
 
 def most_unpacked(kind: Kind, size: int) -> int:
     """Return how many bytes the frame of a catalogue file of `size` bytes may have unpacked."""
-    return min(_FREE + _RATIO * size, _MOST_UNPACKED.get(kind, _LARGE))
+    return min(_FREE + _RATIO * size, _MOST_UNPACKED.get(kind, _OTHERS))
 
 
 class Header(NamedTuple):

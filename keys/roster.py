@@ -51,8 +51,9 @@ class ChunkerSettings(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse sizes that the chunker refuses."""
-        for sizes in (self.content, self.raw, self.skeleton, self.layout):
+        for sizes in (self.content, self.raw, self.layout):
             Chunker(bytes(32), sizes)
+        Chunker(bytes(32), self.skeleton, wide=True)
 
 
 class Epoch(msgspec.Struct, frozen=True):

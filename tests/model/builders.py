@@ -2,8 +2,8 @@
 
 from tests.model.explorer import Actor
 from tests.model.others import Cleaner, Deeds, Reader
-from tests.model.pruner import Plan, Pruner
-from tests.model.world import Model, Snapshot, World
+from tests.model.pruner import Pruner
+from tests.model.world import Model, Plan, Snapshot, World
 from tests.model.writer import Attempt, Writer
 
 Plans = dict[str, tuple[Plan, ...]]

@@ -9,40 +9,11 @@ Invariant: nothing is deleted that the local value of `decide` does not name.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests.model.explorer import Step
-from tests.model.world import Store, World
-
-PROGRAM = (
-    "create_condemned",
-    "list_condemned",
-    "list_runs",
-    "fence",
-    "list_snapshots",
-    "list_index",
-    "list_packs",
-    "decide",
-    "create_tombstones",
-    "delete_snapshots",
-    "delete_index",
-    "delete_packs",
-    "delete_condemned",
-)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one record condemns (files, snapshots that expire, snapshots that are abandoned), and what comes first."""
-
-    drop: tuple[str, ...] = ()
-    expire: tuple[str, ...] = ()
-    abandon: tuple[str, ...] = ()
-    copies: tuple[str, ...] = ()  # published first, in this order; possible in the first pass only
-    publishes: str = ""  # a roster, instead of deletions ...
-    unlists: tuple[str, ...] = ()  # ... which leaves these snapshots out
-    trusts: bool = False  # rule 18 removed: goes on with the record of another pruner
+from tests.model.programs import pruner_program
+from tests.model.world import Plan, Store, World
 
 
 class Local(NamedTuple):
@@ -83,36 +54,7 @@ class Pruner:
         for run in self.runs:
             for cycle in range(cycles):
                 world.bit(f"fence {run} {name}.{cycle}")
-        self.program = self._program()
-
-    def _program(self) -> tuple[str, ...]:
-        off, steps = self.world.without, list(PROGRAM)
-
-        def move(step: str, before: str) -> None:
-            steps.remove(step)
-            steps.insert(steps.index(before), step)
-
-        if "11.condemn-first" in off:
-            move("create_condemned", "list_snapshots")
-            move("list_condemned", "list_snapshots")
-        if "12.after-own" in off:
-            move("list_condemned", "create_condemned")
-        if "12.list" in off:
-            steps.remove("list_condemned")
-        if "14.after-runs" in off:
-            move("list_snapshots", "list_runs")
-        if "15.listed-last" in off:
-            move("list_index", "list_condemned")
-            move("list_packs", "list_condemned")
-        if "16.tombstones-first" in off:
-            move("create_tombstones", "delete_condemned")
-        if "16.condemned-last" in off:
-            move("delete_condemned", "delete_index")
-        if "16.index-before-packs" in off:
-            move("delete_packs", "delete_index")
-        if "16.snapshots-before-index" in off:
-            move("delete_snapshots", "delete_condemned")
-        return tuple(steps)
+        self.program = pruner_program(world.without)
 
     # -- steps
 

@@ -19,8 +19,7 @@ from tests.model.builders import (
     one_chunk,
     two_chunks,
 )
-from tests.model.pruner import Plan
-from tests.model.world import Model
+from tests.model.world import Model, Plan
 
 Build = Callable[[frozenset[str]], Model]
 NONE: frozenset[str] = frozenset()
@@ -92,6 +91,72 @@ SMALL: dict[str, Build] = {
     "a closing list": partial(closing, plans={"admin": (CLOSE,), "Y": JUNK}, clean=True),
     "a closing list that is replaced": partial(
         closing, plans={"admin": (CLOSE_MORE,), "Y": JUNK}, again=True, clean=True
+    ),
+}
+
+OLD_CHILD = ("pack C", "index C")
+MAYBE_SHOWN = tuple(kind for kind in SLOW if kind not in ("pack", "index"))
+
+LARGE: dict[str, Build] = {
+    "two writers and two pruners": partial(one_chunk, writers=2, plans={"X": EITHER, "Y": (DROP,)}),
+    "a writer and two pruners of two passes that crash": partial(
+        one_chunk, plans={"X": EITHER, "Y": (DROP, Plan(N1))}, cycles=2, clean=True
+    ),
+    "three passes of a pruner that crashes": partial(one_chunk, plans={"X": ANY}, cycles=3, clean=True),
+    "a writer with three attempts that crashes": partial(
+        one_chunk, attempts=3, crashes=True, plans={"X": (EXPIRE, abandon("1a"))}, clean=True
+    ),
+    "two chunks, two writers and two pruners": partial(
+        two_chunks, writers=2, plans={"X": (Plan(A, ("S0",)),), "Y": (Plan(B),)}
+    ),
+    "two chunks, a writer of two attempts, two pruners and clean-up": partial(
+        two_chunks, attempts=2, plans={"X": (Plan(A, ("S0",)),), "Y": (Plan(B), abandon("1a"))}, clean=True
+    ),
+    "an index file of two packs, two pruners": partial(
+        two_chunks,
+        one_index=True,
+        plans={"X": (MOVE, Plan(("pack A",))), "Y": (Plan(("pack B",)), Plan(("pack B", "index J")))},
+        clean=True,
+    ),
+    "increments, two attempts, two pruners": partial(
+        increments,
+        attempts=2,
+        plans={"X": (EXPIRE, DROP), "Y": (Plan(A, abandon=("C1a",)), DROP)},
+        clean=True,
+    ),
+    "increments to a parent that has others": partial(
+        increments,
+        old_child=True,
+        plans={
+            "X": (EXPIRE, Plan((*A, *OLD_CHILD), ("S0", "C0"))),
+            "Y": (Plan(OLD_CHILD, ("C0",)), DROP),
+        },
+        clean=True,
+    ),
+    "a closing list that is replaced, a writer beside it": partial(
+        closing,
+        writers=1,
+        again=True,
+        plans={"admin": (CLOSE_MORE,), "Y": (Plan(A, ("S0",)), *JUNK)},
+        clean=True,
+    ),
+    "two pruners that copy": partial(
+        one_chunk,
+        plans={
+            "X": (Plan(A, copies=("pack MX", "index MX")), Plan(B)),
+            "Y": (Plan(B, copies=("pack MY", "index MY")), Plan(A)),
+        },
+        old=TWO_PLACES,
+    ),
+    "slow creates, two pruners": partial(
+        one_chunk, plans={"X": EITHER, "Y": (DROP,)}, clean=True, slow=MAYBE_SHOWN
+    ),
+    "slow listings, two pruners": partial(one_chunk, plans={"X": EITHER, "Y": (DROP,)}, windows=True),
+    "a reader, a writer and two pruners": partial(
+        one_chunk, plans={"X": EITHER, "Y": (DROP,)}, clean=True, reader=True
+    ),
+    "a thief, a writer and two pruners": partial(
+        one_chunk, plans={"X": EITHER, "Y": (DROP,)}, clean=True, thief=THIEF
     ),
 }
 
@@ -181,8 +246,10 @@ RULES: dict[
     ),
     "21.stays": ("S1", "a closing list", "its condemned record is removed while the list is in force"),
 }
-TOGETHER: dict[str, tuple[frozenset[str], str, str]] = {}
-SPARE: dict[str, str] = {
+TOGETHER: dict[str, tuple[frozenset[str], str, str]] = {  # clauses that only matter when both are off
+    "8.ended with 13.abandoned": (frozenset({"8.ended", "13.abandoned"}), "S2", "a thief who ends the run"),
+}
+SPARE: dict[str, str] = {  # clauses that no small configuration needs, even with all four off
     "16.index-before-packs": "packs are deleted before index files",
     "16.snapshots-before-index": "index files and packs are deleted before snapshots",
     "17.stays": "the author removes its condemned record although something was spared",

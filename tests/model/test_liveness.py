@@ -3,9 +3,9 @@
 import pytest
 
 from tests.model.explorer import Explorer, run_alone
-from tests.model.pruner import Plan, Pruner
+from tests.model.pruner import Pruner
 from tests.model.suite import NONE, ONE, SMALL
-from tests.model.world import Store
+from tests.model.world import Plan, Store
 from tests.model.writer import Writer
 
 NEVER = frozenset({"wait", "crash", "begin again"})  # a pruner alone fences what it would wait for

@@ -33,8 +33,7 @@ from collections.abc import Hashable, Iterator
 
 from tests.model.builders import EXPIRE, increments
 from tests.model.explorer import Event, Explorer
-from tests.model.pruner import Plan
-from tests.model.world import Model
+from tests.model.world import Model, Plan
 
 REPLAY_FILES = ("pack A", "index A", "snapshot S0", "done S0")
 WRITER_STEPS = frozenset(

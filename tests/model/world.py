@@ -41,6 +41,19 @@ class Snapshot:
     parent: str = ""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What one record condemns (files, snapshots that expire, snapshots that are abandoned), and what comes first."""
+
+    drop: tuple[str, ...] = ()
+    expire: tuple[str, ...] = ()
+    abandon: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()  # published first, in this order; possible in the first pass only
+    publishes: str = ""  # a roster, instead of deletions ...
+    unlists: tuple[str, ...] = ()  # ... which leaves these snapshots out
+    trusts: bool = False  # rule 18 removed: goes on with the record of another pruner
+
+
 @dataclass
 class World:
     """The files that a configuration can have, and the rules that are switched off in it."""

@@ -1,6 +1,6 @@
 """The writer: makes one snapshot, step by step as rules 3 to 10 demand.
 
-Its steps are those of the program in `PROGRAM`; `list_index` and the other listings learn, `decide` (no step of its
+Its steps are those of `writer_program`; `list_index` and the other listings learn, `decide` (no step of its
 own) chooses what to rely on. After a failed check it goes on under a new run id, or reports failure. With `crashes`,
 it may also be killed at any point; the next attempt is then the one that completes its checkpoint.
 
@@ -12,22 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests.model.explorer import Step
+from tests.model.programs import writer_program
 from tests.model.world import Store, World
-
-START = ("create_run", "list_condemned", "list_index", "list_packs")
-FINISH = (
-    "upload_pack",
-    "upload_index",
-    "upload_snapshot",
-    "list_fences",
-    "list_runs",
-    "create_done",
-    "list_fences_after",
-    "list_runs_after",
-    "list_condemned_after",
-    "list_tombstones_after",
-    "report_success",
-)
 
 
 class Local(NamedTuple):
@@ -70,53 +56,8 @@ class Writer:
     ) -> None:
         self.world, self.seat, self.name, self.attempts = world, seat, name, attempts
         self.crashes, self.takes_over = crashes, takes_over
-        self.program = self._program()
+        self.program = writer_program(world.without, any(a.child for a in attempts))
         self.start = self._moved(Local(at=-1))
-
-    def _program(self) -> tuple[str, ...]:
-        off = self.world.without
-        start = [*START, *(["list_snapshots"] if any(a.child for a in self.attempts) else []), "decide"]
-        finish = list(FINISH)
-
-        def move(steps: list[str], step: str, before: str) -> None:
-            steps.remove(step)
-            steps.insert(steps.index(before), step)
-
-        if "3" in off:
-            start = [step for step in start if step != "create_run"]
-            finish.insert(0, "create_run")
-        if "4.condemned-first" in off:
-            move(start, "list_condemned", "decide")
-        if "4.fresh" in off:
-            start = ["list_index", "list_packs", *(s for s in start if s not in ("list_index", "list_packs"))]
-        if "4.parents" in off and "list_snapshots" in start:
-            start = ["list_snapshots", *(s for s in start if s != "list_snapshots")]
-        if "4.packs" in off:
-            start.remove("list_packs")
-        if "5.condemned" in off:
-            start.remove("list_condemned")
-        if "6.after-snapshot" in off:
-            move(finish, "list_fences", "upload_snapshot")
-            move(finish, "list_runs", "upload_snapshot")
-        if "6.runs-last" in off:
-            move(finish, "list_runs", "list_fences")
-        if "6.order" in off:
-            move(finish, "upload_snapshot", "upload_pack")
-        if "8.runs-last" in off:
-            move(finish, "list_runs_after", "list_fences_after")
-        if "8.tombstones-last" in off:
-            move(finish, "list_tombstones_after", "list_condemned_after")
-        for rule, step in (
-            ("6.fences", "list_fences"),
-            ("6.runs", "list_runs"),
-            ("8.fences", "list_fences_after"),
-            ("8.runs", "list_runs_after"),
-            ("8.condemned", "list_condemned_after"),
-            ("8.tombstones", "list_tombstones_after"),
-        ):
-            if rule in off:
-                finish.remove(step)
-        return (*start, *finish)
 
     # -- moving on
 
