@@ -60,7 +60,7 @@ def record(**fields: Any) -> Any:
 
 # Shapes of §4, §5, §7, §8, §10 and §11, as far as a reader needs them.
 Id, Bytes16, Text = sized(bytes, 32, 32), sized(bytes, 16, 16), sized(str, 0, 255)
-Count, Sequence = Annotated[int, Meta(ge=0, lt=1 << 63)], Annotated[int, Meta(ge=0, lt=1 << 53)]
+Count, Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)], Annotated[int, Meta(ge=0, lt=1 << 53)]
 Time, Offset = Annotated[int, Meta(ge=0, le=253_402_214_399)], Annotated[int, Meta(gt=-86_400, lt=86_400)]
 EpochNumber, Size = Annotated[int, Meta(ge=1, lt=1 << 32)], Annotated[int, Meta(ge=0, le=MAX_FILE)]
 Role, PackKind = Literal["admin", "writer", "pruner", "reader"], Literal["D", "T"]
@@ -68,7 +68,7 @@ Root = tuple[Annotated[int, Meta(ge=0, le=8)], bytes, Count, Annotated[int, Meta
 SEGMENT = r"(?!\.\.?(/|\Z))[^/\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 Name = Annotated[str, Meta(pattern=rf"^{SEGMENT}(/{SEGMENT})*\Z")]
 
-Envelope = record(payload=bytes, signature=bytes)
+Envelope, Link = record(payload=bytes, signature=bytes), record(serial=Count, previous=bytes)
 Features = record(read=list[str], write=list[str], optional=list[str])
 Epoch = record(number=EpochNumber, suite=Count, sealing_key=bytes)
 IDENTITY = {"fingerprint": str, "role": Role, "signing_key": bytes}
@@ -97,9 +97,9 @@ KINDS: dict[str, tuple[str, str, str, int, Any]] = {
     "I": ("index", HASH, "writer admin pruner", 8 * MIB, Index),
     "S": ("snapshots", HASH, "writer admin", 8 * MIB, Snapshot),
     "E": ("runs", f"{RUN}-{HASH}[.]done", "writer admin", 4 * MIB, Done),
-    "G": ("ledgers", HASH, "pruner admin", 8 * MIB, Ledger),
-    "L": ("closings", HASH, "admin", 8 * MIB, Closing),
-    "Z": ("tombstones", HASH, "pruner admin", 8 * MIB, Tombstones),
+    "G": ("ledgers", HASH, "pruner admin", 4 * MIB, Ledger),
+    "L": ("closings", HASH, "admin", 4 * MIB, Closing),
+    "Z": ("tombstones", HASH, "pruner admin", 4 * MIB, Tombstones),
 }
 
 
@@ -208,18 +208,19 @@ class Reader:
                 raw = file.read(MIB + 1)
                 need(raw[:5] + raw[6:8] == b"dedupR\0" and raw[5] and len(raw) <= MIB, "not a roster")
                 envelope = msgpack.decode(raw[8:], type=Envelope)
-                roster = msgpack.decode(envelope.payload, type=Roster) if raw[5] == 1 else None
-                need(roster is None or roster.serial == int(path.name) > 0, "its serial is not its name")
+                roster = msgpack.decode(envelope.payload, type=Roster if raw[5] == 1 else Link)
+                need(roster.serial == int(path.name) > 0, "its serial is not its name")
                 files.append((path, hashlib.sha256(raw).digest(), envelope, roster))
         firsts = files[::-1] if admin else [file for file in files if int(file[0].name) == 1]
-        own = [file for file in firsts if file[3] and signed(file[2], file[3], admin)][:1]
+        own = [file for file in firsts if isinstance(file[3], Roster) and signed(file[2], file[3], admin)][:1]
         need(own, f"no roster is signed by {admin or 'an admin of its own'}")
         _, last, _, believed = own[0]
         for path, digest, envelope, roster in files[files.index(own[0]) + 1 :]:
             with self._noting(path):
-                need(signed(envelope, believed), "no admin of the roster before it signed it")
-                need(roster, "a roster of a newer format", NewerError)
-                need(roster.previous == last and lasting(believed) <= lasting(roster), "it does not follow")
+                follows = roster.previous == last and signed(envelope, believed)
+                need(follows, "it does not follow, or no admin of the roster before it signed it")
+                need(isinstance(roster, Roster), "a roster of a newer format", NewerError)
+                need(lasting(believed) <= lasting(roster), "it drops or changes what must stay")
                 last, believed = digest, roster
         flags = ", ".join(believed.features.read)  # the page knows none of this class
         need(not flags, f"a newer program is needed, for {flags}", NewerError)
@@ -286,8 +287,7 @@ class Reader:
                 signed = msgpack.decode(self._unseal(header, raw[HEADER:], header, most), type=Signed)
                 self._verify(signed, b"dedup1 signed" + header, signers)
                 payload = msgpack.decode(signed[2], type=shape)
-                run = re.match(f"{RUN}(?=[-.])", path.name)
-                need(run is None or payload.run.hex() == run[0], "it is of another run than its name")
+                need(kind not in "UENF" or payload.run.hex() == path.name[:32], "of another run")
                 yield hashlib.sha256(raw).digest(), signed[0], payload
 
     def _read_closings(self) -> None:
