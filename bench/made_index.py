@@ -12,8 +12,9 @@ _STORED = 1 << 19
 
 
 def described_index(number: int, columns: list[bytes], block: int, domain: str) -> DescribedIndex:
-    """Return index file `number` with a pack for each column of ids (32 bytes each), `block` chunks of 16 KiB in a block.
+    """Return index file `number` with a pack for each column of ids (32 bytes each).
 
+    A block has so many chunks of 16 KiB.
     Sealed keys have their true size.
     """
     source = random.Random(f"index {number}")

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from made_index import described_index
+
 from dedupstore.cache import DescribedIndex, IndexCache
 
 PACKS, CHUNKS, BLOCK, BATCH = 8, 1024, 64, 128

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import random
-import struct
 import tarfile
 from collections.abc import Iterator
 

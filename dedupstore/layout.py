@@ -109,7 +109,9 @@ _OTHERS = 4 << 20  # these are columns of names: each takes several times its by
 _RATIO, _FREE = 64, 64 << 10
 
 
-MAX_DESCRIBED = _MOST_UNPACKED[Kind.SNAPSHOT] - (1 << 20)  # bytes of a snapshot's streams: the rest is for heads and the like
+MAX_DESCRIBED = _MOST_UNPACKED[Kind.SNAPSHOT] - (
+    1 << 20
+)  # bytes of a snapshot's streams: the rest is for heads and the like
 
 
 def most_unpacked(kind: Kind, size: int) -> int:

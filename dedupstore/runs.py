@@ -138,7 +138,9 @@ class WriterRun:
                 finished=int(time.time()),
             )
             self._may_be_done = True
-            catalogue.publish_record(backend, access, Kind.DONE, done, run)
+            digest = catalogue.publish_record(backend, access, Kind.DONE, done, run)
+            file = layout.run_record_file(Kind.DONE, run, digest)
+            repository.cache.records.add([(file, repository.signer, records.encode(done))])
             if not deletion.is_open(repository, run, ended=False):
                 dead = deletion.condemned(repository).snapshots | deletion.entombed(repository)
                 if not dead.isdisjoint(info.name for info in infos):

@@ -246,7 +246,7 @@ def test_key_refuses_what_makes_no_sense(world: World) -> None:
     assert "is not a member of this repository" in world.alice.fails("key remove mallory@example.org")
     world.alice.does("key remove bob@example.org")
     assert "is the last admin; add another admin first" in world.alice.fails("key remove alice@example.org")
-    said = world.alice.fails("key add mallory@example.org --role reader", status=2)
+    said = world.alice.fails("key add mallory@example.org --role king", status=2)
     assert "Invalid value for '--role'" in said
 
 
