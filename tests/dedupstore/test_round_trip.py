@@ -192,19 +192,21 @@ def test_facts_that_no_reader_could_read_fail_their_stream_only(world: World, fa
 
 
 @pytest.mark.parametrize(
-    ("limit", "value"), [("dedupstore.layout.MAX_STREAMS", 2), ("dedupstore.session._MOST_DESCRIBED", 300)]
+    ("limit", "value"), [("dedupstore.layout.MAX_STREAMS", 2), ("dedupstore.layout.MAX_DESCRIBED", 300)]
 )
-def test_a_stream_that_does_not_fit_into_the_snapshot_is_refused(
+def test_streams_that_do_not_fit_into_one_snapshot_go_into_several(
     world: World, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    """No reader would take a snapshot of more."""
+    """No reader would take a snapshot of more; the run is done with all of them or none."""
     monkeypatch.setattr(limit, value)
     with world.open(world.writer) as repository, begin(repository) as session:
-        session.put("one", io.BytesIO(b"1"))
-        session.put("two", io.BytesIO(b"2"))
-        with pytest.raises(StreamError, match="three does not fit"):
-            session.put("three", io.BytesIO(b"3"))
-        assert 2 == session.finish().streams
+        for name in ("one", "two", "three"):
+            session.put(name, io.BytesIO(name.encode()))
+        session.checkpoint()
+        assert 2 == session.finish().sequence
+        assert [2, 1] == [info.streams for info in repository.snapshots()]
+    assert b"three" == world.get("three")
+    assert 1 == sum(path.suffix == ".done" for path in world.files("runs"))
 
 
 def test_pieces_of_a_few_bytes_fill_no_pack_or_index_beyond_its_bounds(world: World) -> None:
@@ -217,7 +219,7 @@ def test_pieces_of_a_few_bytes_fill_no_pack_or_index_beyond_its_bounds(world: Wo
     most = max(block.chunks for pack in packs for block in pack.blocks)
     assert BLOCK_CHUNKS == most
     assert layout.MAX_PACK_CHUNKS >= PACK_CHUNKS + most
-    assert layout.MAX_UNPACKED / 2 > (INDEX_CHUNKS + MOST_UPLOADS * (PACK_CHUNKS + most)) * 36
+    assert layout.MAX_PACK_CHUNKS >= INDEX_CHUNKS + MOST_UPLOADS * (PACK_CHUNKS + most)
     assert layout.MAX_INDEX_PACKS >= INDEX_PACKS + MOST_UPLOADS
     assert data == world.get()
 
