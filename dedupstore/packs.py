@@ -16,7 +16,7 @@ from typing import NamedTuple
 from dedupstore import blocks, catalogue, compression, layout, records, sealing
 from dedupstore.access import Access
 from dedupstore.blocks import BlockKey
-from dedupstore.errors import DamageError, KeyAccessError, NewerFormatError
+from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.layout import Header, Kind
 from dedupstore.records import HeldBlock, IndexedPack, PackKey, PlacedBlock, SignedTable, Table
 
@@ -268,10 +268,7 @@ def read_entry(
     name = layout.content_file(kind, digest)
     if not layout.HEADER_SIZE + _TRAILER.size <= size <= layout.MAX_FILE:
         raise DamageError(f"{name} has {size} bytes, which no pack has")
-    try:
-        header = layout.parse_header(read(0, layout.HEADER_SIZE), kind, access.repository, name)
-    except NewerFormatError as error:  # nobody has seen yet whether the hash is right
-        raise DamageError(error.message) from None
+    header = layout.parse_header(read(0, layout.HEADER_SIZE), kind, access.repository, name)
     trailer = read(size - _TRAILER.size, _TRAILER.size)
     keys_size, tables_size = _TRAILER.unpack(trailer)
     keys_at = size - _TRAILER.size - tables_size - keys_size
