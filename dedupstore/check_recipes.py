@@ -71,7 +71,7 @@ class RecipeWalk:
         """Return each node, or what is wrong with it."""
         sizes = [recipes.node_size(form, depth, entry) for entry in entries]
         try:
-            return list(self._reader.nodes(form, [entry[0] for entry in entries], sizes))
+            return list(self._reader.nodes([entry[0] for entry in entries], sizes))
         except (DamageError, NotFoundError) as error:
             if len(entries) == 1:
                 return [error.message]

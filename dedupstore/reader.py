@@ -15,7 +15,7 @@ from dedupstore.cache import Location, Span
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.fetching import ChunkReader, LookUp, Stretch, pack_file
 from dedupstore.layout import Kind
-from dedupstore.recipes import LAYOUT, PLAIN, Entry, Form, Recipe, node_key
+from dedupstore.recipes import Entry, Recipe, node_key
 from dedupstore.records import Stream
 from dedupstore.repository import Repository
 from dedupstore.sequence_reader import Ahead, SequenceReader
@@ -52,12 +52,8 @@ class StreamReader:
         if repository.backend.uploads > 1:  # over a long way
             self.threads, self.ahead = 8, Ahead(2 * _STEP, 10 * _STEP)
         backend, cache = repository.backend, self._cache
-        self._nodes = {
-            form: ChunkReader(
-                backend, access, cache, Kind.TREE, node_key(access.id_key, form), self._look_up(Kind.TREE)
-            )
-            for form in (PLAIN, LAYOUT)
-        }
+        key = node_key(access.id_key)
+        self._nodes = ChunkReader(backend, access, cache, Kind.TREE, key, self._look_up(Kind.TREE))
         self.data = ChunkReader(backend, access, cache, Kind.DATA, access.id_key, self._look_up(Kind.DATA))
 
     def recipes(self, stream: Stream) -> Recipes:
@@ -147,12 +143,11 @@ class StreamReader:
         for ids, lengths in _batches(chunks):
             yield self._stretches(ids, lengths, self.data)
 
-    def nodes(self, form: Form, ids: Sequence[bytes], sizes: Sequence[int]) -> Iterator[bytes]:
+    def nodes(self, ids: Sequence[bytes], sizes: Sequence[int]) -> Iterator[bytes]:
         """Yield list nodes, verified, in order."""
-        reader = self._nodes[form]
         for start in range(0, len(ids), _NODES):
             some, lengths = list(ids[start : start + _NODES]), list(sizes[start : start + _NODES])
-            data = b"".join(reader.read(self._stretches(some, lengths, reader)))
+            data = b"".join(self._nodes.read(self._stretches(some, lengths, self._nodes)))
             for begin, end in pairwise(accumulate(lengths, initial=0)):
                 yield data[begin:end]
 

@@ -33,7 +33,6 @@ _NONE: Totals = (0, 0, 0)
 class Form(NamedTuple):
     """What nodes of a kind of sequence look like: the entries of chunks (depth 1) and of nodes (above)."""
 
-    context: str
     of_chunks: struct.Struct
     of_nodes: struct.Struct
 
@@ -50,13 +49,13 @@ class Form(NamedTuple):
         return totals[1] + totals[2] if self is LAYOUT else totals[0]
 
 
-PLAIN = Form("dedup1 list node", struct.Struct("<32sI"), struct.Struct("<32sQI"))
-LAYOUT = Form("dedup1 list node", struct.Struct("<32sIQQ"), struct.Struct("<32sQIQQ"))
+PLAIN = Form(struct.Struct("<32sI"), struct.Struct("<32sQI"))
+LAYOUT = Form(struct.Struct("<32sIQQ"), struct.Struct("<32sQIQQ"))
 
 
-def node_key(id_key: bytes, form: Form = PLAIN) -> bytes:
+def node_key(id_key: bytes) -> bytes:
     """Return the key that names list nodes, so that no content can pass for one."""
-    return blake3(id_key, derive_key_context=form.context).digest()
+    return blake3(id_key, derive_key_context="dedup1 list node").digest()
 
 
 @dataclass
@@ -145,8 +144,8 @@ class ListWriter:
             self._flush(depth + 1)
 
 
-#: `load(form, ids, sizes)` yields the verified bytes of nodes, in order.
-NodeLoader = Callable[[Form, Sequence[bytes], Sequence[int]], Iterator[bytes]]
+#: `load(ids, sizes)` yields the verified bytes of nodes, in order.
+NodeLoader = Callable[[Sequence[bytes], Sequence[int]], Iterator[bytes]]
 
 
 class Part(NamedTuple):
@@ -233,7 +232,7 @@ class Recipe:
     def _nodes(self, depth: int, entries: list[Entry]) -> Iterator[list[Entry]]:
         """Yield the entries of each of these nodes."""
         sizes = [node_size(self.form, depth, entry) for entry in entries]
-        nodes = self._load(self.form, [entry[0] for entry in entries], sizes)
+        nodes = self._load([entry[0] for entry in entries], sizes)
         return (parse_node(self.form, depth, node, entry) for entry, node in zip(entries, nodes, strict=True))
 
 

@@ -241,13 +241,13 @@ class _StreamWriter:
         nodes = BlockWriter(packs, known, lock, Kind.TREE, self.account)
         self._blocks = [nodes]
         self._nodes = NodeWriter(nodes)
+        key = recipes.node_key(access.id_key)
 
         def sequence(
             sizes: ChunkSizes, *, wide: bool = False, form: recipes.Form = recipes.PLAIN
         ) -> SequenceWriter:
             self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account))
             chunker = Chunker(access.chunker_key, sizes, wide=wide)
-            key = recipes.node_key(access.id_key, form)
             recipe = recipes.ListWriter(key, self._nodes.store, form)
             kind = LayoutWriter if form is recipes.LAYOUT else SequenceWriter
             return kind(access.id_key, chunker, self._blocks[-1], recipe)

@@ -25,7 +25,7 @@ class Nodes(dict[bytes, bytes]):
 
     read = 0
 
-    def load(self, form: Form, ids: Sequence[bytes], sizes: Sequence[int]) -> Iterator[bytes]:
+    def load(self, ids: Sequence[bytes], sizes: Sequence[int]) -> Iterator[bytes]:
         """Yield nodes, as `Recipe` asks for them."""
         for id_, size in zip(ids, sizes, strict=True):
             self.read += 1
