@@ -4,7 +4,9 @@ import io
 import os
 import secrets
 import struct
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,6 +273,46 @@ def test_a_list_entry_of_no_bytes_is_damage_not_a_stream_without_end(world: Worl
     with pytest.raises(DamageError, match="entry of length 0"):
         world.get("lie")
     assert "entry of length 0" in what_others_are_told(world)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["its chunk is there", "its chunk is nowhere"])
+def test_a_few_nodes_that_claim_more_than_any_disk_holds_keep_nobody_busy(
+    world: World, evil: Access, there: bool
+) -> None:
+    """Each of five nodes names the one below it 256 times: only who reads the stream itself has much to do."""
+    chunk = pack_of(evil, bytes(layout.MAX_CHUNK))
+    id_ = blake3(bytes(layout.MAX_CHUNK), key=evil.id_key).digest()
+    nodes = PackBuilder(evil, Kind.TREE, pack_buffer(0))
+    size, entries = layout.MAX_CHUNK, 0
+    for depth in range(1, 6):
+        last = (size,) if depth == 1 else (size, entries)
+        entries = 8 if depth == 5 else 256
+        node = recipes.PLAIN.entry(depth).pack(id_, *last) * entries
+        size *= entries
+        id_ = blake3(node, key=recipes.node_key(evil.id_key)).digest()
+        nodes.add(b"\0" + node, id_, struct.pack("<I", len(node)))
+    if there:
+        store(world, evil, chunk)
+    store(world, evil, nodes.finish())
+    claimed = [stream(size=size, content=(5, id_, size, 8)), stream("empty")]
+    publish(world, evil, snapshot(evil, streams=claimed))
+    assert 2**56 == size
+    assert b"" == world.get("empty")
+    began = time.process_time()
+    with world.open(world.admin) as repository:
+        (info,) = (info for info in repository.snapshots() if info.domain == "evil")
+        lie, _ = repository.streams(info)
+        if there:
+            with closing(repository.read(info, lie)) as pieces:
+                assert not any(next(pieces))
+        else:
+            with pytest.raises(DamageError, match="is in no index file"):
+                repository.read(info, lie)
+    assert 1 > time.process_time() - began
+    began = time.process_time()
+    assert there == (check(world, read_data=False) == [])
+    assert 2 > time.process_time() - began
+    what_others_are_told(world)
 
 
 # -- claims about others' packs
