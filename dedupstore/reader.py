@@ -6,7 +6,8 @@ Invariant: a chunk's place is in the domain of the stream, in a pack of the righ
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate, cycle, pairwise, tee
+from functools import partial
+from itertools import accumulate, chain, cycle, pairwise, tee
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -15,10 +16,10 @@ from dedupstore.cache import Location, Span
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.fetching import ChunkReader, LookUp, Stretch, pack_file
 from dedupstore.layout import Kind
-from dedupstore.recipes import Entry, Recipe, node_key
+from dedupstore.recipes import Entry, NodeLoader, Recipe, node_key
 from dedupstore.records import Stream
 from dedupstore.repository import Repository
-from dedupstore.sequence_reader import Ahead, SequenceReader
+from dedupstore.sequence_reader import Ahead, SequenceReader, Walk
 
 LOOKUP_BATCH = 512
 _STEP = 2 << 20
@@ -56,15 +57,17 @@ class StreamReader:
         self._nodes = ChunkReader(backend, access, cache, Kind.TREE, key, self._look_up(Kind.TREE))
         self.data = ChunkReader(backend, access, cache, Kind.DATA, access.id_key, self._look_up(Kind.DATA))
 
-    def recipes(self, stream: Stream) -> Recipes:
-        """Return the stream's recipes; raises `DamageError` if what the stream says of them cannot be."""
+    def recipes(self, stream: Stream, load: NodeLoader | None = None) -> Recipes:
+        """Return the stream's recipes, whose nodes `load` gives, by default `nodes`.
+
+        Raises `DamageError` if what the stream says of them cannot be.
+        """
+        load = load or self.nodes
         if stream.skeleton.size and not stream.layout.size:
             raise DamageError(f"the stream {stream.name} has a skeleton, but no layout")
         covers = (stream.skeleton.size, stream.content.size)
         return Recipes(
-            Recipe(stream.layout, self.nodes, covers),
-            Recipe(stream.skeleton, self.nodes),
-            Recipe(stream.content, self.nodes),
+            Recipe(stream.layout, load, covers), Recipe(stream.skeleton, load), Recipe(stream.content, load)
         )
 
     def preflight(self, stream: Stream, *, contents: bool = True) -> None:
@@ -115,17 +118,17 @@ class StreamReader:
         pool = ThreadPoolExecutor(self.threads, "read")
         sequences: list[SequenceReader] = []
 
-        def sequence(chunks: Iterable[list[Entry]], ahead: Ahead) -> SequenceReader:
-            sequences.append(SequenceReader(self.stretches(chunks), self.data, pool, ahead, eager=True))
+        def sequence(walk: Walk, ahead: Ahead) -> SequenceReader:
+            sequences.append(SequenceReader(walk, self.data, pool, ahead, eager=True))
             return sequences[-1]
 
         recipes = self.recipes(stream)
         try:
             # in the order in which they are waited for
             parts, again = tee(recipes.layout.parts())
-            plan = sequence((part.chunks for part in parts), little)
-            skeleton = sequence(recipes.skeleton.chunks(), little)
-            content = sequence(recipes.content.chunks(), self.ahead)
+            plan = sequence(lambda _: (0, self.stretches(part.chunks for part in parts)), little)
+            skeleton = sequence(partial(self.walk, recipes.skeleton), little)
+            content = sequence(partial(self.walk, recipes.content), self.ahead)
             if recipes.layout.size:
                 lengths = splitting.lengths(plan.get, again, recipes.layout.size)
                 yield from _interleaved(lengths, skeleton, content)
@@ -142,6 +145,16 @@ class StreamReader:
         """Yield chunks with their places; raises `DamageError` for one that has none."""
         for ids, lengths in _batches(chunks):
             yield self._stretches(ids, lengths, self.data)
+
+    def walk(self, recipe: Recipe, at: int = 0) -> tuple[int, Iterator[list[Stretch]]]:
+        """Return where the chunk begins that holds the byte `at`, and the stretches from it on."""
+        if at == 0:  # and nothing is read before it is asked for
+            return 0, self.stretches(recipe.chunks())
+        parts = recipe.parts(at)
+        first = next(parts, None)
+        if first is None:
+            return recipe.size, iter(())
+        return first.before[0], self.stretches(part.chunks for part in chain((first,), parts))
 
     def nodes(self, ids: Sequence[bytes], sizes: Sequence[int]) -> Iterator[bytes]:
         """Yield list nodes, verified, in order."""

@@ -5,7 +5,7 @@ Layers, each calling only those below it:
     repository          this module
     session, interrupted    one run; what killed ones left
     runs, check         how a run publishes; looks at everything (check_packs, check_recipes)
-    reader, stored      one stream comes back: whole, or walked (sequence_reader, fetching, identity: its chunks)
+    reader, stored, random_access    one stream comes back: whole, walked, in parts (sequence_reader, fetching)
     snapshots, index    which there are and count (alarms); kept true in the cache
     finished, deletion, closings    what the small records say (verified: each is read once; opened: what all share)
     sequences, recipes  cut, hash, look up; lists of chunks (splitting: what formats know)
@@ -31,6 +31,7 @@ from dedupstore.snapshots import SnapshotInfo, Snapshots, Turn
 
 if TYPE_CHECKING:
     from dedupstore.check import CheckResult
+    from dedupstore.random_access import RandomReader
     from dedupstore.reader import StreamReader
     from dedupstore.runs import ParentOf
     from dedupstore.session import RunDetails, Session
@@ -168,6 +169,12 @@ class Repository(Opened):
         reader = self._reader(snapshot)
         reader.preflight(stream, contents=contents)
         return StoredStream(reader, stream)
+
+    def random_reader(self, snapshot: SnapshotInfo, stream: Stream) -> "RandomReader":
+        """Return what reads the stream at any place; only what it reads is checked."""
+        from dedupstore.random_access import RandomReader
+
+        return RandomReader(self._reader(snapshot), stream)
 
     def check(self, *, read_data: bool, report: Callable[[str, int, int], None]) -> "CheckResult":
         """Look at everything; with `read_data`, at every byte.  `report(what, done, of)` is called as it goes on."""

@@ -275,44 +275,74 @@ def test_a_list_entry_of_no_bytes_is_damage_not_a_stream_without_end(world: Worl
     assert "entry of length 0" in what_others_are_told(world)
 
 
-@pytest.mark.parametrize("there", [True, False], ids=["its chunk is there", "its chunk is nowhere"])
-def test_a_few_nodes_that_claim_more_than_any_disk_holds_keep_nobody_busy(
-    world: World, evil: Access, there: bool
-) -> None:
-    """Each of five nodes names the one below it 256 times: only who reads the stream itself has much to do."""
-    chunk = pack_of(evil, bytes(layout.MAX_CHUNK))
-    id_ = blake3(bytes(layout.MAX_CHUNK), key=evil.id_key).digest()
-    nodes = PackBuilder(evil, Kind.TREE, pack_buffer(0))
-    size, entries = layout.MAX_CHUNK, 0
+def tower(
+    access: Access, packs: list[PackBuilder], chunk: bytes, *covers: int
+) -> tuple[int, bytes, int, int]:
+    """Add a recipe of a chunk and five nodes, each of which names the one below it 256 times; return its root."""
+    packs[0].add(
+        b"\0" + chunk, id_ := blake3(chunk, key=access.id_key).digest(), struct.pack("<I", len(chunk))
+    )
+    form = recipes.LAYOUT if covers else recipes.PLAIN
+    numbers = [len(chunk)]
     for depth in range(1, 6):
-        last = (size,) if depth == 1 else (size, entries)
         entries = 8 if depth == 5 else 256
-        node = recipes.PLAIN.entry(depth).pack(id_, *last) * entries
-        size *= entries
-        id_ = blake3(node, key=recipes.node_key(evil.id_key)).digest()
-        nodes.add(b"\0" + node, id_, struct.pack("<I", len(node)))
-    if there:
-        store(world, evil, chunk)
-    store(world, evil, nodes.finish())
-    claimed = [stream(size=size, content=(5, id_, size, 8)), stream("empty")]
-    publish(world, evil, snapshot(evil, streams=claimed))
-    assert 2**56 == size
-    assert b"" == world.get("empty")
+        node = form.entry(depth).pack(id_, *numbers, *covers) * entries
+        id_ = blake3(node, key=recipes.node_key(access.id_key)).digest()
+        packs[1].add(b"\0" + node, id_, struct.pack("<I", len(node)))
+        numbers = [entries * numbers[0], entries]
+        covers = tuple(entries * number for number in covers)
+    return 5, id_, numbers[0], 8
+
+
+TOWER = 8 * 256**4  # chunks
+
+
+@pytest.fixture(params=["raw", "with a layout"])
+def endless(request: pytest.FixtureRequest, world: World, evil: Access) -> list[PackBuilder]:
+    """Publish a stream that claims more than any disk holds; return the packs to be stored for it."""
+    packs = [PackBuilder(evil, kind, pack_buffer(0)) for kind in (Kind.DATA, Kind.TREE)]
+    lie = {"content": tower(evil, packs, bytes(layout.MAX_CHUNK)), "size": layout.MAX_CHUNK * TOWER}
+    if request.param != "raw":
+        pairs = b"\1\1" * 1000
+        both = tower(evil, packs, bytes(1000))
+        lie = {"content": both, "skeleton": both, "size": 2000 * TOWER}
+        lie["layout"] = tower(evil, packs, pairs, 1000, 1000)
+    publish(world, evil, snapshot(evil, streams=[stream(**lie), stream("empty")]))
+    return packs
+
+
+def test_a_few_nodes_that_claim_more_than_any_disk_holds_keep_nobody_busy(
+    world: World, evil: Access, endless: list[PackBuilder]
+) -> None:
+    for builder in endless:
+        store(world, evil, builder.finish())
     began = time.process_time()
     with world.open(world.admin) as repository:
         (info,) = (info for info in repository.snapshots() if info.domain == "evil")
         lie, _ = repository.streams(info)
-        if there:
-            with closing(repository.read(info, lie)) as pieces:
-                assert not any(next(pieces))
-        else:
-            with pytest.raises(DamageError, match="is in no index file"):
-                repository.read(info, lie)
-    assert 1 > time.process_time() - began
-    began = time.process_time()
-    assert there == (check(world, read_data=False) == [])
+        assert lie.size > 2**45
+        with closing(repository.read(info, lie)) as pieces:
+            assert not any(next(pieces))
+        with repository.open_stream(info, lie) as stored:
+            stored.skip(lie.size - 100)
+            assert bytes(100) == stored.read(200)
+        assert bytes(10) == repository.random_reader(info, lie).read_at(lie.size // 3, 10)
     assert 2 > time.process_time() - began
-    what_others_are_told(world)
+    assert [] == check(world, read_data=False)
+    assert 4 > time.process_time() - began
+    assert b"" == world.get("empty")
+
+
+def test_a_few_nodes_above_a_chunk_that_is_nowhere_cost_only_their_stream(
+    world: World, evil: Access, endless: list[PackBuilder]
+) -> None:
+    store(world, evil, endless[1].finish())
+    began = time.process_time()
+    with pytest.raises(DamageError, match="is in no index file"):
+        world.get("lie")
+    assert 2 > time.process_time() - began
+    assert b"" == world.get("empty")
+    assert "cannot be restored whole" in what_others_are_told(world)
 
 
 # -- claims about others' packs
