@@ -13,7 +13,6 @@ import pytest
 
 from dedupstore import facts, interrupted, sequences
 from dedupstore.errors import StreamError
-from dedupstore.localstate import StateFolder
 from dedupstore.sequences import BlockWriter
 from dedupstore.session import Progress, Session
 from tests.store import World, begin, noise
@@ -212,11 +211,11 @@ def test_of_two_checkpoints_at_once_the_newer_one_is_noted(
     seen, done = threading.Event(), threading.Event()
     real = interrupted.note
 
-    def late(state: StateFolder, *noted: Any) -> None:
+    def late(*note: Any) -> None:
         if not seen.is_set():
             seen.set()
             assert done.wait(60)
-        real(state, *noted)
+        real(*note)
 
     monkeypatch.setattr("dedupstore.interrupted.note", late)
     with world.open(world.writer) as repository, begin(repository) as session, ThreadPoolExecutor(2) as pool:
