@@ -126,7 +126,9 @@ class Checker:
             result.warnings.append(
                 "without an admin's key, data packs were checked against their SHA-256 only, not opened"
             )
-        with PackReadings(repository.backend, repository.access, result.damaged.append) as readings:
+        with PackReadings(
+            repository.backend, repository.access, result.damaged.append, result.warnings.append
+        ) as readings:
             for digest, number, pack in ((name, *row) for name in names for row in cache.packs_of([name])):
                 kind = Kind(pack.kind.encode())
                 name = layout.content_file(kind, pack.name)

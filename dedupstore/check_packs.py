@@ -16,7 +16,7 @@ from dedupstore import blocks, cache_rows, layout, packs, recipes
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend
 from dedupstore.cache import CachedPack
-from dedupstore.errors import DamageError, NotFoundError
+from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
 from dedupstore.identity import short_ids
 from dedupstore.layout import Kind
 from dedupstore.records import IndexedPack
@@ -33,15 +33,20 @@ class _Read(NamedTuple):
 
     chunks: int
     problem: str
+    newer: bool = False  # it needs a newer program
 
 
 class PackReadings:
-    """Reads packs in threads; a context manager.  `tell` is given each finding, in order; `chunks` counts them."""
+    """Reads packs in threads; a context manager.  `tell` is given each finding, in order, `newer` those that need a newer
+    program; `chunks` counts chunks."""
 
-    def __init__(self, backend: Backend, access: Access, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, backend: Backend, access: Access, tell: Callable[[str], None], newer: Callable[[str], None]
+    ) -> None:
         self._backend = backend
         self._access = access
         self._tell = tell
+        self._newer = newer
         near = max(2, os.cpu_count() or 1) + 1
         self._at_once = _AT_ONCE if backend.uploads > 1 else min(near, _AT_ONCE)
         self._pool = ThreadPoolExecutor(self._at_once, "check")
@@ -82,14 +87,16 @@ class PackReadings:
         if isinstance(found, str):
             self._tell(found)
             return
-        chunks, problem = found.result()
+        chunks, problem, newer = found.result()
         self.chunks += chunks
         if problem:
-            self._tell(problem)
+            (self._newer if newer else self._tell)(problem)
 
     def _work(self, pack: CachedPack, domain: bytes, open_blocks: bool) -> _Read:
         try:
             return _Read(_read_pack(self._backend, self._access, pack, domain, open_blocks=open_blocks), "")
+        except NewerFormatError as error:
+            return _Read(0, str(error), newer=True)
         except (DamageError, NotFoundError) as error:
             return _Read(0, str(error))
 
@@ -104,7 +111,7 @@ def _read_pack(
     kind, digest = Kind(claimed.kind.encode()), claimed.name
     name = layout.content_file(kind, digest)
     parts = _Parts(backend, name, claimed.size)
-    problem: DamageError | None = None
+    problem: DamageError | NewerFormatError | None = None
     prover: _Prover | None = None
     chunks = 0
     try:
@@ -113,7 +120,7 @@ def _read_pack(
         described = packs.describe(access, entry, own, name)
         chunks = len(described.lengths) if open_blocks else 0
         prover = _Prover(access, kind, entry, described, name, open_blocks=open_blocks)
-    except DamageError as error:
+    except (DamageError, NewerFormatError) as error:
         problem = error
     hashed = hashlib.sha256()
     for part in parts:

@@ -6,10 +6,10 @@ present roster, and whose tables were signed by members of the domain.
 
 from collections.abc import Iterable
 
-from dedupstore import layout, records
+from dedupstore import layout, records, verified
 from dedupstore.access import Access
 from dedupstore.cache import DescribedIndex
-from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
+from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.opened import FETCH_THREADS, Opened
 from dedupstore.records import Index
@@ -104,18 +104,14 @@ class _Counting:
 
 
 def _read(opened: Opened, counts: _Counting, name: bytes) -> tuple[bytes, DescribedIndex] | None:
-    from dedupstore import catalogue
-
     file = layout.content_file(Kind.INDEX, name)
     try:
-        signer, index = catalogue.open_record(
-            opened.access, Kind.INDEX, file, opened.backend.read(file), Index
-        )
+        if (found := verified.read(opened, Kind.INDEX, file, Index)) is None:
+            return None
+        signer, _, index = found
         if not counts(name, signer):
             raise DamageError(f"{file} is of a removed member, and not in its closing list")
         return name, describe(opened.access, name, signer, index)
-    except NewerFormatError as error:
-        opened.newer.append(str(error))
     except NotFoundError as error:
         opened.damage.append(str(error))
     except DamageError as error:

@@ -27,9 +27,11 @@ PACK_SIZE = 16 << 20
 PACKS = 2  # of a kind in memory: one is filled while the other is uploaded, or both are
 TREE_SHARE = 4  # a pack of lists has a quarter of that: it is filled slowly, and in memory all the while
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
+PACK_BLOCKS = 16 << 10  # and where streams are tiny
 MOST_UPLOADS = 2  # at once, to a back end that is far
 INDEX_PACKS = 8  # go into an index file, or as many as have
 INDEX_CHUNKS = 64 << 10  # chunks: until then these are held in memory
+INDEX_BLOCKS = 16 << 10
 MOST_THREADS = 8  # that compress: each holds a few MiB, and one at a time encrypts
 INDEX_SECONDS = 10.0  # that a pack waits for its index file at first
 MOST_INDEX_SECONDS = 150.0  # in a long run: every run of every host lists all index files
@@ -81,7 +83,7 @@ class PackWriter:
         self._indexing = threading.Lock()  # whoever has it knows that no index file is on its way
         self._noting = threading.Lock()  # over what follows, up to the error
         self._pending: list[IndexedPack] = []
-        self._pending_chunks = 0
+        self._pending_chunks = self._pending_blocks = 0
         self._oldest = self._began = time.monotonic()
         self._error: BaseException | None = None
         # daemons: a back end that hangs must not keep a stopped program alive
@@ -164,7 +166,9 @@ class PackWriter:
             if builder is None:
                 builder = self._builders[block.kind] = self._builder(block.kind)
             block.account.stored += builder.add(plaintext, block.ids, block.lengths)
-            if builder.size >= self._full_size(block.kind) or builder.chunks >= PACK_CHUNKS:
+            if builder.size >= self._full_size(block.kind) or (
+                builder.chunks >= PACK_CHUNKS or builder.blocks >= PACK_BLOCKS
+            ):
                 self._finish(block.kind)
 
     def _builder(self, kind: Kind) -> PackBuilder:
@@ -198,12 +202,13 @@ class PackWriter:
 
     def _store(self, pack: SealedPack) -> None:
         entry = self._publish(pack)
-        chunks = pack.builder.chunks
+        builder = pack.builder
         with self._noting:
             if not self._pending:
                 self._oldest = time.monotonic()
             self._pending.append(entry)
-            self._pending_chunks += chunks
+            self._pending_chunks += builder.chunks
+            self._pending_blocks += builder.blocks
             due = self._is_due()
         kind = Kind(entry.kind.encode())
         if kind is Kind.DATA:
@@ -232,6 +237,7 @@ class PackWriter:
             len(self._pending) >= INDEX_PACKS
             or now - self._oldest > seconds
             or self._pending_chunks >= INDEX_CHUNKS
+            or self._pending_blocks >= INDEX_BLOCKS
         )
 
     def _durable(self, mark: Mark) -> None:
@@ -243,7 +249,8 @@ class PackWriter:
         with self._indexing:
             try:
                 with self._noting:
-                    packs, self._pending, self._pending_chunks = self._pending, [], 0
+                    packs, self._pending = self._pending, []
+                    self._pending_chunks = self._pending_blocks = 0
                 if packs:
                     self._index(packs)
             except BaseException as error:

@@ -88,6 +88,11 @@ class PackBuilder:
         return self._size
 
     @property
+    def blocks(self) -> int:
+        """Blocks so far."""
+        return len(self._blocks)
+
+    @property
     def chunks(self) -> int:
         """Chunks so far."""
         return len(self._lengths) // 4

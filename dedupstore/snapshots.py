@@ -135,7 +135,8 @@ class Snapshots:
         try:
             found = verified.read(self._opened, Kind.SNAPSHOT, file, Snapshot)
         except NotFoundError as error:
-            self._opened.damage.append(str(error))
+            if name in self._present:  # else an alarm will tell
+                self._opened.damage.append(str(error))
             return None
         if found is None:
             return None

@@ -13,6 +13,9 @@ STRUCT = {"Struct", "pack", "pack_into", "unpack", "unpack_from", "iter_unpack",
 NATIVE = {  # all that is native on purpose: none of it leaves the process
     ("dedupstore/backends/ssh.py", "@ll"),  # the kernel's struct timeval
     ("dedupstore/backends/listing.py", "array Q"),  # sizes, in memory
+    ("dedupstore/packs.py", "array I"),  # lengths in memory, made of little-endian columns
+    ("dedupstore/records.py", "array I"),
+    ("dedupstore/splitting.py", "cast Q"),  # numbers from dedupstore._divide
     ("dedupstore/identity.py", "array Q"),  # offsets for dedupstore._identify
     ("pipelines/formats/afs/names.py", "=IIB"),  # an index in memory
     ("pipelines/formats/afs/names.py", "array Q"),
@@ -35,7 +38,7 @@ def native(path: Path) -> Iterator[str]:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         form = text(node.args[0], constants)
-        if name == "cast" and form not in ("B", ""):
+        if name == "cast" and isinstance(node.func, ast.Attribute) and form not in ("B", ""):
             yield f"cast {form}"
         elif name == "array":
             yield f"array {form}"

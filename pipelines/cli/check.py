@@ -40,6 +40,7 @@ def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
         # They were found on the way, and are told below.
         repository.damage.clear()
         repository.alarms.clear()
+        repository.newer.clear()
     if not read_data:
         result.warnings.append("contents were not read, only looked for: --read-data reads every byte")
     if as_json:

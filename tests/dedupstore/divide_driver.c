@@ -56,9 +56,52 @@ static int divide_once(size_t count, int damage)
     return damage ? 1 : fits;
 }
 
+/* Walk pairs of good layouts, cut and damaged ones, in memory of exactly their size. */
+static int walk_once(int damage)
+{
+    uint8_t written[40 * 10];
+    size_t size = 0, numbers = (size_t)rand() % 40, cut = 0;
+    uint64_t sums[2] = {0, 0};
+    for (size_t i = 0; i < numbers; i++) {
+        uint64_t value = 1 + ((uint64_t)rand() << rand() % 25);
+        size += put_varint(written + size, value);
+        sums[i % 2] += value;
+    }
+    if (damage && size > 0) {
+        cut = (size_t)rand() % size;
+        size -= cut;
+        written[(size_t)rand() % (size + 1)] ^= (uint8_t)rand();
+    }
+    uint8_t *exact = malloc(size + !size);
+    memcpy(exact, written, size);
+    size_t least = (size_t)rand() % (size + 2);
+    int ended = rand() % 2;
+    pairs_t walk;
+    int found = walk_pairs(&walk, exact, size, least, 1, ended, NULL);
+    digest_number((uint64_t)(found + 1));
+    if (found > 0) {
+        uint8_t *out = malloc(8 * walk.count + 1);
+        pairs_t again;
+        found = walk_pairs(&again, exact, walk.end, walk.end, 1, 1, out) == 1 && again.count == walk.count;
+        digest_number(walk.end);
+        digest_number(walk.sums[0]);
+        digest_number(walk.sums[1]);
+        if (!damage && walk.end == size)
+            found = found && walk.sums[0] == sums[0] && walk.sums[1] == sums[1];
+        free(out);
+    }
+    free(exact);
+    return damage || found >= 0;
+}
+
 int main(void)
 {
     srand(1);
+    for (int i = 0; i < 20000; i++)
+        if (!walk_once(i % 2)) {
+            fprintf(stderr, "walk %d went wrong\n", i);
+            return 1;
+        }
     for (int i = 0; i < 20000; i++)
         if (!divide_once((size_t)rand() % 30, i % 4 == 3)) {
             fprintf(stderr, "round %d went wrong\n", i);

@@ -1,4 +1,4 @@
-"""Recipes: trees of lists read back as they were written, cost what they have nodes, and are held to what they claim."""
+"""Recipes: trees of lists come back as written, cost what they have nodes, and are held to what they claim."""
 
 import struct
 from collections.abc import Iterator, Sequence

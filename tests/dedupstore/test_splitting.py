@@ -54,8 +54,12 @@ def test_a_layout_reads_back_as_it_was_written(ranges: list[Range], at_once: int
             expected[-1] = (part.content, expected[-1][1] + part.length)
         else:
             expected.append((part.content, part.length))
-    found = [(bool(n % 2), length) for n, length in enumerate(splitting.lengths([layout + divider.finish()]))]
-    assert expected == [pair for pair in found if pair[1]]
+    layout += divider.finish()
+    covered = tuple(
+        sum(length for content, length in expected if content is wanted) for wanted in (False, True)
+    )
+    found = list(splitting.pairs(layout, (covered[0], covered[1]), first=True, ended=True))
+    assert expected == [(bool(n % 2), length) for n, length in enumerate(found) if length]
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,7 @@ def test_a_removed_member_cannot_add_backups(world: World) -> None:
     world.put(DATA, "first")
     world.put(DATA, "last")
     world.remove(world.writer)
-    with pytest.raises(LookupError):
-        world.put(DATA, "late")
-        world.get("late")
+    world.put(DATA, "late")
     assert ["first", "last"] == listed(world)
 
 
@@ -278,7 +276,7 @@ def test_what_was_deleted_lawfully_does_not_count_and_is_no_alarm(world: World) 
 def test_a_pruner_cannot_publish_backups(world: World) -> None:
     """Each role may sign its own kinds of file only."""
     pruner = world.member("pruner", role="pruner")
-    world.put(b"lie", "lie", access=pruner)
+    world.put(b"lie", "lie", access=world.forging(pruner))
     with world.open(world.admin, host="new") as repository:
         assert repository.snapshots() == []
         assert any("a pruner, who may not" in line for line in repository.damage)
@@ -300,7 +298,7 @@ def test_a_backup_made_under_a_newer_roster_shows_that_one_is_withheld(world: Wo
     with world.open(world.admin, host="new") as repository:
         repository.members = replace(repository.members, serial=0)
         repository.snapshots()
-        assert any("roster 1" in line for line in repository.alarms)
+        assert any("made under roster" in line for line in repository.alarms)
 
 
 def test_one_writer_cannot_stop_the_others_by_what_it_claims(world: World) -> None:

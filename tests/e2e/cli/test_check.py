@@ -49,6 +49,14 @@ def test_a_flipped_bit_is_damage(stored: World, folder: str) -> None:
     assert 1 <= len(json.loads(said.out)["damaged"])
 
 
+def test_a_backup_that_is_gone_is_an_alarm_in_the_status_of_every_command(stored: World) -> None:
+    for path in stored.files("snapshots"):
+        path.unlink()
+    said = stored.wendy.dedup("list")
+    assert 4 == said.status
+    assert "ALARM: the repository went back" in said.err
+
+
 @pytest.mark.parametrize("who", ["alice", "wendy"])
 @pytest.mark.parametrize("victim", ["alice", "bob", "wendy"])
 def test_a_slot_that_is_harmed_is_damage_whoever_looks(stored: World, who: str, victim: str) -> None:
