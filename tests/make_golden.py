@@ -21,7 +21,6 @@ from unittest.mock import patch
 from dedupstore import layout
 from dedupstore.backends.local import LocalBackend
 from dedupstore.chunker import ChunkSizes
-from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository
 from dedupstore.session import RunDetails, Session
@@ -201,7 +200,6 @@ def make(maker: Maker) -> None:
         copy = golden_pruner.copy(alice, last, FIRST + 7 * DAY)
     maker.expected[copy.hex()] = maker.expected[last.hex()]
     maker.put("bob", 8, {"an-admin's": Given(b"admins write, too")})
-    maker.backend.create("place/id", layout.magic(Kind.PLACE) + noise(16, "place"))
 
 
 def main() -> None:

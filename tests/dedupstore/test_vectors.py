@@ -251,7 +251,10 @@ RECORDS: list[tuple[msgspec.Struct, dict[str, Any]]] = [
     (Done(RUN, ONE, TWO, 9), {"run": RUN, "snapshots": ONE, "index": TWO, "finished": 9}),
     (Ended(RUN, 9), {"run": RUN, "time": 9}),
     (Ledger(9, ONE, RUN + ONE + TWO), {"time": 9, "replaces": ONE, "done": RUN + ONE + TWO}),
-    (Closing(SIGNER, 9, ONE, TWO), {"signer": SIGNER, "time": 9, "snapshots": ONE, "index": TWO}),
+    (
+        Closing(SIGNER, 9, ONE, TWO, ONE + TWO),
+        {"signer": SIGNER, "time": 9, "snapshots": ONE, "index": TWO, "records": ONE + TWO},
+    ),
     (
         Condemned(9, ONE, TWO, b"", ONE + TWO),
         {"time": 9, "packs": ONE, "index": TWO, "snapshots": b"", "abandoned": ONE + TWO},
