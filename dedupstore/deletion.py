@@ -36,9 +36,10 @@ def entombed(opened: Opened) -> set[bytes]:
 
 
 def is_open(opened: Opened, run: bytes, *, ended: bool) -> bool:
-    """Tell whether a run may go on: its record is there, and no fence names it; nor, if asked for, an ended record.
+    """Tell whether a run of this member may go on: its record is there, and no fence names it.
 
-    Fences are listed before run records.
+    Nor, if asked for, an ended record that this member signed: no other one ends its runs.  Fences are listed before
+    run records.
     """
     fences = [file for file in opened.backend.names("fences") if layout.run_of(file, Kind.FENCE) == run]
     runs = set(opened.backend.names("runs"))
@@ -55,12 +56,12 @@ def _names(
     record: type[records.Fence] | type[records.Ended],
     run: bytes,
 ) -> bool:
-    """Tell whether one of these files, by what it says, names the run."""
+    """Tell whether one of these files, by what it says, names the run, and was signed by one who may say so of it."""
     for file in files:
         try:
             found = verified.read(opened, kind, file, record)
         except NotFoundError:  # deleted after it was listed: then it was right
             return True
-        if found is not None and found[2].run == run:
+        if found is not None and found[2].run == run and (kind is Kind.FENCE or found[0] == opened.signer):
             return True
     return False

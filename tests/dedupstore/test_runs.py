@@ -156,19 +156,33 @@ def test_a_run_whose_record_is_gone_goes_on_under_a_new_id(world: World) -> None
     assert ["new"] == listed(world)
 
 
-def test_a_run_that_someone_has_ended_goes_on_under_a_new_id(world: World) -> None:
-    thief = world.member("thief")
+def test_a_run_that_its_own_key_has_ended_goes_on_under_a_new_id(world: World) -> None:
     done: list[bytes] = []
 
     def end(name: str) -> None:
         if not done:
             (run,) = [path.name[:32] for path in world.files("runs")]
             done.append(bytes.fromhex(run))
-            world.sign(thief, Kind.ENDED, Ended(done[0], 1), done[0])
+            world.sign(world.writer, Kind.ENDED, Ended(done[0], 1), done[0])
 
     backend = Acting(world, "snapshots/", end)
     put(world, backend)
     assert 2 == backend.calls.count("runs.run")
+
+
+def test_no_member_ends_the_runs_of_another(world: World) -> None:
+    """Else a thief of one key keeps every host from writing."""
+    thief = world.member("thief")
+
+    def end(name: str) -> None:
+        for path in world.files("runs"):
+            run = bytes.fromhex(path.name[:32])
+            world.sign(thief, Kind.ENDED, Ended(run, 1), run)
+
+    backend = Acting(world, "snapshots/", end)
+    put(world, backend)
+    assert 1 == backend.calls.count("runs.run")
+    assert ["new"] == listed(world)
 
 
 def test_a_fenced_run_whose_chunks_are_gone_fails(world: World, pruner: Access) -> None:
