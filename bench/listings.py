@@ -5,8 +5,8 @@
 Makes the folders of empty files, as they are if nothing was ever pruned, and as retention leaves them; lists each of
 them, alone in a process, over a local folder and over SFTP to a server of its own on this machine (as root).  Prints
 seconds of wall and of CPU time (over SFTP without ssh and the server), the memory that the listing took, the bytes
-that ssh received, and what bytes and round trips make of it on a line of 20 Mbit/s and 20 ms, which is computed.  The
-last row of each is what every command does with done records, ledgers and tombstones, all of which its cache knows.
+that ssh received, and what bytes and round trips make of it on a line of 20 Mbit/s and 20 ms, which is computed.
+`(refresh)`, of the first year and of the pruned ones, is what every command does when its cache knows all of it.
 Gives up at the limit.
 """
 
@@ -25,19 +25,23 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import msgspec
 from options import existing_folder
 
-from dedupstore import finished, records
+from dedupstore import layout, records
 from dedupstore.access import Membership, Signer
+from dedupstore.alarms import SnapshotInfo
 from dedupstore.backends import open_backend
+from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
 from dedupstore.opened import Opened
+from dedupstore.snapshots import Snapshots
 from tests.servers.sshd import Sshd
 
 ANSWER, AHEAD = 100, 4  # names in an answer of OpenSSH's server; answers that the back end asks for at once
 BITS, TURN = 20e6, 0.02
 LEDGER, TOMBSTONES = 52_000, 40_000  # rows that fit into a file
-SIGNER = bytes(32)
+TIME = 1_700_000_000
 ROW = "{:7}{:12}{:>9}{:>8}{:>8}{:>7}{:>9}{:>10}{:>11}{:>8}"
 Cost = tuple[int, float, float, float]  # names, seconds, CPU seconds, MiB
 
@@ -51,32 +55,50 @@ def list_names(url: str, folder: str) -> Cost:
     return cost
 
 
-def read_known(url: str, state: str) -> Cost:
-    """Do what every command does with done records, ledgers and tombstones that are in its cache."""
-    opened = _opened(url, state)
-    return _cost(lambda: finished.read(opened).named)
+def refresh(url: str, state: str, hosts: int) -> Cost:
+    """Do what every command does with snapshots and other records that are in its cache: list, decode, compare."""
+    snapshots = Snapshots(_opened(url, state, hosts))
+    cost = _cost(lambda: {info.name for info in snapshots.counting()})
+    if snapshots.alarms:
+        sys.exit(f"there should be no alarm: {snapshots.alarms[0]}")
+    return cost
 
 
-def fill(url: str, state: str, ledger: int, entombed: int) -> None:
-    """Put the files of the repository into a cache: each done record names a snapshot, the others many."""
-    opened = _opened(url, state)
-    backend, keep = opened.backend, opened.cache.records.add
-    keep(
-        (file, SIGNER, records.encode(records.Done(os.urandom(16), os.urandom(32), os.urandom(32), 1 << 30)))
-        for file in backend.names("runs")
-        if file.endswith(".done")
-    )
+def fill(url: str, state: str, hosts: int, entombed: int) -> None:
+    """Put into a cache what the files would say; each snapshot has seen the newest of each host."""
+    opened = _opened(url, state, hosts)
+    backend, cache, signers = opened.backend, opened.cache, list(opened.members.signers)
+    heads: dict[bytes, tuple[int, bytes]] = {}
+    published, ledger, headers = [], [], []
+    done = (file for file in backend.names("runs") if file.endswith(".done"))
+    for number, name in enumerate(layout.digests(backend.names("snapshots"))):
+        signer, sequence = signers[number % hosts], number // hosts + 1
+        if file := next(done, ""):
+            run = layout.run_of(file, Kind.DONE) or b""
+            published.append((file, signer, records.encode(records.Done(run, name, os.urandom(32), TIME))))
+        else:
+            run = os.urandom(16)
+            ledger.append(run + signer + name)
+        times, roster = (TIME, 0, TIME, TIME), (opened.members.serial, opened.members.digest)
+        info = SnapshotInfo(
+            name, signer, run, "host", sequence, *times, "host", "dedup", 1, 1, 1, 1, dict(heads), roster
+        )
+        headers.append((name, msgspec.msgpack.encode(info), b""))
+        heads[signer] = (sequence, name)
+    cache.add_snapshots(headers)
+    cache.records.add(published)
     for file in backend.names("ledgers"):
-        rows, ledger = min(ledger, LEDGER), ledger - min(ledger, LEDGER)
-        keep([(file, SIGNER, records.encode(records.Ledger(1 << 30, b"", os.urandom(80 * rows))))])
+        rows, ledger = ledger[:LEDGER], ledger[LEDGER:]
+        cache.records.add([(file, signers[0], records.encode(records.Ledger(TIME, b"", b"".join(rows))))])
     for file in backend.names("tombstones"):
-        rows, entombed = min(entombed, TOMBSTONES), entombed - min(entombed, TOMBSTONES)
-        column = b"".join(os.urandom(96) + number.to_bytes(8, "little") for number in range(1, rows + 1))
-        keep([(file, SIGNER, records.encode(records.Tombstones(1 << 30, b"", column, b"")))])
+        count, entombed = min(entombed, TOMBSTONES), entombed - min(entombed, TOMBSTONES)
+        column = b"".join(os.urandom(96) + number.to_bytes(8, "little") for number in range(1, count + 1))
+        cache.records.add([(file, signers[0], records.encode(records.Tombstones(TIME, b"", column, b"")))])
 
 
-def _opened(url: str, state: str) -> Opened:
-    members = Membership(bytes(16), 1, bytes(32), {SIGNER: Signer("host", "writer", "host", bytes(32))})
+def _opened(url: str, state: str, hosts: int) -> Opened:
+    signers = {number.to_bytes(32): Signer("host", "admin", "host", bytes(32)) for number in range(hosts)}
+    members = Membership(bytes(16), 1, bytes(32), signers)
     return Opened(open_backend(url), members, lambda: sys.exit("a file was read"), StateFolder(Path(state)))
 
 
@@ -102,8 +124,8 @@ class Bench:
         self._end = time.monotonic() + limit
         os.environ["DEDUP_SSH"] = f"{server.env['DEDUP_SSH']} -v -E {self._log}"
 
-    def measure(self, case: str, names: dict[str, Iterable[str]], ledger: int, entombed: int) -> None:
-        """Make the folders of a case, and list each."""
+    def measure(self, case: str, names: dict[str, Iterable[str]], hosts: int, entombed: int) -> None:
+        """Make the folders of a case, and list each; with hosts, measure a command's refresh, too."""
         name = case.replace(" ", "-")
         folder = self._server.home / name
         counts = {part: make(folder / part, files) for part, files in names.items()}
@@ -121,9 +143,10 @@ class Bench:
                 if cost[0] != count:
                     sys.exit(f"{place} lists {cost[0]} names of {count} in {part}")
                 self._print(place, part, cost)
-        state = str(self._scratch / name)
-        self._alone(fill, str(folder), state, ledger, entombed)
-        self._print("local", "known", self._alone(read_known, str(folder), state))
+        if hosts:
+            state = str(self._scratch / name)
+            self._alone(fill, str(folder), state, hosts, entombed)
+            self._print("local", "(refresh)", self._alone(refresh, str(folder), state, hosts))
 
     def _alone(self, work: Callable[..., Any], *arguments: object) -> Any:
         """Return what a function returns in a fresh process."""
@@ -198,6 +221,9 @@ def main() -> None:
         bench = Bench(server, Path(scratch), arguments.limit)
         folders = {"snapshots": digests(nights), "runs": runs(nights), "index": digests(arguments.index)}
         bench.measure("never pruned", folders, 0, 0)
+        year = arguments.hosts * 365
+        folders = {"snapshots": digests(year), "runs": runs(year)}
+        bench.measure("the first year", folders, arguments.hosts, 0)
         pruned = {
             "snapshots": digests(kept),
             "runs": runs(arguments.hosts),  # of the day; those before are in the ledger
@@ -205,7 +231,7 @@ def main() -> None:
             "ledgers": digests(-(-kept // LEDGER)),
             "tombstones": digests(-(-gone // TOMBSTONES)),
         }
-        bench.measure("pruned", pruned, kept, gone)
+        bench.measure("pruned", pruned, arguments.hosts, gone)
 
 
 if __name__ == "__main__":

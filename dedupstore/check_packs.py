@@ -37,8 +37,10 @@ class _Read(NamedTuple):
 
 
 class PackReadings:
-    """Reads packs in threads; a context manager.  `tell` is given each finding, in order, `newer` those that need a newer
-    program; `chunks` counts chunks."""
+    """Reads packs in threads; a context manager.  `chunks` counts chunks.
+
+    `tell` is given each finding, in order, `newer` those that need a newer program.
+    """
 
     def __init__(
         self, backend: Backend, access: Access, tell: Callable[[str], None], newer: Callable[[str], None]

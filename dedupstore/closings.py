@@ -6,10 +6,19 @@ that is there.
 
 import time
 
+from msgspec import Struct
+
 from dedupstore import layout, verified
 from dedupstore.layout import Kind
 from dedupstore.opened import Opened
-from dedupstore.records import Closing
+from dedupstore.records import Closing, Condemned, Fence, Ledger, Tombstones
+
+_OTHERS = (
+    (Kind.LEDGER, Ledger),
+    (Kind.TOMBSTONES, Tombstones),
+    (Kind.CONDEMNED, Condemned),
+    (Kind.FENCE, Fence),
+)
 
 
 def load(opened: Opened) -> tuple[dict[bytes, Closing], list[str]]:
@@ -39,19 +48,29 @@ def load(opened: Opened) -> tuple[dict[bytes, Closing], list[str]]:
 
 
 def publish(opened: Opened, signer: bytes, snapshots: list[bytes]) -> bytes:
-    """Write the list of these snapshots and all index files of a signer; return its SHA-256, or nothing if it is empty.
+    """Write the list of these snapshots, and all else of a signer that counts; return its SHA-256.
+
+    Returns nothing if it would be empty.
 
     The snapshots and the index were listed before.
     """
     from dedupstore import catalogue
 
     index = [name for name, signed in opened.cache.index_signers().items() if signed == signer]
-    if not snapshots and not index:
+    others = [name for kind, record in _OTHERS for name in _signed(opened, kind, record, signer)]
+    if not snapshots and not index and not others:
         return b""
     closing = Closing(
         signer=signer,
         time=int(time.time()),
         snapshots=b"".join(sorted(snapshots)),
         index=b"".join(sorted(index)),
+        records=b"".join(sorted(others)),
     )
     return catalogue.publish_record(opened.backend, opened.access, Kind.CLOSING, closing)
+
+
+def _signed(opened: Opened, kind: Kind, record: type[Struct], signer: bytes) -> list[bytes]:
+    """List the files of a kind that this signer made, by the hashes in their names."""
+    found = verified.listed(opened, kind, record)
+    return [digest for file, (by, _) in found.items() if by == signer and (digest := layout.digest_of(file))]

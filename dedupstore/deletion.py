@@ -42,25 +42,27 @@ def is_open(opened: Opened, run: bytes, *, ended: bool) -> bool:
     """
     fences = [file for file in opened.backend.names("fences") if layout.run_of(file, Kind.FENCE) == run]
     runs = set(opened.backend.names("runs"))
-    if layout.run_file(run) not in runs or _names(opened, Kind.FENCE, fences, records.Fence, run):
+    if layout.run_file(run) not in runs or _pass_over(opened, Kind.FENCE, fences, records.Fence):
         return False
     ends = [file for file in runs if ended and layout.run_of(file, Kind.ENDED) == run]
-    return not _names(opened, Kind.ENDED, ends, records.Ended, run)
+    return not _pass_over(opened, Kind.ENDED, ends, records.Ended)
 
 
-def _names(
+def _pass_over(
     opened: Opened,
     kind: Kind,
     files: list[str],
     record: type[records.Fence] | type[records.Ended],
-    run: bytes,
 ) -> bool:
-    """Tell whether one of these files, by what it says, names the run."""
+    """Tell whether one of these files, by what it says, lets a pruner pass the run over."""
     for file in files:
         try:
             found = verified.read(opened, kind, file, record)
         except NotFoundError:  # deleted after it was listed: then it was right
             return True
-        if found is not None and found[2].run == run:
+        if found is None:
+            continue
+        # whoever could end another's run could stop it
+        if opened.counts(file, found[0]) if kind is Kind.FENCE else found[0] == opened.signer:
             return True
     return False

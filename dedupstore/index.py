@@ -110,7 +110,8 @@ def _read(opened: Opened, counts: _Counting, name: bytes) -> tuple[bytes, Descri
             return None
         signer, _, index = found
         if not counts(name, signer):
-            raise DamageError(f"{file} is of a removed member, and not in its closing list")
+            opened.ignore(file)
+            return None
         return name, describe(opened.access, name, signer, index)
     except NotFoundError as error:
         opened.damage.append(str(error))

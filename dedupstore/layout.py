@@ -132,6 +132,9 @@ class Header(NamedTuple):
         return _HEADER.pack(magic(self.kind), self.repository, self.epoch, self.salt)
 
 
+PLACE_FILE = "place/id"
+
+
 def magic(kind: Kind) -> bytes:
     """Return the first eight bytes of a file of this kind."""
     return MAGIC_PREFIX + bytes([FORMAT]) + kind.value + b"\0"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from dedupstore import layout
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
 from dedupstore.cache import IndexCache
@@ -56,6 +57,20 @@ class Opened:
         """Return what counts of a removed signer; None, if nothing does."""
         return self._all_closings()[0].get(signer)
 
+    def counts(self, file: str, signer: bytes) -> bool:
+        """Tell whether a ledger, tombstone, condemned record or fence counts that this signer made."""
+        member = self.members.signers.get(signer)
+        if member is None or member.closing is None:
+            return member is not None
+        closing = self.closed(signer)
+        return closing is not None and layout.digest_of(file) in closing.others
+
+    def ignore(self, file: str) -> None:
+        """Have a file not read again under this roster: it is right, but does not count."""
+        self.cache.reject(file, self.members.digest, "")
+        if self._rejected is not None:
+            self._rejected[file] = ""
+
     def closing_alarms(self) -> list[str]:
         """Return what is wrong with closing lists."""
         return self._all_closings()[1]
@@ -80,11 +95,11 @@ class Opened:
         self.damage.append(reason)
 
     def is_rejected(self, file: str) -> bool:
-        """Tell whether a file was refused before, which is then in `damage`."""
+        """Tell whether a file was refused before, which is then in `damage`, or does not count."""
         if self._rejected is None:
             self._rejected = self.cache.rejected(self.members.digest)
         reason = self._rejected.get(file)
-        if reason is not None and reason not in self.damage:
+        if reason and reason not in self.damage:
             self.damage.append(reason)
         return reason is not None
 

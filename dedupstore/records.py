@@ -334,22 +334,28 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 class Closing(msgspec.Struct, frozen=True, dict=True):
-    """What counts of a removed signer: snapshots and index files, as columns of names."""
+    """What counts of a removed signer: snapshots, index files, and what it signed as a pruner, as columns of names."""
 
     signer: Bin32
     time: Count
     snapshots: bytes
     index: bytes
+    records: bytes
 
     def __post_init__(self) -> None:
         """Refuse columns that are cut short."""
-        _is_column(self.snapshots, 32)
-        _is_column(self.index, 32)
+        for column in (self.snapshots, self.index, self.records):
+            _is_column(column, 32)
 
     @cached_property
     def counting(self) -> frozenset[bytes]:
         """The snapshots that count."""
         return frozenset(names(self.snapshots))
+
+    @cached_property
+    def others(self) -> frozenset[bytes]:
+        """The ledgers, tombstones, condemned records and fences that count."""
+        return frozenset(names(self.records))
 
 
 class Condemned(msgspec.Struct, frozen=True):

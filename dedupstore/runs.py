@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dedupstore import catalogue, deletion, layout, records
 from dedupstore.check_recipes import RecipeWalk
-from dedupstore.errors import BackendError, DedupError
+from dedupstore.errors import BackendError, DedupError, NewerFormatError
 from dedupstore.layout import Kind
 from dedupstore.reader import StreamReader
 from dedupstore.records import Done, Ended, Run, Snapshot, Stream
@@ -36,6 +36,11 @@ class WriterRun:
     """One run; `ids` are the ids that it had, the newest last, and `condemned` packs by their numbers in the cache."""
 
     def __init__(self, repository: "Repository", host: str) -> None:
+        if lacking := repository.members.not_for_writing:
+            raise NewerFormatError(
+                f"to write to this repository a program must know {lacking}, and this one does not",
+                "install a newer version of dedup; reading goes on as before",
+            )
         self._repository = repository
         self._host = host
         self._may_be_done = False

@@ -17,6 +17,12 @@ from dedupstore.opened import Opened
 T = TypeVar("T", bound=msgspec.Struct)
 
 _AT_ONCE = 64
+_OF_PRUNERS = (
+    Kind.LEDGER,
+    Kind.TOMBSTONES,
+    Kind.CONDEMNED,
+)  # of those who left, the closing list says which count
+_OF_RUNS = (Kind.DONE, Kind.ENDED, Kind.FENCE)
 _LISTINGS = 3  # files move on, into ledgers for instance, while they are read
 
 
@@ -33,7 +39,10 @@ def read(opened: Opened, kind: Kind, file: str, record: type[T]) -> tuple[bytes,
     try:
         data = opened.backend.read(file)
         signer, payload = catalogue.open_payload(opened.access, kind, file, data)
-        return signer, payload, records.decode(payload, record, file)
+        found = records.decode(payload, record, file)
+        if kind in _OF_RUNS and getattr(found, "run") != layout.run_of(file, kind):  # noqa: B009
+            raise DamageError(f"{file} is of another run than its name says")
+        return signer, payload, found
     except NewerFormatError as error:
         opened.newer.append(str(error))
     except DamageError as error:
@@ -66,7 +75,9 @@ def known(
     return {
         file: (signer, records.decode(payload, record, file))
         for file, (signer, payload) in rows.items()
-        if file not in dropped and signer in opened.members.signers
+        if file not in dropped
+        and signer in opened.members.signers
+        and (kind not in _OF_PRUNERS or opened.counts(file, signer))
     }
 
 

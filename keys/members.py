@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import msgspec
 
 from dedupstore import layout, sealing
 from dedupstore.access import Access
-from dedupstore.errors import AlreadyExistsError, DedupError, KeyAccessError, TrustError
+from dedupstore.errors import AlreadyExistsError, DedupError, KeyAccessError, NewerFormatError, TrustError
 from dedupstore.layout import Kind
 from keys import chain, slots
 from keys import roster as rosters
@@ -67,6 +68,8 @@ def init(
         epochs=[Epoch(1, rosters.SUITE, slots.sealing_public(private))],
         members=[_enrol(backend, gpg, common, key, role, key, 1) for key, role in people],
     )
+    with suppress(AlreadyExistsError):  # of an init that came to no end
+        backend.create(layout.PLACE_FILE, layout.magic(Kind.PLACE) + secrets.token_bytes(16))
     made = _publish(backend, gpg, signer, None, payload, _exists(url))
     trust.accept(url, made)
     return made
@@ -257,6 +260,11 @@ def _next_serial(backend: "Backend", roster: Roster, trust: Trust) -> int:
 
     Two admins who start from the same roster come to the same number, so only one of them can publish.
     """
+    if lacking := roster.not_for_writing:
+        raise NewerFormatError(
+            f"to change the members here a program must know {lacking}, and this one does not",
+            "install a newer version of dedup",
+        )
     taken = chain.listing(backend)
     if trust.newest(backend, roster, taken) != roster:
         raise _late()

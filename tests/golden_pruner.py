@@ -130,14 +130,14 @@ def keep_books(petra: Repository, snapshots: list[bytes]) -> None:
     part = publish(petra, Kind.LEDGER, Ledger(now(), b"", rows[0]))
     publish(petra, Kind.LEDGER, Ledger(now(), part, b"".join(rows)))
     delete(layout.content_file(Kind.LEDGER, part))
-    ended = set()
-    for file in petra.backend.names("runs"):
-        run = layout.run_of(file, Kind.DONE) or layout.run_of(file, Kind.ENDED)
-        ended |= {run} if run else set()
-        if layout.run_of(file, Kind.DONE) in [info.run for info in infos]:
+    listed = list(petra.backend.names("runs"))
+    done = {file: layout.run_of(file, Kind.DONE) for file in listed}
+    for file, run in done.items():
+        if run in [info.run for info in infos]:
             delete(file)
-    for file in petra.backend.names("runs"):
-        if file.endswith(".run") and (run := bytes.fromhex(file[5:37])) not in ended:
+    ended = {*done.values(), *(layout.run_of(file, Kind.ENDED) for file in listed)}
+    for run in (bytes.fromhex(file[5:37]) for file in listed if file.endswith(".run")):
+        if run not in ended:
             publish(petra, Kind.FENCE, Fence(run, now()), run)
 
 

@@ -90,7 +90,7 @@ ABOUT = {"run": Bytes16, "domain": Text, "sequence": Sequence, "time": Time, "ut
 Snapshot = defstruct("S", [*ABOUT.items(), ("streams", Streams), ("origin", dict[str, Any] | None, None)])
 Done = record(run=Bytes16, snapshots=sized(bytes, 0, 32 << 10), index=sized(bytes, 0, 32 << 16))
 Ledger, Tombstones = record(done=bytes), record(snapshots=bytes)
-Closing = record(signer=Id, snapshots=bytes, index=bytes)
+Closing = record(signer=Id, snapshots=bytes, index=bytes, records=bytes)
 
 # Of each kind of catalogue file: its folder, names, who may sign it, the most bytes of its frame, its shape.
 KINDS: dict[str, tuple[str, str, str, int, Any]] = {
@@ -288,17 +288,18 @@ class Reader:
                 self._verify(signed, b"dedup1 signed" + header, signers)
                 payload = msgpack.decode(signed[2], type=shape)
                 need(kind not in "UENF" or payload.run.hex() == path.name[:32], "of another run")
-                yield hashlib.sha256(raw).digest(), signed[0], payload
+                name = hashlib.sha256(raw).digest()
+                if kind not in "GZ" or name in self._closed.get(signed[0], {name}):
+                    yield name, signed[0], payload
 
-    def _read_closings(self) -> None:
-        """Fill `_closed` with the snapshots and index files of closing lists (§4)."""
+    def _read_closings(self) -> None:  # of each removed signer, what counts (§4)
         lists = {name: closing for name, _, closing in self.records("L")}
         for signer, member in ((s, member) for s, member in self.members.items() if member.removed):
             self._closed[signer] = set()
             with self._noting(f"closing list of {member.fingerprint}, missing or damaged"):
                 for one in [lists[member.closing]] if member.closing else []:
                     need(one.signer == signer, "it is of another signer")
-                    self._closed[signer] = {*split(one.snapshots, 32), *split(one.index, 32)}
+                    self._closed[signer] = {*split(one.snapshots + one.index + one.records, 32)}
 
     def snapshots(self) -> dict[str, Any]:
         """The snapshots that count (§10, §11), oldest first, by name in hex."""
@@ -320,7 +321,6 @@ class Reader:
         return {name: snapshot for _, name, snapshot in sorted(counting, key=lambda one: one[:2])}
 
     def _read_places(self) -> None:
-        """Fill `_places` from the index files (§8)."""
         for name, signer, index in self.records("I"):
             with self._noting(f"index/{name.hex()}"):
                 member = self.members[signer]

@@ -21,13 +21,12 @@ from unittest.mock import patch
 from dedupstore import layout
 from dedupstore.backends.local import LocalBackend
 from dedupstore.chunker import ChunkSizes
-from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository
 from dedupstore.session import RunDetails, Session
 from dedupstore.splitting import Splitter
 from keys import members
-from keys.roster import ChunkerSettings, Roster, membership
+from keys.roster import ChunkerSettings, Role, Roster, membership
 from keys.trust import Trust
 from pipelines import facts
 from pipelines.formats.splitters import AfsSplitter, TarSplitter
@@ -105,10 +104,14 @@ class Maker:
         two, wendy = [self.keys["alice"], self.keys["bob"]], [self.keys["wendy"]]
         with patch.object(members, "ChunkerSettings", lambda: SIZES):
             self.roster = members.init(self.backend, self.url, home.gpg, self.trust, wendy, two)
-        for name, role in (("walter", "writer"), ("petra", "pruner"), ("rita", "reader")):
-            self.roster = members.add(
-                *(self.backend, self.url, self.roster, home.gpg, self.trust, self.keys[name], role)
-            )
+        self.roster = self.add("walter", "writer")
+        self.roster = self.add("petra", "pruner")
+        self.roster = self.add("rita", "reader")
+
+    def add(self, name: str, role: Role) -> Roster:
+        """Let one more key in; return the new roster."""
+        key = self.keys[name]
+        return members.add(self.backend, self.url, self.roster, self.home.gpg, self.trust, key, role)
 
     @contextmanager
     def open(self, name: str, roster: Roster | None = None) -> Iterator[Repository]:
@@ -197,7 +200,6 @@ def make(maker: Maker) -> None:
         copy = golden_pruner.copy(alice, last, FIRST + 7 * DAY)
     maker.expected[copy.hex()] = maker.expected[last.hex()]
     maker.put("bob", 8, {"an-admin's": Given(b"admins write, too")})
-    maker.backend.create("place/id", layout.magic(Kind.PLACE) + noise(16, "place"))
 
 
 def main() -> None:

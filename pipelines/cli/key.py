@@ -114,7 +114,7 @@ def remove(workspace: Workspace, key: str, yes: bool) -> None:
         warn_of_one_admin(workspace.console, roster)
     can = (
         "read everything that was stored, and that will be"
-        if leaving.role == "admin"
+        if leaving.role in ("admin", "reader")
         else "see names, dates and sizes of what was stored, and of what will be"
     )
     workspace.console.say(

@@ -600,7 +600,7 @@ def test_a_former_members_index_for_anothers_domain_is_not_used(world: World, ro
     assert guessed == world.get()
     with world.open(world.admin) as repository:
         repository.refresh_index()
-        assert any("not in its closing list" in line for line in repository.damage)
+        assert [] == repository.damage  # its keys are known for ever: it must not be able to cry wolf
 
 
 def test_snapshots_of_signers_whom_the_roster_does_not_know_do_not_count(world: World, evil: Access) -> None:

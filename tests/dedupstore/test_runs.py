@@ -156,8 +156,11 @@ def test_a_run_whose_record_is_gone_goes_on_under_a_new_id(world: World) -> None
     assert ["new"] == listed(world)
 
 
-def test_a_run_that_someone_has_ended_goes_on_under_a_new_id(world: World) -> None:
-    thief = world.member("thief")
+@pytest.mark.parametrize(("own", "beginnings"), [(True, 2), (False, 1)])
+def test_a_run_begins_again_if_its_own_signer_has_ended_it_and_nobody_else(
+    world: World, own: bool, beginnings: int
+) -> None:
+    thief = world.writer if own else world.member("thief")
     done: list[bytes] = []
 
     def end(name: str) -> None:
@@ -168,7 +171,8 @@ def test_a_run_that_someone_has_ended_goes_on_under_a_new_id(world: World) -> No
 
     backend = Acting(world, "snapshots/", end)
     put(world, backend)
-    assert 2 == backend.calls.count("runs.run")
+    assert beginnings == backend.calls.count("runs.run")
+    assert ["new"] == listed(world)
 
 
 def test_a_fenced_run_whose_chunks_are_gone_fails(world: World, pruner: Access) -> None:

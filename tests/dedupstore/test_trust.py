@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from dedupstore import blocks, catalogue, layout
+from dedupstore import blocks, catalogue, deletion, layout
 from dedupstore.errors import DamageError, TrustError
 from dedupstore.layout import Kind
 from dedupstore.packs import PackBuilder, describe, pack_buffer, pack_file
-from dedupstore.records import Closing, Done, Index, Ledger, Root, Snapshot, Stream, Tombstones
+from dedupstore.records import Closing, Condemned, Done, Index, Ledger, Root, Snapshot, Stream, Tombstones
 from dedupstore.repository import Repository, SnapshotInfo
 from tests.store import World, begin, noise, signer_of
 
@@ -179,7 +179,7 @@ def test_a_closing_list_counts_only_for_the_member_that_it_names(world: World) -
 
 def test_only_an_admin_makes_closing_lists(world: World) -> None:
     info = world.put(DATA)
-    record = Closing(signer=info.signer, time=1, snapshots=info.name, index=b"")
+    record = Closing(signer=info.signer, time=1, snapshots=info.name, index=b"", records=b"")
     world.remove(world.writer, closing=world.sign(world.writer, Kind.CLOSING, record))
     assert [] == listed(world)
     with world.open(world.admin, host="new") as repository:
@@ -192,10 +192,10 @@ def test_another_closing_list_takes_the_place_of_the_first(world: World) -> None
     world.remove(world.writer)
     with world.open(world.admin, host="new") as repository:
         index = b"".join(repository.cache.index_files() or layout.digests(repository.backend.names("index")))
-    record = Closing(signer=first.signer, time=1, snapshots=first.name, index=index)
+    record = Closing(signer=first.signer, time=1, snapshots=first.name, index=index, records=b"")
     world.remove(world.writer, closing=world.sign(world.admin, Kind.CLOSING, record))
     assert ["first"] == listed(world)
-    record = Closing(signer=first.signer, time=1, snapshots=first.name + last.name, index=index)
+    record = Closing(signer=first.signer, time=1, snapshots=first.name + last.name, index=index, records=b"")
     world.remove(world.writer, closing=world.sign(world.admin, Kind.CLOSING, record))
     assert ["first", "last"] == listed(world)
 
@@ -479,3 +479,28 @@ def test_two_writers_of_one_domain_share_chunks(world: World) -> None:
     world.put(DATA, "a", access=one, host="one")
     assert world.put(DATA, "b", access=two, host="two").new == 0
     assert world.get("b") == DATA
+
+
+def test_what_a_pruner_signed_after_it_was_removed_buries_nothing(world: World) -> None:
+    """A removed pruner has the catalogue key for ever; only what its closing list names goes on to count."""
+    pruner = world.member("pruner", role="pruner")
+    old, kept = world.put(DATA, "old"), world.put(DATA, "kept")
+
+    def bury(info: SnapshotInfo) -> None:
+        stone = info.name + info.signer + bytes(32) + info.sequence.to_bytes(8, "little")
+        world.sign(pruner, Kind.TOMBSTONES, Tombstones(0, b"", stone, b""))
+
+    bury(old)
+    world.remove(pruner)
+    bury(kept)
+    assert ["kept"] == listed(world)
+
+
+def test_what_a_pruner_condemned_and_fenced_counts_only_if_it_was_in_or_is_closed_in(world: World) -> None:
+    pruner = world.member("pruner", role="pruner")
+    names = [noise(32, n) for n in range(2)]
+    world.sign(pruner, Kind.CONDEMNED, Condemned(0, names[0], b"", b"", b""))
+    world.remove(pruner)
+    world.sign(pruner, Kind.CONDEMNED, Condemned(0, names[1], b"", b"", b""))
+    with world.open(world.writer) as repository:
+        assert {names[0]} == deletion.condemned(repository).packs

@@ -172,7 +172,14 @@ PLACED = records.place_blocks([PlacedBlock(0, 1), PlacedBlock(1, 258)])
 PACK = IndexedPack(ONE, "D", 9000, [(RUN, ((1, b"k" * 80), (2, b"l" * 80)))], PLACED[:8], [SIGNED])
 STREAM = Stream("a/b", "tar", 9, 1, 2, 3, Root(2, ONE, 4, 7), Root(0, TWO, 5), Root(1, ONE, 6, 2), b"\x80")
 HEADS = {ONE: (5, TWO)}
-ABOUT = {"time": 6, "utc_offset": -3600, "started": 7, "finished": 8, "host": "h", "program": "p"}
+ABOUT: dict[str, Any] = {
+    "time": 6,
+    "utc_offset": -3600,
+    "started": 7,
+    "finished": 8,
+    "host": "h",
+    "program": "p",
+}
 ORIGIN = Origin(REPOSITORY, ONE, TWO, 9)
 
 PLAIN_PACK = {
@@ -228,7 +235,7 @@ RECORDS: list[tuple[msgspec.Struct, dict[str, Any]]] = [
             roster=(3, TWO),
             streams=[STREAM],
             origin=ORIGIN,
-        ),  # type: ignore[arg-type]
+        ),
         {
             "run": RUN,
             "domain": "d",
@@ -244,7 +251,10 @@ RECORDS: list[tuple[msgspec.Struct, dict[str, Any]]] = [
     (Done(RUN, ONE, TWO, 9), {"run": RUN, "snapshots": ONE, "index": TWO, "finished": 9}),
     (Ended(RUN, 9), {"run": RUN, "time": 9}),
     (Ledger(9, ONE, RUN + ONE + TWO), {"time": 9, "replaces": ONE, "done": RUN + ONE + TWO}),
-    (Closing(SIGNER, 9, ONE, TWO), {"signer": SIGNER, "time": 9, "snapshots": ONE, "index": TWO}),
+    (
+        Closing(SIGNER, 9, ONE, TWO, ONE + TWO),
+        {"signer": SIGNER, "time": 9, "snapshots": ONE, "index": TWO, "records": ONE + TWO},
+    ),
     (
         Condemned(9, ONE, TWO, b"", ONE + TWO),
         {"time": 9, "packs": ONE, "index": TWO, "snapshots": b"", "abandoned": ONE + TWO},

@@ -38,7 +38,7 @@ def try_init(
 
 def test_a_new_repository_has_one_slot_for_each_and_one_roster(world: World, people: People) -> None:
     expected = [layout.content_file(layout.Kind.SLOT, member.slot) for member in world.roster.members]
-    assert files(world.folder) == sorted([*expected, "roster/00000001"])
+    assert files(world.folder) == sorted([*expected, "place/id", "roster/00000001"])
     assert [(member.fingerprint, member.role) for member in world.roster.members] == [
         (people.alice, "admin"),
         (people.bob, "admin"),
