@@ -6,10 +6,10 @@ present roster, and whose tables were signed by members of the domain.
 
 from collections.abc import Iterable
 
-from dedupstore import layout, records
+from dedupstore import layout, records, verified
 from dedupstore.access import Access
 from dedupstore.cache import DescribedIndex
-from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
+from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.opened import FETCH_THREADS, Opened
 from dedupstore.records import Index
@@ -104,20 +104,22 @@ class _Counting:
 
 
 def _read(opened: Opened, counts: _Counting, name: bytes) -> tuple[bytes, DescribedIndex] | None:
-    from dedupstore import catalogue
-
-    file = layout.content_file(Kind.INDEX, name)
+    file = _file(name)
     try:
-        signer, index = catalogue.open_record(
-            opened.access, Kind.INDEX, file, opened.backend.read(file), Index
-        )
-        if not counts(name, signer):
-            raise DamageError(f"{file} is of a removed member, and not in its closing list")
-        return name, describe(opened.access, name, signer, index)
-    except NewerFormatError as error:
-        opened.newer.append(str(error))
+        found = verified.read(opened, Kind.INDEX, file, Index)
     except NotFoundError as error:
         opened.damage.append(str(error))
+        return None
+    if found is None:
+        return None
+    signer, _, index = found
+    del found, _  # the payload is as large as the rest
+    try:
+        if counts(name, signer):
+            return name, describe(opened.access, name, signer, index)
+        if opened.members.signers[signer].closing and opened.closed(signer) is None:
+            return None  # an alarm says so, and the list may come back
+        raise DamageError(f"{file} is of a removed member, and not in its closing list")
     except DamageError as error:
         opened.reject(file, str(error))
     return None

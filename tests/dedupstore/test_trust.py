@@ -162,8 +162,10 @@ def test_a_closing_list_that_is_gone_is_an_alarm_until_it_is_back(world: World) 
         with world.open(world.admin, host=host) as repository:
             repository.snapshots()
             assert [f"closings/{file.name}"] == [line.split()[0] for line in repository.alarms]
+            repository.refresh_index()
     away.rename(file)
     assert ["s"] == listed(world, "seen") == listed(world, "new")
+    assert DATA == world.get(host="seen") == world.get(host="new")
 
 
 def test_a_closing_list_counts_only_for_the_member_that_it_names(world: World) -> None:
