@@ -116,19 +116,24 @@ def _closed(opened: Opened, present: Iterable[bytes]) -> list[str]:
 
 
 def missing_index(
-    counting: Sequence[SnapshotInfo], finished: Finished, present: set[bytes], replaced: Mapping[bytes, bytes]
+    counting: Sequence[SnapshotInfo],
+    finished: Finished,
+    present: set[bytes],
+    stands_for: Callable[[bytes], bytes | None],
 ) -> list[str]:
-    """Return an alarm for each index file that a run relied on and that is gone, neither deleted nor replaced."""
+    """Return an alarm for each index file that a run relied on and that is gone, neither deleted nor replaced.
+
+    `stands_for` gives the one that stands for another.
+    """
     runs = {info.signer + info.run: info for info in counting}
     found = []
     for signer, done in finished.done:
         if (info := runs.get(signer + done.run)) is None:
             continue
         for name in records.names(done.index):
-            last, steps = name, 0
-            while last not in present and last in replaced and steps < len(replaced):
-                last, steps = replaced[last], steps + 1
-            if last not in present and name not in finished.dropped:
+            if name in present or name in finished.dropped:
+                continue
+            if stands_for(name) not in present:
                 file = layout.content_file(Kind.INDEX, name)
                 found.append(
                     f"{file} is gone, but the backup of {info.host} numbered {info.sequence} relied on it"

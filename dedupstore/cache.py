@@ -162,10 +162,15 @@ class IndexCache:
             rows, _ = self._file_rows()
         return {name: row.signer for name, row in rows.items() if row.complete}
 
-    def replaced(self) -> dict[bytes, bytes]:
-        """Return which index files others stand for, and which ones."""
+    def stands_for(self, name: bytes) -> bytes | None:
+        """Return the index file, one that is in the cache, that stands for another, perhaps through more of them."""
+        passed = set()
         with self._file.guard(), self._begin() as txn:
-            return dict(txn.cursor(self._replaced))
+            last: bytes | None = name
+            while last is not None and last not in passed and txn.get(last, db=self._files) is None:
+                passed.add(last)
+                last = txn.get(last, db=self._replaced)
+        return None if last in passed else last
 
     def numbers(self, index: Collection[bytes], packs: Collection[bytes]) -> set[int]:
         """Return the numbers of all packs that these index files name, and of those with these names."""

@@ -6,6 +6,8 @@ present roster, and whose tables were signed by members of the domain.
 
 from collections.abc import Iterable
 
+import msgspec
+
 from dedupstore import layout, records, verified
 from dedupstore.access import Access
 from dedupstore.cache import DescribedIndex
@@ -83,6 +85,8 @@ def describe(access: Access, name: bytes, signer: bytes, index: Index) -> Descri
         chunks += len(described[-1].lengths)
         if chunks > layout.MAX_PACK_CHUNKS:
             raise DamageError(f"{file} names more chunks than an index file may hold")
+    if member.role == "writer":  # it deletes nothing, and what it says of others' files must not excuse their loss
+        index = msgspec.structs.replace(index, replaces=b"")
     return DescribedIndex(signer, index, described)
 
 
@@ -104,17 +108,21 @@ class _Counting:
 
 
 def _read(opened: Opened, counts: _Counting, name: bytes) -> tuple[bytes, DescribedIndex] | None:
-    file = layout.content_file(Kind.INDEX, name)
+    file = _file(name)
     try:
-        if (found := verified.read(opened, Kind.INDEX, file, Index)) is None:
-            return None
-        signer, _, index = found
-        if not counts(name, signer):
-            opened.ignore(file)
-            return None
-        return name, describe(opened.access, name, signer, index)
+        found = verified.read(opened, Kind.INDEX, file, Index)
     except NotFoundError as error:
         opened.damage.append(str(error))
+        return None
+    if found is None:
+        return None
+    signer, _, index = found
+    del found, _  # the payload is as large as the rest
+    try:
+        if counts(name, signer):
+            return name, describe(opened.access, name, signer, index)
+        if not opened.members.signers[signer].closing or opened.closed(signer) is not None:
+            opened.ignore(file)  # else an alarm says so, and the list may come back
     except DamageError as error:
         opened.reject(file, str(error))
     return None

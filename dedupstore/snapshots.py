@@ -44,6 +44,7 @@ class Snapshots:
         self._counting: list[SnapshotInfo] | None = None
         self._numbers: dict[bytes, int] = {}
         self._finished = Finished(set(), [], {}, set())
+        self._index: set[bytes] | None = None  # the index files that were listed last
 
     def counting(self) -> list[SnapshotInfo]:
         """Return the snapshots that count, the oldest date first."""
@@ -95,17 +96,23 @@ class Snapshots:
         self._recall(kept, named)
         self._count()
         self._compare(kept)
+        self._compare_index()
 
     def check_index(self, present: set[bytes]) -> None:
-        """Compare what done records rely on with the index files that are there."""
-        if self._counting is None:
+        """Compare what done records rely on with the index files that are there, now and at each refreshing."""
+        self._index = present
+        if self._counting is not None:
+            self._compare_index()
+
+    def _compare_index(self) -> None:
+        if self._index is None:
             return
-        replaced = self._opened.cache.replaced()
-        missing = alarms.missing_index(self._counting, self._finished, present, replaced)
+        counting, stands_for = self._counting or [], self._opened.cache.stands_for
+        missing = alarms.missing_index(counting, self._finished, self._index, stands_for)
         if missing:  # it may be new, or have been deleted lawfully since
             self._finished = finished.read(self._opened)
-            present = layout.digests(self._opened.backend.names("index"))
-            missing = alarms.missing_index(self._counting, self._finished, present, replaced)
+            self._index = layout.digests(self._opened.backend.names("index"))
+            missing = alarms.missing_index(counting, self._finished, self._index, stands_for)
         self.alarms = list(dict.fromkeys([*self.alarms, *missing]))
 
     def refuse_if_rolled_back(self, signer: bytes) -> None:

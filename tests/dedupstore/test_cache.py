@@ -371,7 +371,20 @@ def test_remembers_who_signed_an_index_file_and_what_it_stands_for(cache: IndexC
         digest(2), index_of(pack_of(1, [[(digest(0), 9)]]), signer=digest("ann"), replaces=digest(9))
     )
     assert cache.index_signers() == {digest(1): digest("bob"), digest(2): digest("ann")}
-    assert cache.replaced() == {digest(9): digest(2), digest(8): digest(1), digest(7): digest(1)}
+    assert [cache.stands_for(digest(n)) for n in (9, 8, 7)] == [digest(2), digest(1), digest(1)]
+
+
+def test_what_stands_for_an_index_file_is_one_that_is_there(cache: IndexCache) -> None:
+    cache.add_index(digest(1), index_of(replaces=digest(0)))
+    cache.add_index(digest(2), index_of(replaces=digest(1)))
+    cache.drop_index({digest(1)})
+    assert cache.stands_for(digest(0)) == digest(2)  # through one that was deleted since
+    cache.drop_index({digest(2)})
+    assert cache.stands_for(digest(0)) is None
+    cache.add_index(digest(3), index_of(replaces=digest(4)))
+    cache.add_index(digest(4), index_of(replaces=digest(3)))
+    cache.drop_index({digest(3), digest(4)})
+    assert cache.stands_for(digest(3)) is None  # in a ring
 
 
 def test_what_was_refused_is_remembered_until_the_roster_changes(cache: IndexCache) -> None:

@@ -162,8 +162,10 @@ def test_a_closing_list_that_is_gone_is_an_alarm_until_it_is_back(world: World) 
         with world.open(world.admin, host=host) as repository:
             repository.snapshots()
             assert [f"closings/{file.name}"] == [line.split()[0] for line in repository.alarms]
+            repository.refresh_index()
     away.rename(file)
     assert ["s"] == listed(world, "seen") == listed(world, "new")
+    assert DATA == world.get(host="seen") == world.get(host="new")
 
 
 def test_a_closing_list_counts_only_for_the_member_that_it_names(world: World) -> None:
@@ -340,6 +342,33 @@ def test_an_index_file_that_a_backup_relied_on_and_is_gone_is_an_alarm(world: Wo
         repository.snapshots()
         repository.refresh_index()
         assert [] == repository.alarms
+
+
+def test_a_run_notices_that_an_index_file_is_gone(world: World) -> None:
+    world.put(DATA)
+    (file,) = world.files("index")
+    file.unlink()
+    with world.open(world.writer, host="new") as repository, begin(repository) as session:
+        (alarm,) = repository.alarms
+        assert alarm.startswith(f"index/{file.name} is gone")
+        session.put("s", io.BytesIO(DATA))
+        session.finish()
+        assert [alarm] == repository.alarms
+
+
+def test_no_writer_excuses_the_loss_of_an_index_file(world: World) -> None:
+    world.put(DATA)
+    (file,) = world.files("index")
+    evil = world.member("evil")
+    for role in ("evil", "writer"):
+        record = Index(run=bytes(16), domain=role, time=0, packs=[], replaces=bytes.fromhex(file.name))
+        world.sign(evil if role == "evil" else world.writer, Kind.INDEX, record)
+    file.unlink()
+    with world.open(world.writer) as repository:
+        repository.snapshots()
+        repository.refresh_index()
+        (alarm,) = repository.alarms
+        assert alarm.startswith(f"index/{file.name} is gone")
 
 
 @pytest.mark.parametrize("how", ["tombstone", "replaced", "replaced twice"])
