@@ -85,7 +85,9 @@ def describe(access: Access, name: bytes, signer: bytes, index: Index) -> Descri
         chunks += len(described[-1].lengths)
         if chunks > layout.MAX_PACK_CHUNKS:
             raise DamageError(f"{file} names more chunks than an index file may hold")
-    if member.role == "writer":  # it deletes nothing, and what it says of others' files must not excuse their loss
+    if (
+        member.role == "writer"
+    ):  # it deletes nothing, and what it says of others' files must not excuse their loss
         index = msgspec.structs.replace(index, replaces=b"")
     return DescribedIndex(signer, index, described)
 

@@ -8,7 +8,7 @@ Layers, each calling only those below it:
     reader, stored, random_access    one stream comes back: whole, walked, in parts (sequence_reader, fetching)
     snapshots, index    which there are and count (alarms); kept true in the cache
     finished, deletion, closings    what the small records say (verified: each is read once; opened: what all share)
-    sequences, recipes  cut, hash, look up; lists of chunks (splitting: what formats know)
+    sequences, recipes  cut, hash, look up; lists of chunks (stream_writer: all of one; splitting: what formats know)
     packing, packs      the cold path (stage: work that threads share); files of blocks
     catalogue, cache    signed record files; the local, disposable index of them
     blocks, sealing, compression, records, layout    bytes of format 1

@@ -12,31 +12,25 @@ from threading import Lock, RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dedupstore import catalogue, interrupted, layout, recipes, records
+from dedupstore import catalogue, interrupted, layout, records
 from dedupstore.access import Access
-from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.errors import DamageError, DedupError, StreamError
 from dedupstore.facts import dump
 from dedupstore.index import describe as describe_index
 from dedupstore.layout import Kind
-from dedupstore.packing import PACK_SIZE, Account, PackWriter
-from dedupstore.reading import Source, read_ahead
-from dedupstore.records import Index, Root, Snapshot, Stream
+from dedupstore.packing import PACK_SIZE, PackWriter
+from dedupstore.reading import Source
+from dedupstore.records import Index, Snapshot, Stream
 from dedupstore.runs import ParentOf, WriterRun
-from dedupstore.sequences import BlockWriter, KnownChunks, LayoutWriter, NodeWriter, SequenceWriter
+from dedupstore.sequences import KnownChunks
 from dedupstore.snapshots import Turn
-from dedupstore.splitting import Divider, Division, Splitter
+from dedupstore.splitting import Splitter
+from dedupstore.stream_writer import Progress, StreamWriter
+
+__all__ = ["Progress", "RunDetails", "Session"]
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
-
-
-class Progress(NamedTuple):
-    """Bytes of the stream so far: read, new before compression, stored."""
-
-    read: int
-    new: int
-    stored: int
 
 
 class RunDetails(NamedTuple):
@@ -70,7 +64,7 @@ class Session:
         self._started = int(time.time())
         self._streams: list[Stream] = []
         self._names: set[str] = set()
-        self._open: set[_StreamWriter] = set()
+        self._open: set[StreamWriter] = set()
         self._index: list[bytes] = []
         self._checkpoints: list[bytes] = []
         self._finished = False
@@ -111,7 +105,7 @@ class Session:
             if name in self._names:
                 raise StreamError(f"the stream {name} was stored already in this run")
             self._names.add(name)
-            writer = _StreamWriter(self._access, self._known, self._packs, self._lock, splitter)
+            writer = StreamWriter(self._access, self._known, self._packs, self._lock, splitter)
             self._open.add(writer)
         began = int(time.time())
         try:
@@ -229,74 +223,6 @@ class Session:
         self._index.append(name)
         for pack in described.packs:
             self._known.forget(pack.ids)
-
-
-class _StreamWriter:
-    """The three sequences of one stream."""
-
-    def __init__(
-        self, access: Access, known: KnownChunks, packs: PackWriter, lock: RLock, splitter: Splitter | None
-    ) -> None:
-        self.account = Account()
-        nodes = BlockWriter(packs, known, lock, Kind.TREE, self.account)
-        self._blocks = [nodes]
-        self._nodes = NodeWriter(nodes)
-        key = recipes.node_key(access.id_key)
-
-        def sequence(
-            sizes: ChunkSizes, *, wide: bool = False, form: recipes.Form = recipes.PLAIN
-        ) -> SequenceWriter:
-            self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account))
-            chunker = Chunker(access.chunker_key, sizes, wide=wide)
-            recipe = recipes.ListWriter(key, self._nodes.store, form)
-            kind = LayoutWriter if form is recipes.LAYOUT else SequenceWriter
-            return kind(access.id_key, chunker, self._blocks[-1], recipe)
-
-        self._content = sequence(access.raw_sizes if splitter is None else access.content_sizes)
-        self._skeleton = sequence(access.skeleton_sizes, wide=True)
-        self._layout = sequence(access.layout_sizes, form=recipes.LAYOUT)
-        self._divider = Divider(splitter) if splitter is not None else None
-
-    def copy(self, source: Source, progress: Callable[[Progress], None] | None) -> int:
-        """Read the source to its end; return its size in bytes."""
-        size = 0
-        for piece in read_ahead(source, self._prepare):
-            cuts, division = piece.made
-            self._content.store(piece.data, cuts)
-            if division is not None:
-                self._skeleton.write(division.skeleton)
-                self._layout.write(division.layout)
-            size += piece.size
-            if progress is not None:
-                progress(Progress(size, self.account.new, self.account.stored))
-        return size
-
-    def _prepare(
-        self, buffer: memoryview, start: int, end: int, ended: bool
-    ) -> tuple[int, int, tuple[list[int], Division | None]]:
-        """Divide and cut new bytes, in the reading thread."""
-        division = None
-        if self._divider is not None:
-            division = self._divider.divide(buffer, start, end, ended=ended)
-            end = division.kept
-        cuts = self._content.cut(buffer[:end], division.ends if division else b"", ended)
-        return (cuts[-1] if cuts else 0), end, (cuts, division)
-
-    def flush(self) -> None:
-        """Submit all open blocks."""
-        for blocks in self._blocks:
-            blocks.flush()
-
-    def finish(self) -> tuple[Root, Root, Root]:
-        """End all sequences; return the roots of content, skeleton and layout."""
-        content = self._content.finish()
-        skeleton = self._skeleton.finish()
-        if self._divider is not None:
-            self._layout.write(self._divider.finish())
-        plan = self._layout.finish()
-        self._nodes.flush()
-        self.flush()
-        return content, skeleton, plan
 
 
 def _refuse_indescribable(stream: Stream) -> None:

@@ -22,6 +22,7 @@ from keys.gpg import Gpg
 FORMAT = 1
 SUITE = 1
 LAST_SERIAL = 99_999_999
+_LONGEST_PAIR = 18  # bytes of two numbers in a layout
 _SIGNING_PUBLIC, _SEALING_PUBLIC = 32, 1216  # bytes, in suite 1
 KNOWN_TO_READ: frozenset[str] = frozenset()
 KNOWN_TO_WRITE = frozenset({"pruned"})
@@ -54,6 +55,8 @@ class ChunkerSettings(msgspec.Struct, frozen=True):
         for sizes in (self.content, self.raw, self.layout):
             Chunker(bytes(32), sizes)
         Chunker(bytes(32), self.skeleton, wide=True)
+        if self.layout.maximum > layout.MAX_CHUNK - _LONGEST_PAIR:
+            raise ValueError("chunks of layouts, which end with whole pairs, could be longer than any chunk")
 
 
 class Epoch(msgspec.Struct, frozen=True):
