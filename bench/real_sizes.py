@@ -23,8 +23,8 @@ from chunk_sizes import opened, size_of
 from options import existing_folder
 from real_data import SETS, START, days
 
-from dedupstore import memory, sequences
-from dedupstore.access import Access
+from dedupstore import memory
+from dedupstore.access import Access, BlockSizes
 from dedupstore.backends.contract import Buffer
 from dedupstore.chunker import ChunkSizes
 from dedupstore.layout import Kind
@@ -93,13 +93,12 @@ def measure(world: World, setting: Setting, files: list[Path], form: str) -> lis
     access = replace(
         world.writer,
         content_sizes=ChunkSizes(content // 4, content, content * 4),
+        raw_sizes=ChunkSizes(content // 4, content, content * 4),
         skeleton_sizes=ChunkSizes(max(skeleton // 4, 2048), skeleton, skeleton * 4),
+        block_sizes=BlockSizes(content=setting.block << 20, raw=setting.block << 20),
     )
     counts, first, stored, began = Counts(), 0, 0, time.process_time()
-    with (
-        mock.patch.object(sequences, "BLOCK_SIZE", setting.block << 20),
-        mock.patch.object(PackWriter, "submit", lambda *arguments: counts.take(*arguments)),
-    ):
+    with mock.patch.object(PackWriter, "submit", lambda *arguments: counts.take(*arguments)):
         for day, file in enumerate(files):
             stored += run(world, access, day, file, form)
             first = first or world.stored()

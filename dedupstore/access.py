@@ -5,6 +5,7 @@ know where they come from (package `keys` takes them from GPG slots and the rost
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dedupstore.chunker import ChunkSizes
 
@@ -44,6 +45,16 @@ class Membership:
         return self.serial, self.digest
 
 
+class BlockSizes(NamedTuple):
+    """About how many bytes a block has before compression, by what is in it; `nodes` are lists of chunks."""
+
+    content: int = 2 << 20
+    raw: int = 2 << 20
+    skeleton: int = 1 << 20
+    layout: int = 1 << 20
+    nodes: int = 256 << 10
+
+
 @dataclass(frozen=True)
 class Access:
     """One member's access to one repository.
@@ -68,3 +79,4 @@ class Access:
     catalogue_keys: dict[int, bytes] = field(repr=False)
     signing_key: bytes = field(repr=False)
     sealing_private: dict[int, bytes] = field(repr=False, default_factory=dict)
+    block_sizes: BlockSizes = field(default_factory=BlockSizes)

@@ -74,7 +74,7 @@ class PackWriter:
         self._pack_size = pack_size
         threads = min(os.cpu_count() or 1, MOST_THREADS)
         uploads = min(backend.uploads, MOST_UPLOADS)
-        self._blocks: Stage[_Block] = Stage(threads, threads + 1)
+        self._blocks: Stage[_Block] = Stage(threads, threads)
         self._packs: Stage[SealedPack] = Stage(uploads, 0)  # `_room` bounds it
         self._room = {kind: threading.Semaphore(PACKS) for kind in (Kind.DATA, Kind.TREE)}
         self._packing = threading.Lock()  # over the builders, and what is taken from `_spare`

@@ -57,12 +57,15 @@ class _OpenBlock:
         self.ids = bytearray()
         self.lengths = bytearray()
 
-    def append(self, data: memoryview) -> None:
-        """Append bytes; what a checkpoint may have submitted, and is still read, stays as it is."""
+    def append(self, data: memoryview, most: int) -> None:
+        """Append bytes to a block that will have `most`.
+
+        What a checkpoint may have submitted, and is still read, stays as it is.
+        """
         size = self.size + len(data)
         if size > len(self.data):
             # most streams have little that is new, and most sequences are short
-            larger = bytearray(max(size, _SMALL_BLOCK if size <= _SMALL_BLOCK else BLOCK_SIZE))
+            larger = bytearray(max(size, _SMALL_BLOCK if size <= _SMALL_BLOCK else most))
             larger[: self.size] = memoryview(self.data)[: self.size]
             self.data = larger
         self.data[self.size : size] = data
@@ -70,15 +73,22 @@ class _OpenBlock:
 
 
 class BlockWriter:
-    """Fills blocks of one kind with new chunks.
+    """Fills blocks of one kind with new chunks, each with about `size` bytes.
 
     Those of several streams that are written at once share `lock`: whoever holds it sees each chunk that is
     noted as this run's own either in an open block or submitted.
     """
 
     def __init__(
-        self, packs: PackWriter, known: KnownChunks, lock: RLock, kind: Kind, account: Account
+        self,
+        packs: PackWriter,
+        known: KnownChunks,
+        lock: RLock,
+        kind: Kind,
+        account: Account,
+        size: int = BLOCK_SIZE,
     ) -> None:
+        self._size = size
         self._packs = packs
         self._known = known
         self._lock = lock
@@ -109,13 +119,13 @@ class BlockWriter:
         """
         block, start = self._open, starts[first]
         most = first + BLOCK_CHUNKS - len(block.lengths) // 4
-        end = min(bisect_right(ends, start + BLOCK_SIZE - block.size, first, last), most)
+        end = min(bisect_right(ends, start + self._size - block.size, first, last), most)
         if end == first:
             if block.size:
                 self.flush()
                 return first
             end = first + 1  # larger than a block
-        block.append(data[start : ends[end - 1]])
+        block.append(data[start : ends[end - 1]], self._size)
         block.ids += b"".join(ids[first:end])
         block.lengths += struct.pack(f"<{end - first}I", *map(sub, ends[first:end], starts[first:end]))
         return end

@@ -33,23 +33,27 @@ class StreamWriter:
         self, access: Access, known: KnownChunks, packs: PackWriter, lock: RLock, splitter: Splitter | None
     ) -> None:
         self.account = Account()
-        nodes = BlockWriter(packs, known, lock, Kind.TREE, self.account)
+        nodes = BlockWriter(packs, known, lock, Kind.TREE, self.account, access.block_sizes.nodes)
         self._blocks = [nodes]
         self._nodes = NodeWriter(nodes)
         key = recipes.node_key(access.id_key)
 
         def sequence(
-            sizes: ChunkSizes, *, wide: bool = False, form: recipes.Form = recipes.PLAIN
+            sizes: ChunkSizes, block: int, *, wide: bool = False, form: recipes.Form = recipes.PLAIN
         ) -> SequenceWriter:
-            self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account))
+            self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account, block))
             chunker = Chunker(access.chunker_key, sizes, wide=wide)
             recipe = recipes.ListWriter(key, self._nodes.store, form)
             kind = LayoutWriter if form is recipes.LAYOUT else SequenceWriter
             return kind(access.id_key, chunker, self._blocks[-1], recipe)
 
-        self._content = sequence(access.raw_sizes if splitter is None else access.content_sizes)
-        self._skeleton = sequence(access.skeleton_sizes, wide=True)
-        self._layout = sequence(access.layout_sizes, form=recipes.LAYOUT)
+        blocks = access.block_sizes
+        if splitter is None:
+            self._content = sequence(access.raw_sizes, blocks.raw)
+        else:
+            self._content = sequence(access.content_sizes, blocks.content)
+        self._skeleton = sequence(access.skeleton_sizes, blocks.skeleton, wide=True)
+        self._layout = sequence(access.layout_sizes, blocks.layout, form=recipes.LAYOUT)
         self._divider = Divider(splitter) if splitter is not None else None
 
     def copy(self, source: Source, progress: Callable[[Progress], None] | None) -> int:

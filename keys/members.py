@@ -110,6 +110,7 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
         raw_sizes=roster.chunker.raw,
         skeleton_sizes=roster.chunker.skeleton,
         layout_sizes=roster.chunker.layout,
+        block_sizes=roster.chunker.blocks,
         sealing_public=roster.epoch.sealing_key,
         id_key=slot.id_key,
         chunker_key=slot.chunker_key,

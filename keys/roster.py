@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from dedupstore import layout, records
-from dedupstore.access import Membership, Signer
+from dedupstore.access import BlockSizes, Membership, Signer
 from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.errors import DamageError, DedupError, NewerFormatError
 from dedupstore.layout import Kind
@@ -22,6 +22,7 @@ from keys.gpg import Gpg
 FORMAT = 1
 SUITE = 1
 LAST_SERIAL = 99_999_999
+_LEAST_BLOCK = 64 << 10
 _LONGEST_PAIR = 18  # bytes of two numbers in a layout
 _SIGNING_PUBLIC, _SEALING_PUBLIC = 32, 1216  # bytes, in suite 1
 KNOWN_TO_READ: frozenset[str] = frozenset()
@@ -49,12 +50,15 @@ class ChunkerSettings(msgspec.Struct, frozen=True):
     raw: ChunkSizes = ChunkSizes(2048, 8192, 32768)
     skeleton: ChunkSizes = ChunkSizes(2048, 8192, 32768)
     layout: ChunkSizes = ChunkSizes(256, 1024, 4096)
+    blocks: BlockSizes = BlockSizes()
 
     def __post_init__(self) -> None:
         """Refuse sizes that the chunker refuses."""
         for sizes in (self.content, self.raw, self.layout):
             Chunker(bytes(32), sizes)
         Chunker(bytes(32), self.skeleton, wide=True)
+        if not all(_LEAST_BLOCK <= size <= layout.MAX_BLOCK for size in self.blocks):
+            raise ValueError("blocks of a size that none has")
         if self.layout.maximum > layout.MAX_CHUNK - _LONGEST_PAIR:
             raise ValueError("chunks of layouts, which end with whole pairs, could be longer than any chunk")
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from dedupstore import blocks, catalogue, sealing
-from dedupstore.access import Access, Membership, Signer
+from dedupstore.access import Access, BlockSizes, Membership, Signer
 from dedupstore.backends.contract import Backend
 from dedupstore.backends.local import LocalBackend
 from dedupstore.blocks import BlockKey
@@ -44,6 +44,7 @@ class World:
             raw_sizes=ChunkSizes(4096, 16384, 65536),
             skeleton_sizes=ChunkSizes(2048, 8192, 32768),
             layout_sizes=ChunkSizes(256, 1024, 4096),
+            block_sizes=BlockSizes(content=1 << 20, raw=1 << 20),
             sealing_public=mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw(),
             id_key=secrets.token_bytes(32),
             chunker_key=secrets.token_bytes(32),
