@@ -81,7 +81,7 @@ Slot = record(**IDENTITY, repository=Bytes16, epoch=EpochNumber, id_key=Id, **EP
 Signed = tuple[Id, bytes, bytes]  # signer, signature, payload
 Table = record(key=Bytes16, kind=PackKind, domain=Text, blocks=bytes, ids=bytes, lengths=bytes)
 Key = tuple[Bytes16, sized(tuple[tuple[EpochNumber, sized(bytes, 48, 4096)], ...], 1, 64)]
-TABLES = {"blocks": sized(bytes, 0, 8 << 16), "tables": sized(list[Signed], 1, 1024)}
+TABLES = {"blocks": sized(bytes, 0, 8 << 15), "tables": sized(list[Signed], 1, 1024)}
 Pack = record(name=Id, kind=PackKind, size=Size, keys=sized(list[Key], 1, 1024), **TABLES)
 Index = record(domain=Text, packs=sized(list[Pack], 0, 256))
 PARTS = {"content": Root, "skeleton": Root, "layout": Root, "facts": sized(bytes, 0, 16 * KIB)}
