@@ -4,6 +4,7 @@ Invariant: what is returned are the stream's bytes at that place, each verified.
 each sequence, and the blocks that hold the bytes; what was read lately is kept, within bounds.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _KEPT_NODES = 4 << 20  # bytes
 _KEPT_LENGTHS = 4 << 20
+MOST = 8 << 20  # bytes of a read
 _STEP = 1 << 20  # bytes of a larger read that are put together at a time
 
 V = TypeVar("V", bytes, memoryview)
@@ -64,7 +66,7 @@ class _Ranges(NamedTuple):
 
     skeleton: int
     content: int
-    lengths: list[int]
+    lengths: "array[int]"
 
 
 class RandomReader:
@@ -79,20 +81,19 @@ class RandomReader:
         self.size = stream.size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Return the bytes from `offset` on, `size` of them, fewer only at the end.
+        """Return the bytes from `offset` on, `size` of them (at most `MOST`), fewer only at the end.
 
         Raises `DamageError` where they cannot be had.
         """
-        if offset < 0 or size < 0:
-            raise ValueError(f"a stream has no {size} bytes at {offset}")
+        if offset < 0 or not 0 <= size <= MOST:
+            raise ValueError(f"no read of {size} bytes at {offset}: {MOST} at once, at most")
         end = min(offset + size, self.size)
         steps = range(offset, end, _STEP)
-        return b"".join(chain.from_iterable(self._pieces(at, min(at + _STEP, end)) for at in steps))
+        return b"".join(self._piece(at, min(at + _STEP, end)) for at in steps)
 
-    def _pieces(self, start: int, end: int) -> Iterator[bytes | memoryview]:
+    def _piece(self, start: int, end: int) -> bytes | bytearray:
         if not self._recipes.layout.size:
-            yield self._bytes(self._recipes.content, start, end)
-            return
+            return self._bytes(self._recipes.content, start, end)
         ranges = self._ranges(start, end)
         sources = [
             memoryview(self._bytes(recipe, at, at + sum(ranges.lengths[first::2])))
@@ -101,18 +102,22 @@ class RandomReader:
                 (1, self._recipes.content, ranges.content),
             )
         ]
-        passed = [0, 0]
+        woven, filled, passed = bytearray(end - start), 0, [0, 0]  # not a piece for each of a million ranges
         for number, length in enumerate(ranges.lengths):
             at = passed[number % 2]
+            woven[filled : filled + length] = sources[number % 2][at : at + length]
             passed[number % 2] = at + length
-            yield sources[number % 2][at : at + length]
+            filled += length
+        return woven
 
     def _ranges(self, start: int, end: int) -> _Ranges:
         """Find out what the layout says of the bytes from `start` to `end`, which are some."""
         parts = list(self._recipes.layout.parts(start, end))
-        lengths = [length for part in parts for chunk in self._chunks(part) for length in chunk]
+        lengths = array("Q")
+        for chunk in chain.from_iterable(map(self._chunks, parts)):
+            lengths.frombytes(chunk.cast("B"))
         _, skeleton, content = parts[0].before
-        ends = list(accumulate(lengths, initial=skeleton + content))
+        ends = array("Q", accumulate(lengths, initial=skeleton + content))
         first = bisect_right(ends, start, 1) - 1
         last = bisect_left(ends, end, first + 1)
         skeleton += sum(lengths[:first:2])
@@ -121,7 +126,7 @@ class RandomReader:
         found[0] -= start - ends[first]
         found[-1] -= ends[last] - end
         if first % 2:
-            return _Ranges(skeleton, content + start - ends[first], [0, *found])
+            return _Ranges(skeleton, content + start - ends[first], array("Q", [0]) + found)
         return _Ranges(skeleton + start - ends[first], content, found)
 
     def _chunks(self, part: Part) -> Iterator[memoryview]:

@@ -15,6 +15,8 @@ NATIVE = {  # all that is native on purpose: none of it leaves the process
     ("dedupstore/backends/listing.py", "array Q"),  # sizes, in memory
     ("dedupstore/packs.py", "array I"),  # lengths in memory, made of little-endian columns
     ("dedupstore/records.py", "array I"),
+    ("dedupstore/random_access.py", "array Q"),  # the same, put together
+    ("dedupstore/random_access.py", "frombytes"),
     ("dedupstore/splitting.py", "cast Q"),  # numbers from dedupstore._divide
     ("dedupstore/identity.py", "array Q"),  # offsets for dedupstore._identify
     ("pipelines/formats/afs/names.py", "=IIB"),  # an index in memory

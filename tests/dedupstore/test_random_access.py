@@ -1,15 +1,18 @@
 """Any bytes of a stream are read without the rest of it, whatever its layout, by several threads at once."""
 
 import io
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedupstore.backends.local import LocalBackend
+from dedupstore.chunker import ChunkSizes
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.random_access import RandomReader
 from dedupstore.reader import StreamReader
@@ -136,5 +139,21 @@ def test_a_writer_may_not_read(world: World) -> None:
 @pytest.mark.parametrize(("offset", "size"), [(-1, 1), (0, -1)])
 def test_a_place_that_is_none_is_refused(world: World, offset: int, size: int) -> None:
     store(world, b"data")
-    with opened(world) as reader, pytest.raises(ValueError, match="has no"):
+    with opened(world) as reader, pytest.raises(ValueError, match="no read of"):
         reader.read_at(offset, size)
+
+
+def test_a_layout_of_a_million_ranges_costs_no_object_for_each(world: World) -> None:
+    """One that a hostile writer made, say: ranges of a byte, in chunks as long as a layout's may be."""
+    most = ChunkSizes(1 << 19, 1 << 20, (2 << 20) - 18)
+    world.writer = replace(world.writer, layout_sizes=most)
+    data = noise(600_000)
+    store(world, data, Alternating(1, 1))
+    with opened(world) as reader:
+        assert data[:10] == reader.read_at(0, 10)
+        tracemalloc.start()
+        found = reader.read_at(0, len(data))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert data == found
+    assert peak < 32 << 20
