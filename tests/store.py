@@ -4,6 +4,7 @@ import hashlib
 import io
 import secrets
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -195,7 +196,7 @@ class Marking:
     """A splitter that marks the ranges it was told, whatever the buffers."""
 
     def __init__(self, ranges: Iterable[Range]) -> None:
-        self.ranges = list(ranges)
+        self.ranges = deque(ranges)
 
     def split(self, data: memoryview, ended: bool) -> bytes:
         """Mark as many bytes as there are."""
@@ -204,7 +205,9 @@ class Marking:
             length, content, ends = self.ranges[0]
             part = min(left, length)
             found.append(Range(part, content, ends and part == length))
-            self.ranges[:1] = [Range(length - part, content, ends)] if part < length else []
+            self.ranges.popleft()
+            if part < length:
+                self.ranges.appendleft(Range(length - part, content, ends))
             left -= part
         return column(found)
 
