@@ -147,7 +147,7 @@ def prepared(scenario: Scenario, folder: Path) -> tuple[Members, dict[str, Acces
     access = {"W1": members.writer, "W2": members.writer}
     if len(scenario.programs) == 2:
         access["W2"] = members.member("second", domain="writer")
-    members.member("pruner", role="pruner")
+    access["pruner"] = members.member("pruner", role="pruner")
     files: dict[str, list[str]] = {}
 
     def note(name: str, *folders: str) -> None:

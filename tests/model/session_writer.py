@@ -44,7 +44,7 @@ class SessionWriter(Writer):
                 if local.state:
                     return local
             elif step == "list_packs" and not self._unverified(local):
-                local = local._replace(packs=self.verified)
+                local = local._replace(packs=self._verified(local))
             elif step not in ("upload_pack", "upload_index") or local.upload:
                 return local
 
@@ -53,7 +53,11 @@ class SessionWriter(Writer):
         found = sum(
             {pack for places in self.world.places.values() for i, pack in places if i & local.index}
         )
-        return found & ~self.verified
+        return found & ~self._verified(local)
+
+    def _verified(self, local: Local) -> int:
+        """Return the packs that the host has seen in former runs, and in former attempts of this one."""
+        return self.verified
 
     def _decided(self, local: Local) -> Local:
         if not local.attempt:
@@ -90,7 +94,7 @@ class SessionWriter(Writer):
 
     def _list_packs(self, store: Store, local: Local) -> Iterator[Step]:
         def learn(found: int) -> Local:
-            return self._moved(local._replace(packs=found | self.verified))
+            return self._moved(local._replace(packs=found | self._verified(local)))
 
         yield from self.world.listing(
             store, self.seat, "list_packs", self._unverified(local), local, learn
@@ -144,6 +148,10 @@ class Completer(SessionWriter):
         if not streams:
             return Local(at=local.at, attempt=local.attempt, state="nothing")
         return Local(at=local.at, attempt=local.attempt, snapshot=f"S{run[1:]}-{streams}")
+
+    def _verified(self, local: Local) -> int:
+        """Whatever is listed the second time was listed, with its packs, the first time."""
+        return self.world.kind("pack") if local.attempt else self.verified
 
     def _clean(self, local: Local) -> Local:
         after = super()._clean(local)
