@@ -16,7 +16,8 @@ Steps of pruners, clean-up and thieves are played: their records are made, signe
 deleted. What they list changes nothing.
 
 Invariant: after each step the repository has exactly the files that the model's storage has; what a reader of no
-memory takes to count, counts in the model, and is restored byte for byte.
+memory takes to count, counts in the model, and is restored byte for byte. An AssertionError begins with the promise that is broken
+(S1, S2, S3, U), if one is.
 """
 
 import shutil
@@ -70,6 +71,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "report_failure": (),
     "report_nothing": ("create ended",),
     "restart": (),
+    "verify that the packs exist": (),  # the model without rule 7
 }
 IF_FOUND = {
     "list_fences": "names runs",
@@ -87,20 +89,26 @@ class Stage:
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.scenario = scenario
         self.explorer = Explorer(scenario.model)
-        self.explorer.explore()
+        self.found = self.explorer.explore()
         self.folder = folder
         self.members, self.access, self.files = prepared(scenario, folder / "start")
         self._numbers = iter(range(1 << 30))
 
-    def replay(self, trace: Sequence[Event]) -> "Replay":
-        """Follow a trace to its end; any difference is an AssertionError."""
+    def replay(self, trace: Sequence[Event], *, early: bool = False) -> "Replay":
+        """Follow a trace to its end; any difference is an AssertionError.
+
+        If `early`, of a step that is several calls all listings but a last one come before the steps of others that
+        precede it in the trace.
+        """
         folder = self.folder / str(next(self._numbers))
         shutil.copytree(self.members.folder, folder)
         replay = Replay(self, folder)
         try:
-            for event in trace:
+            for n, event in enumerate(trace):
                 try:
                     replay.follow(event)
+                    if early and event.actor in replay.writers:
+                        replay.begin_next(trace[n + 1 :], event.actor)
                 except AssertionError as error:
                     error.add_note(f"in {event}, after {[tuple(e) for e in replay.followed]}")
                     raise
@@ -121,11 +129,13 @@ class Replay:
         self._members.folder, self._members.path = folder, folder / "repository"
         self._access, self._files = stage.access, dict(stage.files)
         self._state = next(iter(self._explorer.before))
-        self._began_again: set[str] = set()
+        self._compares: set[str] = set()  # writers that know done records, and hold listed index files against them
+        self._begun: dict[str, tuple[str, ...]] = {}
         self._counted: set[str] = set()
+        self._present: set[str] = set()
         self._readers = 0
         self.followed: list[Event] = []
-        self._gates = {name: self._started(name) for name in stage.scenario.programs}
+        self.writers = {name: self._started(name) for name in stage.scenario.programs}
 
     def _started(self, name: str) -> Gate:
         gate = Gate(self._members.backend())
@@ -139,13 +149,13 @@ class Replay:
 
     def stop(self) -> None:
         """End the programs, wherever they are."""
-        for gate in self._gates.values():
+        for gate in self.writers.values():
             gate.stop()
 
     def follow(self, event: Event) -> None:
         """Take one step, and compare what is there with what should be."""
         (after,) = {reached for found, reached in self._explorer.events(self._state) if found == event}
-        if event.actor in self._gates:
+        if event.actor in self.writers:
             self._write(event)
         elif not event.name.startswith(CHANGES_NOTHING) and event.args != "none" and IS_THERE not in event.args:
             self._play(event)
@@ -157,6 +167,15 @@ class Replay:
         if event.name in ("create_done", "create_tombstone", "delete"):
             self.judge()
 
+    def begin_next(self, trace: Sequence[Event], writer: str) -> None:
+        """Let the listings through with which a writer's next step begins."""
+        following = next((event for event in trace if event.actor == writer), None)
+        if following is not None:
+            calls = CALLS[following.name][:-1]
+            self._begun[writer] = calls if all(call.startswith("names ") for call in calls) else ()
+            for call in self._begun[writer]:
+                self.writers[writer].let(call)
+
     def _store(self, state: int) -> Store:
         store = self._explorer.stores.values[state & ((1 << STORE_BITS) - 1)]
         assert isinstance(store, Store)
@@ -165,27 +184,29 @@ class Replay:
     # -- writers
 
     def _write(self, event: Event) -> None:
-        gate, what = self._gates[event.actor], event.name
-        made = [gate.let(call) for call in CALLS[what]]
+        gate, what = self.writers[event.actor], event.name
+        calls = list(CALLS[what][len(self._begun.pop(event.actor, ())) :])
         if what in IF_FOUND and event.args != "none":
-            gate.let(IF_FOUND[what])
-        while what == "list_packs" and gate.waiting().what == CALLS[what][0]:
-            gate.let(CALLS[what][0])
-        if what == "list_index" and event.actor in self._began_again and gate.waiting().what == ALARM[0]:
+            calls.append(IF_FOUND[what])
+        if what == "report_failure" and event.args.startswith("ended"):
+            calls.append("create ended")
+        files = [name for call in calls for name in [gate.let(call)] if call.startswith("create ")]
+        while what == "list_packs" and gate.waiting().what == calls[0]:
+            gate.let(calls[0])
+        if what == "list_index" and event.actor in self._compares and gate.waiting().what == ALARM[0]:
             for call in ALARM:
                 gate.let(call)
+        if what == "list_snapshots":
+            self._compares.add(event.actor)
         if what == "restart":
-            self._began_again.add(event.actor)
             assert "create run" == gate.waiting().what
-        if what == "report_failure" and event.args.startswith("ended"):
-            made = [gate.let("create ended")]
         if what.startswith("report_"):
             self._reported(event)
-        if event.args.removesuffix(IS_THERE) in self._world.bits and (files := [n for n in made if "/" in n and what != "list_packs"]):
+        if files:
             self._made(event.args.removesuffix(IS_THERE), files)
 
     def _reported(self, event: Event) -> None:
-        gate = self._gates[event.actor]
+        gate = self.writers[event.actor]
         call = gate.waiting()
         assert END == call.what, f"expected: the end; the program would: {call.what} {call.name}"
         if event.name == "report_failure":
@@ -298,7 +319,7 @@ class Replay:
         root = self._members.path
         there = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
         there = {file for file in there if not file.startswith(("checkpoints/", "place/"))}
-        present = {name for name, files in self._files.items() if there >= set(files)}
+        self._present = present = {name for name, files in self._files.items() if there >= set(files)}
         expected = set(self._world.names(self._store(self._state).present).split(", "))
         assert expected == present, f"missing: {expected - present}; too many: {present - expected}"
         unknown = there - {file for name in present for file in self._files[name]}
@@ -314,19 +335,35 @@ class Replay:
             found = {info.name: info for info in repository.snapshots()}
             assert {self._digest(f"snapshot {name}") for name in counts} == found.keys()
             for name in counts:
-                self._restore(repository, name)
+                self._restore(repository, name, "S1")
+            for name in self._expected(store) - counts:
+                self._restore(repository, name, "U")
             assert [] == repository.damage
-        for name in self._counted - counts:  # S3
-            assert f"tombstone {name}" in self._files
+        for name in self._counted - counts:
+            assert f"tombstone {name}" in self._files, f"S3: {name} no longer counts, and has no tombstone"
         self._counted |= counts
-        for event in self.followed:  # S2
-            if event.name == "report_success" and f"tombstone {event.args}" not in self._files:
-                assert event.args in counts
+        for event in self.followed:
+            lost = event.name == "report_success" and event.args not in counts
+            assert not lost, f"S2: success was reported, and {event.args} does not count"
 
-    def _restore(self, repository: Repository, name: str) -> None:
+    def _expected(self, store: Store) -> set[str]:
+        """Return the snapshots that are there, and whose runs nobody has fenced or ended."""
+        found = set()
+        for name, snapshot in self._world.snapshots.items():
+            excuses = self._world.all(f"tombstone {name}", f"ended {snapshot.run}")
+            fenced = store.fenced & self._world.bit(f"run {snapshot.run}")
+            if store.present & self._world.bit(f"snapshot {name}") and not store.present & excuses and not fenced:
+                found.add(name)
+        return found
+
+    def _restore(self, repository: Repository, name: str, promise: str) -> None:
         record = self._snapshot(name)
         info = info_of(self._digest(f"snapshot {name}"), b"", record)
-        for stream in record.streams:
-            assert BYTES[stream.name] == b"".join(repository.read(info, stream))
+        try:
+            for stream in record.streams:
+                assert BYTES[stream.name] == b"".join(repository.read(info, stream))
+        except DedupError as error:
+            raise AssertionError(f"{promise}: {name} cannot be restored: {error}") from error
         if parent := self._world.snapshots[name].parent:
-            self._restore(repository, parent)
+            assert f"snapshot {parent}" in self._present, f"{promise}: {parent}, which {name} builds on, is gone"
+            self._restore(repository, parent, promise)

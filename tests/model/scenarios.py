@@ -26,7 +26,6 @@ from tests.model.writer import Writer
 from tests.store import World as Members
 from tests.store import noise
 
-NONE: frozenset[str] = frozenset()
 VERIFIED = ("pack A",)
 PACK_SIZE = 64  # bytes: each stream's chunks, and its lists, get packs of their own
 A = ("pack A", "index A")
@@ -94,25 +93,25 @@ def _program(model: Model) -> Model:
     return model
 
 
-def _increments(attempts: int, plan: Plan) -> Scenario:
-    model = increments(NONE, plans={"X": (EXPIRE, plan)}, attempts=attempts, clean=True)
+def _increments(without: frozenset[str], attempts: int, plan: Plan) -> Scenario:
+    model = increments(without, plans={"X": (EXPIRE, plan)}, attempts=attempts, clean=True)
     return Scenario(_program(model), {"W1": partial(back_up, full="ab", child="b")})
 
 
-def _fulls(**more: object) -> Scenario:
-    model = one_chunk(NONE, **more)  # type: ignore[arg-type]
+def _fulls(without: frozenset[str], **more: object) -> Scenario:
+    model = one_chunk(without, **more)  # type: ignore[arg-type]
     writers = [actor.name for actor in model.actors if isinstance(actor, Writer)]
     return Scenario(_program(model), {name: partial(back_up, full="a") for name in writers})
 
 
-def _checkpoint(attempts: int) -> Scenario:
+def _checkpoint(without: frozenset[str], attempts: int) -> Scenario:
     """RK was killed: it had stored a, which pack A has, and b, an increment to S0; K has b."""
     runs = tuple(f"R2{letter}" for letter in "ab"[:attempts])
     snapshots = {"S0": Snapshot("R0", "a"), "SK": Snapshot("RK", "ab", "S0")}
     for run in runs:
         for streams in ("a", "b", "ab"):
             snapshots[f"S{run[1:]}-{streams}"] = Snapshot(run, streams, "S0" if "b" in streams else "")
-    world = World({"A": "a", "K": "b"}, {"A": ("A",), "K": ("K",)}, snapshots)
+    world = World({"A": "a", "K": "b"}, {"A": ("A",), "K": ("K",)}, snapshots, without)
     plans = (EXPIRE, Plan(A), Plan(("pack K", "index K")))
     actors: list[Actor] = [
         Completer(world, 0, "W2", runs, VERIFIED, "RK"),
@@ -124,9 +123,9 @@ def _checkpoint(attempts: int) -> Scenario:
     )
 
 
-SCENARIOS: dict[str, Callable[[], Scenario]] = {
-    "an increment": partial(_increments, 1, Plan(A, abandon=("C1",))),
-    "an increment that begins again": partial(_increments, 2, abandon_child()),
+SCENARIOS: dict[str, Callable[[frozenset[str]], Scenario]] = {
+    "an increment": partial(_increments, attempts=1, plan=Plan(A, abandon=("C1",))),
+    "an increment that begins again": partial(_increments, attempts=2, plan=abandon_child()),
     "a full": partial(_fulls, plans={"X": (EXPIRE, abandon("1"))}, clean=True),
     "a full that begins again": partial(
         _fulls, plans={"X": (EXPIRE, abandon("1a", "pack N1a", "index N1a"))}, attempts=2, clean=True
@@ -135,8 +134,8 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
         _fulls, plans={"X": (EXPIRE, abandon("1"))}, cycles=2, clean=True
     ),
     "a full whose run a thief ends": partial(_fulls, plans={"X": (EXPIRE, abandon("1"))}, thief=THIEF),
-    "a checkpoint": partial(_checkpoint, 1),
-    "a checkpoint that begins again": partial(_checkpoint, 2),
+    "a checkpoint": partial(_checkpoint, attempts=1),
+    "a checkpoint that begins again": partial(_checkpoint, attempts=2),
     "two writers": partial(_fulls, plans={"X": (EXPIRE, abandon("1"))}, writers=2),
 }
 

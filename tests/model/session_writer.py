@@ -8,6 +8,7 @@ What the rules leave open, the program has decided:
 - A run that was passed over always goes on under a new id as long as it may. It uploads nothing then: if something of
   what it has stored or relied on cannot be relied on any more, it reports failure.
 - An ended record that appears after the done record goes unnoticed.
+- "again" in `World.without` switches off that a run that begins again looks for everything again.
 - A completed checkpoint is each of its streams that is found whole, and its parent with it; none, then nothing is
   published. Of the killed run an ended record says afterwards that it will publish nothing.
 
@@ -64,14 +65,16 @@ class SessionWriter(Writer):
             return super()._decided(local)
         before, attempt = self.attempts[local.attempt - 1], self.attempts[local.attempt]
         snapshot = attempt.child if local.snapshot == before.child else attempt.full
-        state = "" if self._is_whole(snapshot, local) else "gives up"
+        whole = "again" in self.world.without or self._is_whole(snapshot, local)
+        state = "" if whole else "gives up"
         return Local(at=local.at, attempt=local.attempt, snapshot=snapshot, state=state)
 
     def _is_whole(self, snapshot: str, local: Local) -> bool:
         """Return whether all that a snapshot consists of can be relied on."""
         needs = self.world.snapshots[snapshot]
         parent = self.world.bits.get(f"snapshot {needs.parent}", 0)
-        return parent & local.snapshots & ~local.condemned == parent and all(
+        condemned = 0 if "5.parent" in self.world.without else local.condemned
+        return parent & local.snapshots & ~condemned == parent and all(
             any(i & local.index and p & local.packs and not (i | p) & local.condemned for i, p in places)
             for chunk, places in self.world.places.items()
             if chunk in needs.chunks
