@@ -23,8 +23,8 @@ class Call(NamedTuple):
     """One call that waits, or the end: what it does, to which file or folder."""
 
     what: str
-    name: str = ""
-    go: threading.Event = threading.Event()
+    name: str
+    go: threading.Event
 
 
 def kind_of_create(file: str) -> str:
@@ -35,7 +35,7 @@ def kind_of_create(file: str) -> str:
     return "create " + _CREATES.get(folder, folder)
 
 
-class Stopped(BackendError):
+class StoppedError(BackendError):
     """The test wants no more of the program."""
 
 
@@ -60,7 +60,7 @@ class Gate(Backend):
                 self.result = program()
             except BaseException as error:
                 self.error = error
-            self._arrivals.put(Call(END))
+            self._arrivals.put(Call(END, "", threading.Event()))
 
         self._thread = threading.Thread(target=work, name="program", daemon=True)
         self._thread.start()
@@ -129,4 +129,4 @@ class Gate(Backend):
             self._arrivals.put(call)
             call.go.wait()
         if self._stopped:
-            raise Stopped("the test has stopped this program")
+            raise StoppedError("the test has stopped this program")

@@ -1,4 +1,4 @@
-"""What is replayed: small configurations of the model with the program's own writer, and the repository each starts from.
+"""What is replayed: small configurations of the model with the program's own writer, and repositories to begin with.
 
 Invariant: a scenario's model and its repository begin with the same files.
 """
@@ -28,7 +28,7 @@ from tests.store import noise
 
 VERIFIED = ("pack A",)
 PACK_SIZE = 64  # bytes: each stream's chunks, and its lists, get packs of their own
-A = ("pack A", "index A")
+A, K = ("pack A", "index A"), ("pack K", "index K")
 BYTES = {letter: noise(150_000, letter) for letter in "ab"}  # the stream, and the chunk of the model
 
 Program = Callable[[Repository], object]
@@ -104,7 +104,7 @@ def _fulls(without: frozenset[str], **more: object) -> Scenario:
     return Scenario(_program(model), {name: partial(back_up, full="a") for name in writers})
 
 
-def _checkpoint(without: frozenset[str], attempts: int) -> Scenario:
+def _checkpoint(without: frozenset[str], attempts: int, *, small: bool = False) -> Scenario:
     """RK was killed: it had stored a, which pack A has, and b, an increment to S0; K has b."""
     runs = tuple(f"R2{letter}" for letter in "ab"[:attempts])
     snapshots = {"S0": Snapshot("R0", "a"), "SK": Snapshot("RK", "ab", "S0")}
@@ -112,11 +112,11 @@ def _checkpoint(without: frozenset[str], attempts: int) -> Scenario:
         for streams in ("a", "b", "ab"):
             snapshots[f"S{run[1:]}-{streams}"] = Snapshot(run, streams, "S0" if "b" in streams else "")
     world = World({"A": "a", "K": "b"}, {"A": ("A",), "K": ("K",)}, snapshots, without)
-    plans = (EXPIRE, Plan(A), Plan(("pack K", "index K")))
+    plans = (EXPIRE, Plan(A), Plan(K))
     actors: list[Actor] = [
         Completer(world, 0, "W2", runs, VERIFIED, "RK"),
-        Pruner(world, 1, "X", plans),
-        Cleaner(world),
+        Pruner(world, 1, "X", plans[::2] if small else plans),
+        *(() if small else (Cleaner(world),)),
     ]
     return Scenario(
         Model(world, actors, (*OLD, "run RK", "pack K", "index K")), {"W2": complete}, killed="RK"
@@ -130,12 +130,11 @@ SCENARIOS: dict[str, Callable[[frozenset[str]], Scenario]] = {
     "a full that begins again": partial(
         _fulls, plans={"X": (EXPIRE, abandon("1a", "pack N1a", "index N1a"))}, attempts=2, clean=True
     ),
-    "a full whose pruner crashes": partial(
-        _fulls, plans={"X": (EXPIRE, abandon("1"))}, cycles=2, clean=True
-    ),
+    "a full whose pruner crashes": partial(_fulls, plans={"X": (EXPIRE, abandon("1"))}, cycles=2, clean=True),
     "a full whose run a thief ends": partial(_fulls, plans={"X": (EXPIRE, abandon("1"))}, thief=THIEF),
     "a checkpoint": partial(_checkpoint, attempts=1),
-    "a checkpoint that begins again": partial(_checkpoint, attempts=2),
+    "a checkpoint that begins again": partial(_checkpoint, attempts=2, small=True),
+    "a checkpoint that begins again, and clean-up": partial(_checkpoint, attempts=2),
     "two writers": partial(_fulls, plans={"X": (EXPIRE, abandon("1"))}, writers=2),
 }
 
@@ -160,7 +159,9 @@ def prepared(scenario: Scenario, folder: Path) -> tuple[Members, dict[str, Acces
 
     with members.open(access["W1"], host="elsewhere") as repository:
         back_up(repository, full="a")
-    (members.path / "runs").joinpath(next(p.name for p in members.files("runs") if p.suffix == ".run")).unlink()
+    (members.path / "runs").joinpath(
+        next(p.name for p in members.files("runs") if p.suffix == ".run")
+    ).unlink()
     note("pack A", "data", "tree")
     note("index A", "index")
     note("snapshot S0", "snapshots")

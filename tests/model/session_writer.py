@@ -51,9 +51,7 @@ class SessionWriter(Writer):
 
     def _unverified(self, local: Local) -> int:
         """Return the packs of the index files that were listed, but those that this host has seen."""
-        found = sum(
-            {pack for places in self.world.places.values() for i, pack in places if i & local.index}
-        )
+        found = sum({pack for places in self.world.places.values() for i, pack in places if i & local.index})
         return found & ~self._verified(local)
 
     def _verified(self, local: Local) -> int:
@@ -85,9 +83,7 @@ class SessionWriter(Writer):
             yield self._restart(store, local)
             return
         ended = self.world.bit(f"ended {self.attempts[local.attempt].run}")
-        yield from self.world.creating(
-            store, "report_failure", ended, local, local._replace(state="failure")
-        )
+        yield from self.world.creating(store, "report_failure", ended, local, local._replace(state="failure"))
 
     def _restart(self, store: Store, local: Local) -> Step:
         after = self._moved(Local(at=-1, attempt=local.attempt + 1, snapshot=local.snapshot))
@@ -99,9 +95,7 @@ class SessionWriter(Writer):
         def learn(found: int) -> Local:
             return self._moved(local._replace(packs=found | self._verified(local)))
 
-        yield from self.world.listing(
-            store, self.seat, "list_packs", self._unverified(local), local, learn
-        )
+        yield from self.world.listing(store, self.seat, "list_packs", self._unverified(local), local, learn)
 
     def _list_snapshots(self, store: Store, local: Local) -> Iterator[Step]:
         parent = next((s.parent for s in self.world.snapshots.values() if s.parent), "")
@@ -110,7 +104,9 @@ class SessionWriter(Writer):
         def learn(found: int) -> Local:
             there = self.world.all(f"snapshot {parent}", f"done {parent}") if parent else 0
             counts = found == there  # and no tombstone
-            return self._moved(local._replace(snapshots=self.world.bits.get(f"snapshot {parent}", 0) if counts else 0))
+            return self._moved(
+                local._replace(snapshots=self.world.bits.get(f"snapshot {parent}", 0) if counts else 0)
+            )
 
         yield from self.world.listing(store, self.seat, "list_snapshots", mask, local, learn)
 
@@ -121,7 +117,6 @@ class SessionWriter(Writer):
             return self._clean(local) if found & own else self._suspicious(local)
 
         yield from self.world.listing(store, self.seat, "list_runs_after", own, local, learn)
-
 
     # -- the judge
 
@@ -140,7 +135,13 @@ class Completer(SessionWriter):
     """
 
     def __init__(
-        self, world: World, seat: int, name: str, runs: tuple[str, ...], verified: tuple[str, ...], killed: str
+        self,
+        world: World,
+        seat: int,
+        name: str,
+        runs: tuple[str, ...],
+        verified: tuple[str, ...],
+        killed: str,
     ) -> None:
         self.killed = killed
         super().__init__(world, seat, name, tuple(Attempt(run, "") for run in runs), verified)
@@ -179,6 +180,4 @@ class Completer(SessionWriter):
 
     def _gives_up_for_good(self, store: Store, local: Local) -> Iterator[Step]:
         ended = self.world.bit(f"ended {self.attempts[local.attempt].run}")
-        yield from self.world.creating(
-            store, "report_nothing", ended, local, local._replace(state="failure")
-        )
+        yield from self.world.creating(store, "report_nothing", ended, local, local._replace(state="failure"))

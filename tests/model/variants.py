@@ -47,7 +47,9 @@ def begin(*order: str) -> Variant:
     return lambda patch: patch.setattr(WriterRun, "begin", replacement)
 
 
-def look(before: tuple[str, ...] = ("fences", "runs", "ended"), after: tuple[str, ...] = ("fences", "runs")) -> Variant:
+def look(
+    before: tuple[str, ...] = ("fences", "runs", "ended"), after: tuple[str, ...] = ("fences", "runs")
+) -> Variant:
     """Look at these before the done record, and at those after it, in this order."""
 
     def is_open(opened: Opened, run: bytes, *, ended: bool) -> bool:
@@ -86,7 +88,9 @@ def looks_before_the_snapshot(patch: Patch) -> None:
             return None
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(
-                deletion, "is_open", lambda opened, run, *, ended: ended or _REAL_OPEN(opened, run, ended=False)
+                deletion,
+                "is_open",
+                lambda opened, run, *, ended: ended or _REAL_OPEN(opened, run, ended=False),
             )
             return _REAL_ATTEMPT(self, *args)
 
@@ -151,8 +155,6 @@ def begins_again_under_its_old_id(patch: Patch) -> None:
             _REAL_BEGIN(self)
 
     patch.setattr(WriterRun, "begin", begin)
-
-
 
 
 def completes_under_the_old_id(patch: Patch) -> None:
