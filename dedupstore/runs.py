@@ -108,12 +108,13 @@ class WriterRun:
         `index` names the new index files that they rely on.  `verify` raises an error if not all of it is to be found
         when the run has begun again.
         """
-        for _ in range(_BEGINNINGS):
+        for beginning in range(_BEGINNINGS):
+            if beginning:
+                self.begin()
+                verify()
             infos = self._attempt(describe, index)
             if infos is not None:
                 return infos
-            self.begin()
-            verify()
         raise DedupError(
             f"a pruner has passed this run over {_BEGINNINGS} times, so nothing was listed",
             "run it again when no pruner is at work",
