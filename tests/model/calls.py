@@ -5,7 +5,7 @@ the program calls more than the model:
 
 | step | besides |
 |---|---|
-| `list_index` | `ALARM`, if done records are known and one names an index file that is gone |
+| `list_index` | `ALARM`, if done records are known and one names an index file that is gone; also behind `LISTED` |
 | `list_packs` | one call for each folder of packs, side by side |
 | `list_snapshots`, `upload_snapshot`, `publish_nothing` | `LISTED`: what counts, and the next number |
 | `list_fences`, `list_fences_after` | `runs`, if there is a fence, which has decided already |

@@ -13,7 +13,7 @@ from copy import copy
 from pathlib import Path
 
 from dedupstore.errors import DedupError
-from tests.model.calls import ALARM, CALLS, IF_FOUND
+from tests.model.calls import ALARM, CALLS, IF_FOUND, LISTED
 from tests.model.explorer import STORE_BITS, Event, Explorer
 from tests.model.gate import END, Gate
 from tests.model.pruner import Local as PrunerLocal
@@ -139,12 +139,16 @@ class Replay:
             calls.append(IF_FOUND[what])
         if what == "report_failure" and event.args.startswith("ended"):
             calls.append("create ended")
-        files = [name for call in calls for name in [gate.let(call)] if call.startswith("create ")]
+        files = []
+        for call in calls:
+            if call == "create snapshot":
+                self._alarm(gate)
+            name = gate.let(call)
+            files += [name] if call.startswith("create ") else []
         while what == "list_packs" and gate.waiting().what == calls[0]:
             gate.let(calls[0])
-        if what == "list_index" and event.actor in self._knowing and gate.waiting().what == ALARM[0]:
-            for call in ALARM:
-                gate.let(call)
+        if (what == "list_index" and event.actor in self._knowing) or CALLS[what] == LISTED:
+            self._alarm(gate)
         if what == "list_snapshots":
             self._knowing.add(event.actor)
         if what == "restart":
@@ -153,6 +157,12 @@ class Replay:
             self._reported(event)
         if files:
             self._storage.made(event.args.removesuffix(IS_THERE), files)
+
+    def _alarm(self, gate: Gate) -> None:
+        """Let the program look again for an index file that a done record names and that is gone."""
+        if gate.waiting().what == ALARM[0]:
+            for call in ALARM:
+                gate.let(call)
 
     def _reported(self, event: Event) -> None:
         gate = self.writers[event.actor]

@@ -57,13 +57,13 @@ def look(
         for what in before if ended else after:
             if what == "fences":
                 files = [f for f in opened.backend.names("fences") if layout.run_of(f, Kind.FENCE) == run]
-                good = good and not deletion._names(opened, Kind.FENCE, files, Fence, run)
+                good = good and not deletion._pass_over(opened, Kind.FENCE, files, Fence)
             elif what == "runs":
                 there = set(opened.backend.names("runs"))
                 good = good and layout.run_file(run) in there
             else:
                 ends = [file for file in there if layout.run_of(file, Kind.ENDED) == run]
-                good = good and not deletion._names(opened, Kind.ENDED, ends, Ended, run)
+                good = good and not deletion._pass_over(opened, Kind.ENDED, ends, Ended)
         return good
 
     return lambda patch: patch.setattr(deletion, "is_open", is_open)
