@@ -39,6 +39,7 @@ class Opened:
         self.newer: list[str] = []
         self._unlock = unlock
         self._rejected: dict[str, str] | None = None
+        self._told: set[str] = set()  # of the files that were refused, those in `damage`
         self._closings: tuple[dict[bytes, Closing], list[str]] | None = None
 
     @cached_property
@@ -92,16 +93,21 @@ class Opened:
         self.cache.reject(file, self.members.digest, reason)
         if self._rejected is not None:
             self._rejected[file] = reason
-        self.damage.append(reason)
+        self._tell(file, reason)
 
     def is_rejected(self, file: str) -> bool:
         """Tell whether a file was refused before, which is then in `damage`, or does not count."""
         if self._rejected is None:
             self._rejected = self.cache.rejected(self.members.digest)
         reason = self._rejected.get(file)
-        if reason and reason not in self.damage:
-            self.damage.append(reason)
+        if reason:
+            self._tell(file, reason)
         return reason is not None
+
+    def _tell(self, file: str, reason: str) -> None:
+        if file not in self._told:
+            self._told.add(file)
+            self.damage.append(reason)
 
     def fetch(
         self, items: Iterable[S], work: Callable[[S], T | None], at_once: int = 8 * FETCH_THREADS

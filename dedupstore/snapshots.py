@@ -155,7 +155,8 @@ class Snapshots:
         ):
             self._opened.reject(file, f"{file} names a domain that is not its signer's")
             return None
-        return info_of(name, signer, snapshot), payload
+        heads = {other: head for other, head in snapshot.heads.items() if other in members}
+        return info_of(name, signer, msgspec.structs.replace(snapshot, heads=heads)), payload
 
     def keep(self, rows: Iterable[tuple[SnapshotInfo, bytes]]) -> None:
         """Take snapshots, with their payloads, as ones that are there."""

@@ -430,12 +430,13 @@ def test_snapshots_that_a_listing_hides_still_count(world: World) -> None:
 
 
 def test_heads_of_strangers_cost_no_requests(world: World, evil: Access) -> None:
-    """Of what a writer claims to have seen, only members' snapshots are looked for."""
+    """Of what a writer claims to have seen, only members' snapshots are looked for, and kept."""
     strangers = {secrets.token_bytes(32): (1, secrets.token_bytes(32)) for _ in range(4000)}
     name = publish(world, evil, snapshot(evil, heads=strangers))
     backend = Hiding(world.path)
     with world.open(world.writer, backend=backend) as repository:
-        assert name in [info.name for info in repository.snapshots()]
+        (info,) = [info for info in repository.snapshots() if info.name == name]
+        assert {} == info.heads  # nor the memory that all that are listed take, each time
         assert [] == repository.alarms
     assert 2 == len(backend.asked)  # the snapshot and its done record
 
@@ -490,6 +491,17 @@ def test_what_was_refused_is_told_each_time_and_read_once(world: World, evil: Ac
         repository.snapshots()
         repository.refresh_index()
         assert files <= set(backend.asked)
+
+
+def test_many_refused_files_cost_each_command_little(world: World) -> None:
+    """Anybody who can create files can leave junk, and it stays."""
+    files = [layout.content_file(Kind.SNAPSHOT, noise(32, n)) for n in range(40_000)]
+    with world.open(world.writer) as repository:
+        repository._rejected = {file: f"{file} is junk" for file in files}
+        began = time.process_time()
+        assert all(map(repository.is_rejected, files + files))
+        assert 1 > time.process_time() - began
+        assert len(files) == len(repository.damage)
 
 
 @pytest.mark.parametrize("folder", ["snapshots", "index", "runs"])
