@@ -9,12 +9,13 @@ FUZZ_SECONDS ?= 200
 
 unexport PYTHONDONTWRITEBYTECODE  # demo and tests start dedup hundreds of times: compile it once
 
-.PHONY: help build demo test lint bench fuzz clean
+.PHONY: help build demo test test-long lint bench fuzz clean
 
 help:
 	@echo "make build   ./.venv with dedup in it"
 	@echo "make demo    two weeks of backups, end to end, with throw-away keys"
 	@echo "make test    the whole suite, on real servers (installs what is missing when root)"
+	@echo "make test-long   what takes many minutes: large models, an emulated big-endian machine"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   figures, with ratios to the machine's limits"
 	@echo "make fuzz    ten minutes of coverage-guided fuzzing of the splitters (needs clang)"
@@ -37,6 +38,9 @@ $(VENV)/developed: $(VENV)/built
 
 test: $(VENV)/developed
 	$(BIN)/python -m pytest
+
+test-long: $(VENV)/developed
+	$(BIN)/python -m pytest -m long -o timeout=0 -rP
 
 lint: $(VENV)/developed
 	$(BIN)/ruff check .

@@ -26,11 +26,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dedupstore.cache import IndexCache
-from dedupstore.records import Index, IndexedPack
+from made_index import described_index
+
+from dedupstore.cache import DescribedIndex, IndexCache
 
 PACKS, CHUNKS, BLOCK, BATCH = 8, 1024, 64, 128
-LENGTHS = (16384).to_bytes(4, "little") * CHUNKS
 SAMPLE = 64_000  # look-ups of each kind
 DOMAIN = "bench"
 
@@ -40,22 +40,9 @@ def ids_of(number: int) -> bytes:
     return random.Random(number).randbytes(32 * CHUNKS)
 
 
-def index_file(number: int) -> Index:
+def index_file(number: int) -> DescribedIndex:
     """Return index file `number`: random ids, sealed keys of the true size."""
-    source = random.Random(f"index {number}")
-    packs = [
-        IndexedPack(
-            name=source.randbytes(32),
-            kind="D",
-            size=17 << 20,
-            keys=[(source.randbytes(16), 1, source.randbytes(1168))],
-            blocks=[(0, n, 1 << 20, BLOCK) for n in range(CHUNKS // BLOCK)],
-            ids=ids_of(PACKS * number + n),
-            lengths=LENGTHS,
-        )
-        for n in range(PACKS)
-    ]
-    return Index(run=bytes(16), domain=DOMAIN, time=number, packs=packs)
+    return described_index(number, [ids_of(PACKS * number + n) for n in range(PACKS)], BLOCK, DOMAIN)
 
 
 def asked(kind: str, packs: int) -> Iterator[list[bytes]]:

@@ -3,15 +3,15 @@
 import hashlib
 import io
 import random
-import struct
 import tarfile
 from collections.abc import Iterator
 
+from bench.made_index import described_index
 from dedupstore.blocks import BlockKey
+from dedupstore.cache import DescribedIndex
 from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.layout import Kind
 from dedupstore.reading import READ_SIZE
-from dedupstore.records import Index, IndexedPack
 from dedupstore.sequences import SequenceWriter
 
 SIZE = 24 << 20
@@ -93,21 +93,9 @@ def sequence(blocks_: object, recipe: object) -> SequenceWriter:
     return SequenceWriter(KEY, Chunker(KEY, SIZES), blocks_, recipe)  # type: ignore[arg-type]
 
 
-def index(number: int) -> Index:
+def index(number: int) -> DescribedIndex:
     """Return an index file of 8 packs of 2,048 chunks each, whose ids are as good as random."""
-    packs = [
-        IndexedPack(
-            name=(1000 * number + pack).to_bytes(32, "big"),
-            kind="D",
-            size=32 << 20,
-            keys=[(bytes(16), 1, bytes(1168))],
-            blocks=[(0, block, 1 << 19, 64) for block in range(32)],
-            ids=ids(number, pack),
-            lengths=struct.pack("<I", 16384) * 2048,
-        )
-        for pack in range(8)
-    ]
-    return Index(run=bytes(16), domain=DOMAIN, time=1, packs=packs)
+    return described_index(number, [ids(number, pack) for pack in range(8)], 64, DOMAIN)
 
 
 def ids(number: int, pack: int) -> bytes:
@@ -117,4 +105,4 @@ def ids(number: int, pack: int) -> bytes:
 
 def block_key() -> BlockKey:
     """Return a key for blocks."""
-    return BlockKey(Kind.DATA, bytes(16), 1, bytes(16), KEY)
+    return BlockKey(Kind.DATA, bytes(16), bytes(16), KEY)

@@ -81,7 +81,7 @@ static PyObject *find_cuts(const chunker_t *chunker, chunk_length_function lengt
     return list;
 }
 
-static PyObject *cuts_by(chunk_length_function length_of, PyObject *args)
+static PyObject *cuts_by(chunk_length_function length_of, ptrdiff_t smallest_minimum, PyObject *args)
 {
     Py_buffer data, gear, ends = {0};
     Py_ssize_t minimum, average, maximum;
@@ -97,11 +97,11 @@ static PyObject *cuts_by(chunk_length_function length_of, PyObject *args)
     input_t input = {data.buf, (size_t)data.len, ends.buf, (size_t)ends.len / sizeof(uint64_t), final};
     if (gear.len != GEAR_BYTES)
         PyErr_Format(PyExc_ValueError, "the gear table has %zd bytes; it needs %d", gear.len, GEAR_BYTES);
-    else if (!chunker_init(&chunker, gear.buf, minimum, average, maximum))
+    else if (minimum < smallest_minimum || !chunker_init(&chunker, gear.buf, minimum, average, maximum))
         PyErr_Format(PyExc_ValueError,
                      "chunk sizes %zd, %zd, %zd are refused; they need %d <= minimum < average < maximum <= %d, "
                      "and an average that is a power of two, %d or more",
-                     minimum, average, maximum, SMALLEST_MINIMUM, LARGEST_MAXIMUM, SMALLEST_AVERAGE);
+                     minimum, average, maximum, (int)smallest_minimum, LARGEST_MAXIMUM, SMALLEST_AVERAGE);
     else if (!ends_are_ascending(&input))
         PyErr_SetString(PyExc_ValueError, "the ends of pieces are not ascending offsets in the data");
     else
@@ -114,12 +114,17 @@ static PyObject *cuts_by(chunk_length_function length_of, PyObject *args)
 
 static PyObject *cuts(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    return cuts_by(chunk_length, args);
+    return cuts_by(chunk_length, SMALLEST_MINIMUM, args);
 }
 
 static PyObject *cuts_scalar(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    return cuts_by(chunk_length_scalar, args);
+    return cuts_by(chunk_length_scalar, SMALLEST_MINIMUM, args);
+}
+
+static PyObject *cuts_wide(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    return cuts_by(chunk_length_wide, WIDE_WINDOW + 1, args);
 }
 
 static PyMethodDef methods[] = {
@@ -130,6 +135,9 @@ static PyMethodDef methods[] = {
     {"cuts_scalar", cuts_scalar, METH_VARARGS,
      "cuts_scalar(data, gear, minimum, average, maximum, final, ends=b\"\", /)\n--\n\n"
      "The same cuts as cuts, found one byte at a time: what tests compare it with."},
+    {"cuts_wide", cuts_wide, METH_VARARGS,
+     "cuts_wide(data, gear, minimum, average, maximum, final, ends=b\"\", /)\n--\n\n"
+     "As cuts, by a hash of the last 1024 bytes; the minimum is above 1024."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -20,3 +20,13 @@ def cuts_scalar(
     ends: bytes = ...,
     /,
 ) -> list[int]: ...
+def cuts_wide(
+    data: bytes | bytearray | memoryview,
+    gear: bytes,
+    minimum: int,
+    average: int,
+    maximum: int,
+    final: bool,
+    ends: bytes = ...,
+    /,
+) -> list[int]: ...

@@ -1,10 +1,15 @@
-/* Where chunks end: the gear hash and the normalised thresholds of FastCDC, in plain C without Python.
+/* Where chunks end: two rolling hashes and the normalised thresholds of FastCDC, in plain C without Python.
  *
- *     h_i = sum over k = 0..31 of gear[byte i-k] << k, modulo 2^32: a window of 32 bytes, since older ones are
- *     shifted out.  A chunk ends at the smallest length L, minimum <= L <= maximum, where the hash of its last
- *     byte is below `strict` (L < average) or `loose` (L >= average), or where L is the maximum.
+ *     narrow: h_i = sum over k = 0..31 of gear[byte i-k] << k, modulo 2^32: a window of 32 bytes, since older ones
+ *     are shifted out.
+ *     wide: h_i = sum over k = 0..1023 of gear[byte i-k] * MULTIPLIER^k, modulo 2^32: for bytes such as headers,
+ *     of which 32 are the same again and again, so that luck with the key would decide about thousands of cuts.
  *
- * Source: Xia et al., "FastCDC", USENIX ATC 2016 and IEEE TPDS 2020 (cut-point skipping, normalisation 2).
+ * A chunk ends at the smallest length L, minimum <= L <= maximum, where the hash of its last byte is below `strict`
+ * (L < average) or `loose` (L >= average), or where L is the maximum.
+ *
+ * Source: Xia et al., "FastCDC", USENIX ATC 2016 and IEEE TPDS 2020 (gear, cut-point skipping, normalisation 2); the
+ * wide hash is that of Karp and Rabin, "Efficient randomized pattern-matching algorithms", 1987.
  *
  * Invariant: chunk_length and chunk_length_scalar give the same answer for the same bytes on every machine.
  * The vector code only ever says "no chunk ends in these bytes"; every cut is found by the scalar code.  As
@@ -28,12 +33,15 @@ enum {
     SMALLEST_MINIMUM = 64,
     SMALLEST_AVERAGE = 256,
     LARGEST_MAXIMUM = 1 << 21,
+    WIDE_WINDOW = 1024,
+    MULTIPLIER = 5, /* of the wide hash: odd, so that no byte is shifted out; one instruction */
 };
 
 typedef struct {
     uint32_t gear[256];
     size_t minimum, average, maximum; /* bytes */
     uint32_t strict, loose;
+    uint32_t leaving[256]; /* what a byte of the wide hash has become when it leaves the window */
 } chunker_t;
 
 /* Fill *c; `gear` is GEAR_BYTES long, little-endian.  Returns 0, and fills nothing, if the sizes are refused. */
@@ -42,8 +50,13 @@ static int chunker_init(chunker_t *c, const uint8_t *gear, ptrdiff_t minimum, pt
     if (minimum < SMALLEST_MINIMUM || minimum >= average || average >= maximum || maximum > LARGEST_MAXIMUM ||
         average < SMALLEST_AVERAGE || (average & (average - 1)) != 0)
         return 0;
-    for (int i = 0; i < 256; i++, gear += 4)
+    uint32_t power = 1; /* MULTIPLIER^WIDE_WINDOW */
+    for (int k = 0; k < WIDE_WINDOW; k++)
+        power *= MULTIPLIER;
+    for (int i = 0; i < 256; i++, gear += 4) {
         c->gear[i] = (uint32_t)gear[0] | (uint32_t)gear[1] << 8 | (uint32_t)gear[2] << 16 | (uint32_t)gear[3] << 24;
+        c->leaving[i] = c->gear[i] * power;
+    }
     c->minimum = (size_t)minimum;
     c->average = (size_t)average;
     c->maximum = (size_t)maximum;
@@ -210,6 +223,62 @@ static size_t chunk_length(const chunker_t *c, const uint8_t *p, size_t size)
     }
 #endif
     return chunk_length_from(c, p, size, shortest);
+}
+
+/* The first i in [from, to) whose wide hash is below the threshold, or `to`; from >= WIDE_WINDOW; *hash is that before
+ * p[from] and moves on.
+ *
+ * Two bytes at a time: only every second sum waits for the one before. */
+static size_t first_below_wide(const chunker_t *c, const uint8_t *p, size_t from, size_t to, uint32_t threshold,
+                               uint32_t *hash)
+{
+    uint32_t h = *hash;
+    size_t i = from;
+
+#define NEW(k) (c->gear[p[i + (k)]] - c->leaving[p[i + (k)-WIDE_WINDOW]])
+#define STEP(k)                                           \
+    own = NEW(k);                                         \
+    if (h * MULTIPLIER + own < threshold)                 \
+        return i + (k);                                   \
+    own = own * MULTIPLIER + NEW((k) + 1);                \
+    h = h * MULTIPLIER * MULTIPLIER + own;                \
+    if (h < threshold)                                    \
+        return i + (k) + 1;
+    for (; to - i >= 8; i += 8) {
+        uint32_t own;
+        STEP(0) STEP(2) STEP(4) STEP(6)
+    }
+    for (; i < to; i++) {
+        h = h * MULTIPLIER + NEW(0);
+        if (h < threshold)
+            return i;
+    }
+#undef STEP
+#undef NEW
+    *hash = h;
+    return to;
+}
+
+/* As chunk_length, by the wide hash; the minimum is above WIDE_WINDOW. */
+static size_t chunk_length_wide(const chunker_t *c, const uint8_t *p, size_t size)
+{
+    size_t end = size < c->maximum ? size : c->maximum;
+
+    if (c->minimum <= end) {
+        size_t at = c->minimum - 1; /* where the last byte of a chunk may be */
+        size_t middle = end < c->average ? end : c->average - 1;
+        uint32_t hash = 0;
+
+        for (size_t k = at - WIDE_WINDOW; k < at; k++)
+            hash = hash * MULTIPLIER + c->gear[p[k]];
+        at = first_below_wide(c, p, at, middle, c->strict, &hash);
+        if (at < middle)
+            return at + 1;
+        at = first_below_wide(c, p, at, end, c->loose, &hash);
+        if (at < end)
+            return at + 1;
+    }
+    return end == c->maximum ? end : 0;
 }
 
 #endif

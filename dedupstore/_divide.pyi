@@ -9,3 +9,6 @@ def divide(
     length: int,
     /,
 ) -> tuple[int, bytes, bytes, bytes, bool, int]: ...
+def pairs(
+    data: bytes | bytearray | memoryview, least: int, first: bool, ended: bool, /
+) -> tuple[bytes, int, int, int] | None: ...

@@ -1,4 +1,5 @@
-/* The division itself, without Python: two passes, one that measures and checks, one that moves bytes. */
+/* The division itself, without Python: two passes, one that measures and checks, one that moves bytes; and the pairs
+ * of a layout, read back likewise. */
 #ifndef DIVIDE_CORE_H
 #define DIVIDE_CORE_H
 
@@ -106,6 +107,59 @@ static size_t perform(division_t *d, uint8_t *buffer, size_t at, const uint8_t *
         out.layout += count_range(&d->content, &d->length, range, out.layout);
     }
     return kept;
+}
+
+#define NO_NUMBER ((size_t)-1)
+#define MOST_SUM ((uint64_t)1 << 63)
+
+/* Read a LEB128 number; returns its size, 0 if it is cut short, NO_NUMBER if it has more than 63 bits or is written
+ * too long. */
+static size_t get_varint(const uint8_t *p, size_t size, uint64_t *value)
+{
+    *value = 0;
+    for (size_t i = 0; i < 9; i++) {
+        if (i == size)
+            return 0;
+        *value |= (uint64_t)(p[i] & 127) << 7 * i;
+        if (p[i] < 128)
+            return p[i] == 0 && i > 0 ? NO_NUMBER : i + 1;
+    }
+    return NO_NUMBER;
+}
+
+typedef struct {
+    size_t end;       /* where the last pair ends */
+    size_t count;     /* numbers up to there */
+    uint64_t sums[2]; /* of skeleton and content */
+} pairs_t;
+
+/* Walk pairs up to the first that ends at `least` or behind it.  `first`: the layout begins here, only there a number
+ * may be 0.  `ended`: it ends behind these bytes, perhaps within a pair.  Returns 1; 0 if that takes more bytes; -1
+ * for bytes that are no layout.  The numbers go to `out`, 8 bytes each, unless it is NULL. */
+static int walk_pairs(pairs_t *walk, const uint8_t *data, size_t size, size_t least, int first, int ended, uint8_t *out)
+{
+    size_t at = 0;
+    *walk = (pairs_t){0, 0, {0, 0}};
+    while (walk->count % 2 || at < least) {
+        uint64_t value;
+        if (at == size) /* after a whole number */
+            break;
+        size_t used = get_varint(data + at, size - at, &value);
+        if (used == NO_NUMBER || (used > 0 && value == 0 && !(first && at == 0)))
+            return -1;
+        if (used == 0)
+            return ended ? -1 : 0;
+        uint64_t *sum = &walk->sums[walk->count % 2];
+        if (value >= MOST_SUM - *sum)
+            return -1;
+        *sum += value;
+        if (out != NULL)
+            memcpy(out + 8 * walk->count, &value, sizeof value);
+        walk->count++;
+        at += used;
+    }
+    walk->end = at;
+    return ended || (walk->count % 2 == 0 && at >= least);
 }
 
 #endif

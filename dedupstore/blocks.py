@@ -6,6 +6,7 @@ table of chunks says, or raises; it allocates no more than that size and the blo
 
 from dataclasses import dataclass, field
 
+from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -13,6 +14,7 @@ from dedupstore import compression, layout, sealing
 from dedupstore.errors import DamageError
 from dedupstore.layout import Kind
 
+_SEAL = 16
 _STORED = b"\0"
 _ZSTD = b"\1"
 
@@ -26,7 +28,6 @@ class BlockKey:
 
     kind: Kind
     repository: bytes
-    epoch: int
     key_id: bytes
     secret: bytes = field(repr=False)
 
@@ -40,7 +41,7 @@ class BlockKey:
 
     def associated(self, number: int) -> bytes:
         """Return the associated data of the block with this number."""
-        return sealing.block_associated(self.kind, self.repository, self.epoch, self.key_id, number)
+        return sealing.block_associated(self.kind, self.repository, self.key_id, number)
 
 
 def compress_block(data: bytes | bytearray | memoryview, level: int) -> bytes:
@@ -52,6 +53,11 @@ def compress_block(data: bytes | bytearray | memoryview, level: int) -> bytes:
 def seal_block(key: BlockKey, number: int, plaintext: bytes, target: memoryview) -> None:
     """Encrypt a block's plaintext into `target`, `TAG_SIZE` longer; `number` must be used once only with this key."""
     key.cipher.encrypt_into(sealing.block_nonce(number), plaintext, key.associated(number), target)
+
+
+def seal_of(sealed: bytes | memoryview) -> bytes:
+    """Return what a table says of a block's stored bytes: the first 16 bytes of their BLAKE3."""
+    return blake3(sealed).digest(length=_SEAL)
 
 
 def open_block(

@@ -13,6 +13,7 @@ an index file is listed again.  Memory does not grow with the cache: rows are on
     cache_hints    one such file
     cache_file     the LMDB file: opened safely, shared, thrown away
     cache_pages    its pages, handed back before they are many
+    cache_records  small record files: done records, ledgers, tombstones and the like
 
 Processes of one user share a cache, threads an `IndexCache`.  Every method raises `StateError` if the folder
 cannot be used (a full disk, say), and `DamagedStateError` when damage comes to light: then the cache is thrown
@@ -29,14 +30,15 @@ from dedupstore import cache_rows, layout, records
 from dedupstore.cache_columns import Columns
 from dedupstore.cache_file import CacheFile, ScratchSet
 from dedupstore.cache_merge import Hints
-from dedupstore.cache_rows import CachedBlock, CachedPack, FileRow, Location, Span
+from dedupstore.cache_records import RecordRows
+from dedupstore.cache_rows import CachedBlock, CachedPack, DescribedIndex, FileRow, Location, Span
 from dedupstore.cache_search import Search
 from dedupstore.errors import DamagedStateError, DamageError, StateError
 
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["CachedBlock", "CachedPack", "IndexCache", "Location", "Span"]
+__all__ = ["CachedBlock", "CachedPack", "DescribedIndex", "IndexCache", "Location", "Span"]
 
 _ATTEMPTS = 10  # at opening files that others merge meanwhile
 _AT_ONCE = 1024  # packs removed in one transaction
@@ -64,6 +66,8 @@ class IndexCache:
         self._files, self._packs = tables["files"], tables["packs"]
         self._doomed, self._domains, self._counters = tables["doomed"], tables["domains"], tables["counters"]
         self._headers, self._payloads = tables["headers"], tables["payloads"]
+        self._replaced, self._rejected = tables["replaced"], tables["rejected"]
+        self.records = RecordRows(file)
         self._hints, self._columns = Hints(file), Columns(file)
         self._prefixes: dict[str, bytes] = {}
         self._trust: tuple[Collection[int], tuple[int, int, int], bool] = (), (0, 0, 0), False
@@ -110,12 +114,10 @@ class IndexCache:
                 self._remove([name for name, row in rows.items() if not row.complete], ())
         return {name for name, row in rows.items() if row.complete}
 
-    def add_index(self, name: bytes, index: records.Index) -> range:
-        """Add what a verified index file says, durably, and return its packs' numbers; twice does no harm.
-
-        Raises `DamageError` if it says what cannot be.
-        """
-        packs = [cache_rows.describe(pack, name) for pack in index.packs]
+    def add_index(self, name: bytes, described: DescribedIndex) -> range:
+        """Add what a verified index file says, durably, and return its packs' numbers; twice does no harm."""
+        index, packs = described.said, described.packs
+        rows = [cache_rows.cached_pack(*pair) for pair in zip(index.packs, packs, strict=True)]
         with self._file.writing():
             with self._begin() as txn:
                 value = txn.get(name, db=self._files)
@@ -127,17 +129,21 @@ class IndexCache:
                 if (old := FileRow.decode(value)).complete:
                     return old.numbers
                 self._remove([name], ())
-            row = FileRow(index.time, first, len(packs), complete=False, verified=False)
-            chunks = [len(pack.ids) // 32 for pack in index.packs]
-            place = self._columns.write(cache_rows.columns(index.packs))
-            batches = cache_rows.hints(first, index.packs)
+            row = FileRow(
+                index.time, first, len(packs), complete=False, verified=False, signer=described.signer
+            )
+            chunks = [len(pack.lengths) for pack in packs]
+            place = self._columns.write(cache_rows.columns(packs))
+            batches = cache_rows.hints(first, packs)
             # small transactions: memory stays flat, and an index file without its last one is removed again
             batch: list[bytes] | None = next(batches)
             while batch is not None:
                 following = next(batches, None)
                 with self._begin(write=True) as txn:
-                    if packs:
-                        for number, pack in enumerate(packs, first):
+                    for old_name in records.names(index.replaces) if following is None else ():
+                        txn.put(old_name, name, db=self._replaced)
+                    if rows:
+                        for number, pack in enumerate(rows, first):
                             value = cache_rows.encode_pack(index.time, name, pack)
                             txn.put(cache_rows.number_key(number), value, db=self._packs)
                         txn.put(cache_rows.domain_key(index.domain), prefix, db=self._domains)
@@ -146,9 +152,38 @@ class IndexCache:
                     txn.put(name, row._replace(complete=following is None).encode(), db=self._files)
                     self._hints.add(txn, prefix, batch)
                 self._file.pages.limit()
-                packs, batch = [], following
+                rows, batch = [], following
             self._hints.settle(prefix)
         return row.numbers
+
+    def index_signers(self) -> dict[bytes, bytes]:
+        """Return the signer of each index file whose rows are all there."""
+        with self._file.guard():
+            rows, _ = self._file_rows()
+        return {name: row.signer for name, row in rows.items() if row.complete}
+
+    def stands_for(self, name: bytes) -> bytes | None:
+        """Return the index file, one that is in the cache, that stands for another, perhaps through more of them."""
+        passed = set()
+        with self._file.guard(), self._begin() as txn:
+            last: bytes | None = name
+            while last is not None and last not in passed and txn.get(last, db=self._files) is None:
+                passed.add(last)
+                last = txn.get(last, db=self._replaced)
+        return None if last in passed else last
+
+    def numbers(self, index: Collection[bytes], packs: Collection[bytes]) -> set[int]:
+        """Return the numbers of all packs that these index files name, and of those with these names."""
+        with self._file.guard(), self._begin() as txn:
+            files = [txn.get(name, db=self._files) for name in index]
+            found = {number for value in files if value for number in FileRow.decode(value).numbers}
+            if packs:
+                found |= {
+                    int.from_bytes(key, "big")
+                    for key, value in txn.cursor(self._packs)
+                    if cache_rows.decode_pack(value).name in packs
+                }
+        return found
 
     def drop_index(self, names: Collection[bytes]) -> None:
         """Remove all rows of these index files."""
@@ -168,6 +203,25 @@ class IndexCache:
                 if value := txn.get(name, db=self._files):
                     txn.put(name, FileRow.decode(value)._replace(verified=True).encode(), db=self._files)
 
+    # -- files that were refused
+
+    def reject(self, file: str, roster: bytes, reason: str) -> None:
+        """Note why a file was refused under a roster (its SHA-256), so that it is not read again for that."""
+        with self._file.writing(), self._begin(write=True) as txn:
+            txn.put(file.encode(), roster + reason.encode(), db=self._rejected)
+
+    def rejected(self, roster: bytes) -> dict[str, str]:
+        """Return the files that were refused under this roster, and why; what others had refused is forgotten."""
+        with self._file.guard(), self._begin() as txn:
+            rows = list(txn.cursor(self._rejected))
+        found = {key.decode(): value[32:].decode() for key, value in rows if value[:32] == roster}
+        if len(found) < len(rows):
+            with self._file.writing(), self._begin(write=True) as txn:
+                for key, value in rows:
+                    if value[:32] != roster:
+                        txn.delete(key, db=self._rejected)
+        return found
+
     # -- packs and chunks
 
     def next_pack(self) -> int:
@@ -179,15 +233,28 @@ class IndexCache:
                 return self._next_pack(txn)
 
     def known(
-        self, domain: str, ids: Sequence[bytes], below: int = cache_rows.NO_PACK, own: Collection[int] = ()
+        self,
+        domain: str,
+        ids: Sequence[bytes],
+        below: int = cache_rows.NO_PACK,
+        own: Collection[int] = (),
+        condemned: Collection[int] = (),
     ) -> list[bool]:
-        """Tell for each id whether a pack with a number `below` that, or one of `own`, holds it."""
+        """Tell for each id whether a pack with a number `below` that, or one of `own`, holds it.
+
+        Packs that are `condemned` hold nothing that can be relied on.
+        """
         with self._search(domain) as (txn, search):
             if search is None:
                 return [False] * len(ids)
-            if self._all_trusted(txn, below, own):
+            if not condemned and self._all_trusted(txn, below, own):
                 return list(map(bool, search.packs(ids)))
-            return list(map(bool, search.packs(ids, lambda pack: pack < below or pack in own)))
+            return list(
+                map(
+                    bool,
+                    search.packs(ids, lambda pack: (pack < below or pack in own) and pack not in condemned),
+                )
+            )
 
     def _all_trusted(self, txn: "lmdb.Transaction[bytes]", below: int, own: Collection[int]) -> bool:
         """Tell whether all packs are `below` or `own`, as they are unless two runs meet."""
@@ -245,6 +312,15 @@ class IndexCache:
             if row is None:
                 raise self._gone(f"pack {number}")
             return cache_rows.decode_pack(row)
+
+    def domain_of(self, number: int) -> bytes:
+        """Return what tells the domain of a pack from others, as `cache_rows.domain_key` gives it."""
+        with self._file.guard(), self._begin() as txn:
+            piece = self._columns.piece(txn, number)
+            for key, prefix in txn.cursor(self._domains):
+                if piece is not None and prefix == piece.prefix:
+                    return key
+        raise self._gone(f"pack {number}")
 
     def packs_of(self, names: Collection[bytes]) -> Iterator[tuple[int, CachedPack]]:
         """Yield the packs that these index files name, but those marked as lost, with their numbers."""
@@ -323,7 +399,7 @@ class IndexCache:
                 raise self._gone(f"snapshot {name.hex()}")
             if value[0] == 0:
                 return value[1:]
-            size = min(compression.stated_size(value[1:], name.hex()), layout.MAX_UNPACKED)
+            size = min(compression.stated_size(value[1:], name.hex()), layout.MAX_FILE)
             return compression.unpack(value[1:], size, name.hex())
 
     def seen_scope(self) -> AbstractContextManager[ScratchSet]:

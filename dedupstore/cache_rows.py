@@ -3,8 +3,8 @@
 Invariant: what is kept of a chunk names its pack; a pack's row names the index file that it came from.
 
 What is known of a pack's chunks, its columns, is kept in the pack's order, so that a stream that comes again is
-compared with one part after the other.  A part has up to `PART` chunks: their ids (32 bytes each), then their
-places in the pack (8 each):
+compared with one part after the other.  A part has up to `PART` chunks: their short ids (16 bytes each), then
+their places in the pack (8 each):
 
     block 16 bits ‖ offset 22 ‖ length - 1: 21        (big-endian)
 
@@ -18,15 +18,17 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from dedupstore import layout, records
-from dedupstore.errors import DamageError
+
+if TYPE_CHECKING:
+    from dedupstore.packs import Described
 
 NO_PACK = 1 << 32  # above every pack's number
-SCHEMA = 6  # to be raised whenever a row changes its meaning
+SCHEMA = 8  # to be raised whenever a row changes its meaning
 TABLES: dict[str, dict[str, bool]] = {
     "files": {},  # index file name -> FileRow
     "packs": {},  # number (from 1) -> order, CachedPack
@@ -38,6 +40,9 @@ TABLES: dict[str, dict[str, bool]] = {
     "counters": {},  # "next pack" -> number, "hints" -> serial of the newest file, "columns" -> the newest file
     "doomed": {},  # numbers of packs whose rows are to be removed
     "headers": {},  # snapshot name -> header
+    "replaced": {},  # name of an index file that another stands for -> that one's
+    "rejected": {},  # file -> why it was refused
+    "records": {},  # small record file -> signer, payload
     "payloads": {},  # snapshot name -> codec (0: as it is, 1: Zstandard), payload
 }
 
@@ -45,16 +50,16 @@ PREFIX = struct.Struct(">H")
 OFFSET_BITS, LENGTH_BITS = 22, 21
 _BLOCK_SHIFT = OFFSET_BITS + LENGTH_BITS
 _OFFSETS, _LENGTHS = (1 << OFFSET_BITS) - 1, (1 << LENGTH_BITS) - 1  # masks
-MAX_BLOCKS = 1 << 16
 PLACE_SIZE = 8
-WIDTH = 32 + PLACE_SIZE
+ID = layout.SHORT_ID
+WIDTH = ID + PLACE_SIZE
 PART = 64  # chunks
 FINGERPRINT = 6  # bytes: one in 2^48 says no more than that reading the columns is worth while
 POSITION_BITS = 18
 HINT_SIZE = 12
 BATCH_ROWS = 8192  # chunks that one transaction adds
 
-_FILE = struct.Struct(">QIIBBB")
+_FILE = struct.Struct(">QIIBBB32s")
 _ORDER = struct.Struct(">Q32s")
 ORDER_SIZE = _ORDER.size
 
@@ -96,7 +101,7 @@ class CachedBlock(NamedTuple):
 
 
 class CachedPack(msgspec.Struct, array_like=True, frozen=True):
-    """A pack as an index file named it; `columns` is the SHA-256 of its ids and lengths, one after the other."""
+    """A pack as an index file named it; `columns` is what `columns_digest` gives."""
 
     name: records.Bin32
     kind: str
@@ -106,10 +111,19 @@ class CachedPack(msgspec.Struct, array_like=True, frozen=True):
     columns: records.Bin32
 
 
+class DescribedIndex(NamedTuple):
+    """An index file that was verified: who signed it, what it says, and what is in each of its packs."""
+
+    signer: bytes
+    said: records.Index
+    packs: "list[Described]"
+
+
 class FileRow(NamedTuple):
     """An index file: its time, its packs' numbers (`first` and so many more), and what is known of it.
 
-    `complete`: all its rows are there.  `verified`: its packs were looked for in the back end; `lost`: some were not.
+    `signer` answers for it.  `complete`: all its rows are there.  `verified`: its packs were looked for in the back
+    end; `lost`: some were not.
     """
 
     time: int
@@ -117,17 +131,18 @@ class FileRow(NamedTuple):
     packs: int
     complete: bool
     verified: bool
+    signer: bytes
     lost: bool = False
 
     def encode(self) -> bytes:
         """Return the row's value."""
-        return _FILE.pack(*self)
+        return _FILE.pack(*self[:5], self.lost, self.signer)
 
     @classmethod
     def decode(cls, value: bytes) -> "FileRow":
         """Read a row's value; raises `struct.error`."""
-        time, first, packs, complete, verified, lost = _FILE.unpack(value)
-        return cls(time, first, packs, bool(complete), bool(verified), bool(lost))
+        time, first, packs, complete, verified, lost, signer = _FILE.unpack(value)
+        return cls(time, first, packs, bool(complete), bool(verified), signer, bool(lost))
 
     @property
     def numbers(self) -> range:
@@ -179,7 +194,7 @@ def spans(first: int, number: int, part: bytes, at: int, lengths: list[int]) -> 
 
 
 def _places_of(part: bytes, at: int, count: int) -> tuple[int, ...]:
-    return struct.unpack_from(f">{count}Q", part, len(part) // WIDTH * 32 + at * PLACE_SIZE)
+    return struct.unpack_from(f">{count}Q", part, len(part) // WIDTH * ID + at * PLACE_SIZE)
 
 
 def _place(bits: int) -> tuple[int, int, int]:
@@ -197,45 +212,35 @@ def decode_pack(value: bytes) -> CachedPack:
     return records.decoder(CachedPack).decode(memoryview(value)[ORDER_SIZE:])
 
 
-def describe(pack: records.IndexedPack, index_name: bytes) -> CachedPack:
-    """Return what the cache keeps of a pack besides its chunks.
-
-    Raises `DamageError` if the index file claims chunks or blocks that cannot be.
-    """
-    lengths = _lengths(pack)
-    blocks = []
-    at, chunk = layout.HEADER_SIZE, 0
-    for key, number, stored, count in pack.blocks:
-        part = lengths[chunk : chunk + count]
-        if not all(0 < length <= layout.MAX_CHUNK for length in part) or sum(part) > layout.MAX_BLOCK:
-            raise _impossible(index_name, "a chunk or block of an impossible length")
-        blocks.append(CachedBlock(key, number, stored, at, sum(part), count))
-        at += stored
-        chunk += count
-    if len(blocks) > MAX_BLOCKS:
-        raise _impossible(index_name, "more blocks than a pack can hold")
-    columns = layout.sha256(pack.ids + pack.lengths)
-    return CachedPack(pack.name, pack.kind, pack.size, pack.keys, tuple(blocks), columns)
+def cached_pack(pack: records.IndexedPack, described: "Described") -> CachedPack:
+    """Return what the cache keeps of a pack besides its chunks."""
+    blocks = tuple(CachedBlock(*block[:6]) for block in described.blocks)
+    return CachedPack(pack.name, pack.kind, pack.size, pack.keys, blocks, columns_digest(described))
 
 
-def columns(packs: list[records.IndexedPack]) -> Iterator[bytes]:
+def columns_digest(described: "Described") -> bytes:
+    """Return what tells two packs' chunks apart, on this machine."""
+    return layout.sha256(described.ids + described.lengths.tobytes())
+
+
+def columns(packs: "list[Described]") -> Iterator[bytes]:
     """Yield the columns of these packs, part by part."""
     for pack in packs:
         places = _places(pack)
         for at in range(0, len(places), PART):
             some = places[at : at + PART]
-            yield pack.ids[32 * at : 32 * (at + len(some))] + struct.pack(f">{len(some)}Q", *some)
+            yield pack.ids[ID * at : ID * (at + len(some))] + struct.pack(f">{len(some)}Q", *some)
 
 
-def hints(first: int, packs: list[records.IndexedPack]) -> Iterator[list[bytes]]:
+def hints(first: int, packs: "list[Described]") -> Iterator[list[bytes]]:
     """Yield the hints of these packs, the first of which has that number, sorted, at most `BATCH_ROWS` at once."""
     pending: list[bytes] = []
     for number, pack in enumerate(packs, first):
         ids, place = pack.ids, number << POSITION_BITS
-        for start in range(0, len(ids) // 32, BATCH_ROWS):
+        for start in range(0, len(ids) // ID, BATCH_ROWS):
             pending += [
-                ids[32 * at : 32 * at + FINGERPRINT] + (place + at).to_bytes(6, "big")
-                for at in range(start, min(start + BATCH_ROWS, len(ids) // 32))
+                ids[ID * at : ID * at + FINGERPRINT] + (place + at).to_bytes(6, "big")
+                for at in range(start, min(start + BATCH_ROWS, len(ids) // ID))
             ]
             while len(pending) >= BATCH_ROWS:
                 yield sorted(pending[:BATCH_ROWS])
@@ -243,20 +248,12 @@ def hints(first: int, packs: list[records.IndexedPack]) -> Iterator[list[bytes]]
     yield sorted(pending)
 
 
-def _places(pack: records.IndexedPack) -> list[int]:
-    lengths = iter(_lengths(pack))
+def _places(pack: "Described") -> list[int]:
+    lengths = iter(pack.lengths)
     places = []
     for position, block in enumerate(pack.blocks):
         offset = position << OFFSET_BITS
-        for length in islice(lengths, block[3]):
+        for length in islice(lengths, block.chunks):
             places.append(offset << LENGTH_BITS | length - 1)
             offset += length
     return places
-
-
-def _lengths(pack: records.IndexedPack) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(pack.lengths) // 4}I", pack.lengths)
-
-
-def _impossible(index_name: bytes, what: str) -> DamageError:
-    return DamageError(f"{layout.content_file(layout.Kind.INDEX, index_name)} claims {what}")

@@ -1,15 +1,15 @@
 """Looking chunks up in the index cache: by hints first, then in the columns, which alone are believed.
 
-Invariant: a chunk is found where a row of the columns has its whole id; hints may be of another chunk, or of packs
-that are gone.  Every hint that is needed is in the table of recent ones or in a file.  Where a hint and the columns of
-a pack that is there contradict each other, one of them is damaged.
+Invariant: a chunk, given by its id, is found where a row of the columns has its short id; hints may be of another
+chunk, or of packs that are gone.  Every hint that is needed is in the table of recent ones or in a file.  Where a
+hint and the columns of a pack that is there contradict each other, one of them is damaged.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dedupstore.cache_columns import Columns, Piece
-from dedupstore.cache_rows import FINGERPRINT, PART, POSITION_BITS, WIDTH, Location, Span, location, spans
+from dedupstore.cache_rows import FINGERPRINT, ID, PART, POSITION_BITS, WIDTH, Location, Span, location, spans
 from dedupstore.errors import DamageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Search:
         """Yield, in order, a place of each chunk that is found with its length, joined where they follow each other."""
         for run in self._runs(ids, None):
             wanted = lengths[run.at : run.at + run.chunks]
-            yield from spans(run.at, run.pack, run.part, run.spot // 32, wanted)
+            yield from spans(run.at, run.pack, run.part, run.spot // ID, wanted)
 
     def _runs(self, ids: Sequence[bytes], trusted: Callable[[int], bool] | None) -> Iterator[_Run]:
         """Yield those of the ids that are found, in order.
@@ -68,14 +68,14 @@ class Search:
         Ids in the order in which they were stored cost hardly more than to compare them: where some were
         found in a row, the next are expected near them.
         """
-        ids = [*ids, b""]  # what is behind the last is found nowhere
+        ids = [*(id_[:ID] for id_ in ids), b""]  # what is behind the last is found nowhere
         # the part that the last ones were found in, and the bytes of its ids
         number, part, value, size = 0, 0, b"", 0
         at, end = 0, len(ids) - 1
         while at < end:
             id_ = ids[at]
             spot = value.find(id_, 0, size) if size else -1
-            if spot < 0 or spot % 32:
+            if spot < 0 or spot % ID:
                 for hint in self._hints(id_):
                     pack, spot = self._follow(hint, id_)
                     if spot >= 0 and (trusted is None or trusted(pack)):
@@ -84,27 +84,27 @@ class Search:
                     at += 1
                     continue
                 number, part, value = pack, self._part, self._value
-                size = len(value) // WIDTH * 32
-            next_ = spot + 32
-            if next_ < size and value[next_ : next_ + 32] != ids[at + 1]:
+                size = len(value) // WIDTH * ID
+            next_ = spot + ID
+            if next_ < size and value[next_ : next_ + ID] != ids[at + 1]:
                 yield _Run(at, 1, number, value, spot)
                 at += 1
                 size = 0  # not in a row: do not look here again
                 continue
-            count = 1 + _equal(value[next_:size], b"".join(ids[at + 1 : at + 1 + (size - next_) // 32]))
+            count = 1 + _equal(value[next_:size], b"".join(ids[at + 1 : at + 1 + (size - next_) // ID]))
             yield _Run(at, count, number, value, spot)
             at += count
-            if spot + 32 * count == size and at < end:
+            if spot + ID * count == size and at < end:
                 number, part, value = self._next(number, part, trusted)
-                size = len(value) // WIDTH * 32
+                size = len(value) // WIDTH * ID
 
     def copies(self, id_: bytes) -> list[Location]:
         """Return all places of a chunk, in no order."""
-        found = []
+        found, id_ = [], id_[:ID]
         for hint in self._hints(id_):
             number, spot = self._follow(hint, id_)
             if spot >= 0:
-                found.append(location(number, self._value, spot // 32))
+                found.append(location(number, self._value, spot // ID))
         return found
 
     def _hints(self, id_: bytes) -> list[bytes]:
@@ -125,8 +125,8 @@ class Search:
         place = int.from_bytes(hint[FINGERPRINT:], "big")
         number = place >> POSITION_BITS
         part, position = divmod(place & (1 << POSITION_BITS) - 1, PART)
-        value, spot = self._read(number, part), 32 * position
-        if value[spot : spot + 32] == id_ and spot < len(value) // WIDTH * 32:
+        value, spot = self._read(number, part), ID * position
+        if value[spot : spot + ID] == id_ and spot < len(value) // WIDTH * ID:
             return number, spot
         if value and value[spot : spot + FINGERPRINT] != id_[:FINGERPRINT]:
             # not another chunk that begins alike: who reads on would say that stored chunks are nowhere
@@ -156,13 +156,13 @@ class Search:
 
 def _equal(column: bytes, wanted: bytes) -> int:
     """Return how many ids at the beginning of the two are the same."""
-    most = min(len(column), len(wanted)) // 32
-    if column[: 32 * most] == wanted[: 32 * most]:
+    most = min(len(column), len(wanted)) // ID
+    if column[: ID * most] == wanted[: ID * most]:
         return most
     least = 0  # so many are the same, `most` are not
     while most - least > 1:
         middle = (least + most) // 2
-        if column[32 * least : 32 * middle] == wanted[32 * least : 32 * middle]:
+        if column[ID * least : ID * middle] == wanted[ID * least : ID * middle]:
             least = middle
         else:
             most = middle

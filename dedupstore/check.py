@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dedupstore import catalogue, layout, records
+from dedupstore import catalogue, index, layout, packs, records
 from dedupstore.check_packs import PackReadings
 from dedupstore.check_recipes import RecipeWalk
-from dedupstore.errors import DamageError, NotFoundError
+from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.reader import LOOKUP_BATCH, StreamReader
-from dedupstore.records import IndexedPack
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository
@@ -24,9 +23,18 @@ _RECORDS: dict[str, tuple[tuple[Kind, str, Any], ...]] = {
     "index": ((Kind.INDEX, "", records.Index),),
     "snapshots": ((Kind.SNAPSHOT, "", records.Snapshot),),
     "checkpoints": ((Kind.CHECKPOINT, "", records.Snapshot),),
-    "runs": ((Kind.RUN, ".run", records.Run), (Kind.DONE, ".done", records.Done)),
+    "runs": (
+        (Kind.RUN, ".run", records.Run),
+        (Kind.DONE, ".done", records.Done),
+        (Kind.ENDED, ".ended", records.Ended),
+    ),
+    "ledgers": ((Kind.LEDGER, "", records.Ledger),),
+    "closings": ((Kind.CLOSING, "", records.Closing),),
+    "condemned": ((Kind.CONDEMNED, "", records.Condemned),),
+    "fences": ((Kind.FENCE, "", records.Fence),),
+    "tombstones": ((Kind.TOMBSTONES, "", records.Tombstones),),
 }
-_RECORDS_AT_ONCE = {"index": 4, "snapshots": 16, "checkpoints": 16, "runs": 64}  # index files are large
+_RECORDS_AT_ONCE = {"index": 4, "runs": 64}  # index files are large
 
 
 @dataclass
@@ -87,21 +95,21 @@ class Checker:
         def problem(what: tuple[Kind, str, Any]) -> str | None:
             kind, name, record = what
             try:
-                catalogue.open_record(access, kind, name, backend.read(name), record)
+                signer, found = catalogue.open_record(access, kind, name, backend.read(name), record)
+                if kind is Kind.INDEX:
+                    index.describe(access, layout.digest_of(name) or b"", signer, found)
+            except NewerFormatError as error:
+                self._result.warnings.append(str(error))
             except (DamageError, NotFoundError) as error:
                 return str(error)
             return None
 
-        at_once = _RECORDS_AT_ONCE[folder]
+        at_once = _RECORDS_AT_ONCE.get(folder, 16)
         for number, problems in enumerate(self._repository.fetch(known, problem, at_once)):
             self._report(folder, number * at_once, len(names))
             self._result.damaged += problems
         self._result.files += len(known)
         self._result.bytes += sum(names[name] for _, name, _ in known)
-        for name in names:
-            run = layout.run_done(name)
-            if run is not None and layout.run_file(run) not in names:
-                self._result.damaged.append(f"{layout.run_file(run)} is missing, but {name} is there")
 
     def _packs(self, *, read_data: bool) -> None:
         repository, result = self._repository, self._result
@@ -118,8 +126,10 @@ class Checker:
             result.warnings.append(
                 "without an admin's key, data packs were checked against their SHA-256 only, not opened"
             )
-        with PackReadings(repository.backend, repository.access, result.damaged.append) as readings:
-            for index, number, pack in ((name, *row) for name in names for row in cache.packs_of([name])):
+        with PackReadings(
+            repository.backend, repository.access, result.damaged.append, result.warnings.append
+        ) as readings:
+            for digest, number, pack in ((name, *row) for name in names for row in cache.packs_of([name])):
                 kind = Kind(pack.kind.encode())
                 name = layout.content_file(kind, pack.name)
                 self._report("packs", len(seen), len(sizes))
@@ -131,7 +141,7 @@ class Checker:
                         else f"{name} has {size} bytes where {pack.size} are expected"
                     )
                     if size is None:
-                        self._missing.setdefault(name, set()).add(index)
+                        self._missing.setdefault(name, set()).add(digest)
                     lost.append(number)
                     seen.add(name)
                     continue
@@ -139,7 +149,10 @@ class Checker:
                     result.files += 1
                     result.bytes += pack.size
                 if read_data:  # every entry that names the pack must say what the pack's own table says
-                    readings.read(pack, open_blocks=name not in opened and (may_read or kind is Kind.TREE))
+                    domain = cache.domain_of(number)
+                    readings.read(
+                        pack, domain, open_blocks=name not in opened and (may_read or kind is Kind.TREE)
+                    )
                     opened.add(name)
                 seen.add(name)
         result.chunks += readings.chunks
@@ -161,14 +174,14 @@ class Checker:
         for digest in set().union(*self._missing.values()):
             name = layout.content_file(Kind.INDEX, digest)
             try:
-                _, index = catalogue.open_record(
+                signer, said = catalogue.open_record(
                     repository.access, Kind.INDEX, name, repository.backend.read(name), records.Index
                 )
+                described = index.describe(repository.access, digest, signer, said)
             except (DamageError, NotFoundError):
                 return
-            for pack in index.packs:
-                file = layout.content_file(Kind(pack.kind.encode()), pack.name)
-                if file in self._missing and not self._is_elsewhere(index.domain, pack):
+            for pack, held in zip(said.packs, described.packs, strict=True):
+                if packs.pack_file(pack) in self._missing and not self._is_elsewhere(said.domain, held):
                     return
         result.damaged = []
         result.warnings += [
@@ -176,11 +189,11 @@ class Checker:
             for line in sorted(missing)
         ]
 
-    def _is_elsewhere(self, domain: str, pack: IndexedPack) -> bool:
+    def _is_elsewhere(self, domain: str, pack: packs.Described) -> bool:
         """Tell whether each chunk of a pack is in one that is not lost, too."""
         lost = set(self._lost)
-        lengths = memoryview(pack.lengths).cast("I")
-        ids = [pack.ids[at : at + 32] for at in range(0, len(pack.ids), 32)]
+        lengths, size = pack.lengths, layout.SHORT_ID
+        ids = [pack.ids[at : at + size] for at in range(0, len(pack.ids), size)]
         return all(
             any(place.pack not in lost and place.length == length for place in places)
             for at in range(0, len(ids), LOOKUP_BATCH)
@@ -207,8 +220,7 @@ class Checker:
                 result.snapshots += 1
                 for stream in repository.streams(snapshot):
                     result.streams += 1
-                    problems = [walk.visit(root) for root in (stream.layout, stream.skeleton, stream.content)]
-                    for problem in [problem for problem in problems if problem][:1]:
+                    if problem := walk.visit(stream):
                         result.damaged.append(
                             f"the backup of {stream.name} in snapshots/{snapshot.name.hex()[:16]}… "
                             f"cannot be restored whole: {problem}"

@@ -12,12 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple
 
-from dedupstore import blocks, layout, packs, recipes
+from dedupstore import blocks, cache_rows, layout, packs, recipes
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend
 from dedupstore.cache import CachedPack
-from dedupstore.errors import DamageError, NotFoundError
-from dedupstore.identity import proven
+from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
+from dedupstore.identity import short_ids
 from dedupstore.layout import Kind
 from dedupstore.records import IndexedPack
 
@@ -33,15 +33,22 @@ class _Read(NamedTuple):
 
     chunks: int
     problem: str
+    newer: bool = False  # it needs a newer program
 
 
 class PackReadings:
-    """Reads packs in threads; a context manager.  `tell` is given each finding, in order; `chunks` counts them."""
+    """Reads packs in threads; a context manager.  `chunks` counts chunks.
 
-    def __init__(self, backend: Backend, access: Access, tell: Callable[[str], None]) -> None:
+    `tell` is given each finding, in order, `newer` those that need a newer program.
+    """
+
+    def __init__(
+        self, backend: Backend, access: Access, tell: Callable[[str], None], newer: Callable[[str], None]
+    ) -> None:
         self._backend = backend
         self._access = access
         self._tell = tell
+        self._newer = newer
         near = max(2, os.cpu_count() or 1) + 1
         self._at_once = _AT_ONCE if backend.uploads > 1 else min(near, _AT_ONCE)
         self._pool = ThreadPoolExecutor(self._at_once, "check")
@@ -65,9 +72,12 @@ class PackReadings:
         self._told.append(finding)
         self._keep_few()
 
-    def read(self, pack: CachedPack, *, open_blocks: bool) -> None:
-        """Have a pack read and compared with what an index file says of it; with `open_blocks`, prove its chunks."""
-        self._told.append(self._pool.submit(self._work, pack, open_blocks))
+    def read(self, pack: CachedPack, domain: bytes, *, open_blocks: bool) -> None:
+        """Have a pack read and compared with what an index file of a domain (`cache_rows.domain_key`) says of it.
+
+        With `open_blocks` its chunks are proven, otherwise that its blocks are those that their author stored.
+        """
+        self._told.append(self._pool.submit(self._work, pack, domain, open_blocks))
         self._keep_few()
 
     def _keep_few(self) -> None:
@@ -79,19 +89,23 @@ class PackReadings:
         if isinstance(found, str):
             self._tell(found)
             return
-        chunks, problem = found.result()
+        chunks, problem, newer = found.result()
         self.chunks += chunks
         if problem:
-            self._tell(problem)
+            (self._newer if newer else self._tell)(problem)
 
-    def _work(self, pack: CachedPack, open_blocks: bool) -> _Read:
+    def _work(self, pack: CachedPack, domain: bytes, open_blocks: bool) -> _Read:
         try:
-            return _Read(_read_pack(self._backend, self._access, pack, open_blocks=open_blocks), "")
+            return _Read(_read_pack(self._backend, self._access, pack, domain, open_blocks=open_blocks), "")
+        except NewerFormatError as error:
+            return _Read(0, str(error), newer=True)
         except (DamageError, NotFoundError) as error:
             return _Read(0, str(error))
 
 
-def _read_pack(backend: Backend, access: Access, claimed: CachedPack, *, open_blocks: bool) -> int:
+def _read_pack(
+    backend: Backend, access: Access, claimed: CachedPack, domain: bytes, *, open_blocks: bool
+) -> int:
     """Read a pack and return how many chunks were proven.
 
     Raises `DamageError` if it is not what its name and the index file say, or a chunk is not; `NotFoundError`.
@@ -99,14 +113,16 @@ def _read_pack(backend: Backend, access: Access, claimed: CachedPack, *, open_bl
     kind, digest = Kind(claimed.kind.encode()), claimed.name
     name = layout.content_file(kind, digest)
     parts = _Parts(backend, name, claimed.size)
-    problem: DamageError | None = None
+    problem: DamageError | NewerFormatError | None = None
     prover: _Prover | None = None
     chunks = 0
     try:
-        entry = packs.read_table(access, kind, digest, claimed.size, parts.read)
-        chunks = len(entry.ids) // 32 if open_blocks else 0
-        prover = _Prover(access, kind, entry, name) if open_blocks else None
-    except DamageError as error:
+        entry = packs.read_entry(access, kind, digest, claimed.size, parts.read)
+        own = packs.open_table(access, entry.tables[0], name).domain
+        described = packs.describe(access, entry, own, name)
+        chunks = len(described.lengths) if open_blocks else 0
+        prover = _Prover(access, kind, entry, described, name, open_blocks=open_blocks)
+    except (DamageError, NewerFormatError) as error:
         problem = error
     hashed = hashlib.sha256()
     for part in parts:
@@ -120,9 +136,13 @@ def _read_pack(backend: Backend, access: Access, claimed: CachedPack, *, open_bl
         raise DamageError(f"{name} is not what its name says: its bytes have another SHA-256")
     if problem:
         raise problem
-    if (entry.keys, entry.blocks, layout.sha256(entry.ids + entry.lengths)) != (
-        claimed.keys,
-        [(block.key, block.number, block.stored, block.chunks) for block in claimed.blocks],
+    if cache_rows.domain_key(own) != domain:
+        raise DamageError(f"{name} is of another domain than the index file that names it")
+    said = cache_rows.cached_pack(entry, described)
+    # an index file may have more sealings of a key
+    if ([key_id for key_id, _ in said.keys], said.blocks, said.columns) != (
+        [key_id for key_id, _ in claimed.keys],
+        claimed.blocks,
         claimed.columns,
     ):
         raise DamageError(f"{name} is not described rightly by an index file that names it")
@@ -158,13 +178,22 @@ class _Parts:
 class _Prover:
     """Opens a pack's blocks as its bytes come, and proves their chunks."""
 
-    def __init__(self, access: Access, kind: Kind, entry: IndexedPack, name: str) -> None:
+    def __init__(
+        self,
+        access: Access,
+        kind: Kind,
+        entry: IndexedPack,
+        described: packs.Described,
+        name: str,
+        *,
+        open_blocks: bool,
+    ) -> None:
         self._name = name
-        self._key = recipes.node_key(access.id_key) if kind is Kind.TREE else access.id_key
-        self._keys = [packs.open_key(access, kind, sealed) for sealed in entry.keys]
-        self._ids = entry.ids
-        self._lengths = memoryview(entry.lengths).cast("I")
-        self._blocks = deque(entry.blocks)
+        self._id_key = recipes.node_key(access.id_key) if kind is Kind.TREE else access.id_key
+        self._keys = [packs.open_key(access, kind, sealed) for sealed in entry.keys] if open_blocks else []
+        self._ids = described.ids
+        self._lengths = described.lengths
+        self._blocks = deque(described.blocks)
         self._chunk = 0
         self._skip = layout.HEADER_SIZE
         self._begun = b""  # of the next block
@@ -173,7 +202,7 @@ class _Prover:
         """Take the next bytes of the pack; raises `DamageError` for a block or chunk that is not what it must be."""
         at, self._skip = self._skip, 0
         while self._blocks:
-            end = at + self._blocks[0][2] - len(self._begun)
+            end = at + self._blocks[0].stored - len(self._begun)
             if end > len(part):
                 self._begun += part[at:]
                 return
@@ -181,18 +210,14 @@ class _Prover:
             at, self._begun = end, b""
 
     def _prove(self, data: bytes | memoryview) -> None:
-        key, number, _, count = self._blocks.popleft()
-        chunks = range(self._chunk, self._chunk + count)
-        lengths = self._lengths[chunks.start : chunks.stop].tolist()
-        ids = [self._ids[32 * chunk : 32 * chunk + 32] for chunk in chunks]
-        if max(lengths, default=0) > layout.MAX_CHUNK:
-            raise DamageError(f"{self._name} claims a chunk longer than any is")
-        block = memoryview(blocks.open_block(self._keys[key], number, data, sum(lengths), self._name))
-        self._chunk += count
-        if proven(block, 0, lengths, ids, self._key):
+        block = self._blocks.popleft()
+        first, self._chunk = self._chunk, self._chunk + block.chunks
+        if not self._keys:
+            if blocks.seal_of(data) != block.seal:
+                raise DamageError(f"{self._name} holds a block that is not the one that its author stored")
             return
-        start = 0
-        for length, id_ in zip(lengths, ids, strict=True):
-            if not proven(block, start, [length], [id_], self._key):
-                raise DamageError(f"{self._name} holds a chunk that is not {id_.hex()}, as its table says")
-            start += length
+        lengths = self._lengths[first : self._chunk]
+        ids = self._ids[layout.SHORT_ID * first : layout.SHORT_ID * self._chunk]
+        opened = blocks.open_block(self._keys[block.key], block.number, data, block.unpacked, self._name)
+        if short_ids(memoryview(opened), lengths, self._id_key) != ids:
+            raise DamageError(f"{self._name} holds chunks that are not those of its table")

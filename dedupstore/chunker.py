@@ -5,7 +5,8 @@ stream was divided into buffers.  They belong to format 1 and never change: a ch
 finds nothing to deduplicate.
 
 The rolling hash and the normalised thresholds are those of FastCDC (Xia et al., USENIX ATC 2016 and IEEE
-TPDS 2020), with a keyed gear table, so that chunk lengths tell an outsider nothing about known content.
+TPDS 2020), with a keyed gear table, so that chunk lengths tell an outsider nothing about known content.  Skeletons
+repeat themselves within its window of 32 bytes, and have a hash of 1024 (docs/decisions/0022).
 """
 
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from dedupstore import _chunker
 class ChunkSizes(NamedTuple):
     """Bounds of a chunk's length, in bytes.
 
-    64 <= minimum < average < maximum <= 2 MiB; the average is a power of two, 256 or more.
+    64 <= minimum < average < maximum <= 2 MiB; the average is a power of two, 256 or more.  The wide hash
+    needs 1024 < minimum.
     """
 
     minimum: int
@@ -29,14 +31,15 @@ class ChunkSizes(NamedTuple):
 class Chunker:
     """Finds the cuts of one repository; holds no state between calls, so threads may share it."""
 
-    def __init__(self, key: bytes, sizes: ChunkSizes) -> None:
-        """Derive the gear table from the repository's 32-byte chunker key.
+    def __init__(self, key: bytes, sizes: ChunkSizes, *, wide: bool = False) -> None:
+        """Derive the gear table from the repository's 32-byte chunker key; `wide` hashes 1024 bytes, not 32.
 
         Raises ValueError for a key of another length or sizes outside the bounds of ChunkSizes.
         """
         self._gear = blake3(b"dedup1 gear", key=key).digest(length=1024)
-        self._sizes = sizes
-        _chunker.cuts(b"", self._gear, *sizes, True)  # the bounds are checked in one place only, in C
+        self.sizes = sizes
+        self._find = _chunker.cuts_wide if wide else _chunker.cuts
+        self._find(b"", self._gear, *sizes, True)  # the bounds are checked in one place only, in C
 
     def cuts(self, data: bytes | bytearray | memoryview, *, final: bool, ends: bytes = b"") -> list[int]:
         """Return the ascending end offsets of the chunks in `data`, whose first byte begins a chunk.
@@ -48,4 +51,4 @@ class Chunker:
 
         Raises BufferError or TypeError if `data` is not one contiguous buffer of bytes.
         """
-        return _chunker.cuts(data, self._gear, *self._sizes, final, ends)
+        return self._find(data, self._gear, *self.sizes, final, ends)

@@ -22,13 +22,27 @@ def pack(data: bytes | bytearray | memoryview, level: int = DEFAULT_LEVEL) -> by
     return compressors[level].compress(data)
 
 
+def store(data: bytes) -> bytes:
+    """Return a frame of the data as they are, for those that compress better than a reader may believe."""
+    largest = 128 << 10  # of a raw block
+    parts = [data[at : at + largest] for at in range(0, len(data), largest)] or [b""]
+    header = b"\x28\xb5\x2f\xfd\x80\x50" + len(data).to_bytes(
+        4, "little"
+    )  # a window of 1 MiB, 4 bytes of size
+    blocks = [
+        (len(part) << 3 | (number == len(parts) - 1)).to_bytes(3, "little") + part
+        for number, part in enumerate(parts)
+    ]
+    return header + b"".join(blocks)
+
+
 def _compressor(level: int) -> zstandard.ZstdCompressor:
     if level != DEFAULT_LEVEL:
         return zstandard.ZstdCompressor(level=level, write_content_size=True)
-    # shorter matches pay little in blocks of a megabyte, and the smaller table stays in the core's own cache:
+    # shorter matches pay little in blocks of a megabyte or two, and the smaller table stays in the core's own cache:
     # 9 to 17 % less time for 0.2 to 0.3 % more bytes than the level as it is
     tuned = zstandard.ZstdCompressionParameters.from_level(
-        level, source_size=1 << 20, min_match=6, chain_log=15, write_content_size=1
+        level, source_size=2 << 20, min_match=6, chain_log=15, write_content_size=1
     )
     return zstandard.ZstdCompressor(compression_params=tuned)
 

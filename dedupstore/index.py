@@ -1,34 +1,41 @@
 """Index files: the local cache is kept true with those that there are, and with the packs that they name.
 
-Invariant: a row of the cache names an index file that was there when it was last listed, written by a member for
-its own domain.
+Invariant: a row of the cache names an index file that was there when it was last listed, that counts under the
+present roster, and whose tables were signed by members of the domain.
 """
 
 from collections.abc import Iterable
 
-from dedupstore import layout
+import msgspec
+
+from dedupstore import layout, records, verified
+from dedupstore.access import Access
+from dedupstore.cache import DescribedIndex
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.opened import FETCH_THREADS, Opened
 from dedupstore.records import Index
 
 
-def refresh(opened: Opened) -> None:
-    """Read the index files that are new, and drop the rows of those that are gone."""
+def refresh(opened: Opened) -> set[bytes]:
+    """Read the index files that are new, drop the rows of those that are gone, and return those that were listed."""
     if lost := opened.cache.with_lost_packs():  # they may be back
         opened.cache.drop_index(lost)
-    cached = opened.cache.index_files()
+    cached = opened.cache.index_signers()
     present = layout.digests(opened.backend.names("index"))
-    if gone := cached - present:
+    counts = _Counting(opened)  # the roster may have changed since a file was read
+    counting = {name for name, signer in cached.items() if counts(name, signer)}
+    if gone := cached.keys() - (present & counting):
         opened.cache.drop_index(gone)
-    for batch in opened.fetch(
-        sorted(present - cached), lambda name: _read(opened, name), at_once=FETCH_THREADS
-    ):
-        for name, index in batch:
-            try:
-                opened.cache.add_index(name, index)
-            except DamageError as error:
-                opened.damage.append(f"{layout.content_file(Kind.INDEX, name)}: {error}")
+    new = [name for name in sorted(present - counting) if not opened.is_rejected(_file(name))]
+    for batch in opened.fetch(new, lambda name: _read(opened, counts, name), at_once=FETCH_THREADS):
+        for name, described in batch:
+            opened.cache.add_index(name, described)
+    return present
+
+
+def _file(name: bytes) -> str:
+    return layout.content_file(Kind.INDEX, name)
 
 
 def verify_recent_packs(opened: Opened) -> None:
@@ -60,20 +67,64 @@ def pack_sizes(opened: Opened, folders: Iterable[str]) -> dict[str, int]:
         return {entry.name: entry.size for listing in listings for entry in listing}
 
 
-def _read(opened: Opened, name: bytes) -> tuple[bytes, Index] | None:
-    from dedupstore import catalogue
+def describe(access: Access, name: bytes, signer: bytes, index: Index) -> DescribedIndex:
+    """Return what an index file says, with what is in its packs, when all of it is found to be right.
+
+    Raises `DamageError` if the signer may not index that domain, a table is not what it must be, or there is more
+    than an index file may hold.
+    """
+    from dedupstore import packs
 
     file = layout.content_file(Kind.INDEX, name)
+    member = access.signers[signer]
+    if member.role == "writer" and index.domain != member.domain:
+        raise DamageError(f"{file} names a domain that is not its signer's")
+    described, chunks = [], 0
+    for pack in index.packs:
+        described.append(packs.describe(access, pack, index.domain, file))
+        chunks += len(described[-1].lengths)
+        if chunks > layout.MAX_PACK_CHUNKS:
+            raise DamageError(f"{file} names more chunks than an index file may hold")
+    if (
+        member.role == "writer"
+    ):  # it deletes nothing, and what it says of others' files must not excuse their loss
+        index = msgspec.structs.replace(index, replaces=b"")
+    return DescribedIndex(signer, index, described)
+
+
+class _Counting:
+    """Tells whether an index file of a signer counts under the present roster."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._closed: dict[bytes, set[bytes]] = {}
+
+    def __call__(self, name: bytes, signer: bytes) -> bool:
+        member = self._opened.members.signers.get(signer)
+        if member is None or member.closing is None:
+            return member is not None
+        if signer not in self._closed:
+            closing = self._opened.closed(signer)
+            self._closed[signer] = set(records.names(closing.index)) if closing else set()
+        return name in self._closed[signer]
+
+
+def _read(opened: Opened, counts: _Counting, name: bytes) -> tuple[bytes, DescribedIndex] | None:
+    file = _file(name)
     try:
-        signer, index = catalogue.open_record(
-            opened.access, Kind.INDEX, file, opened.backend.read(file), Index
-        )
-        member = opened.access.signers[signer]
-        domains = {other.domain for other in opened.access.signers.values()}
-        free = member.role == "admin" and member.last_snapshot is None and index.domain in domains
-        if index.domain != member.domain and not free:
-            raise DamageError(f"{file} names a domain that is not its signer's")
-    except (DamageError, NotFoundError) as error:
+        found = verified.read(opened, Kind.INDEX, file, Index)
+    except NotFoundError as error:
         opened.damage.append(str(error))
         return None
-    return name, index
+    if found is None:
+        return None
+    signer, _, index = found
+    del found, _  # the payload is as large as the rest
+    try:
+        if counts(name, signer):
+            return name, describe(opened.access, name, signer, index)
+        if not opened.members.signers[signer].closing or opened.closed(signer) is not None:
+            opened.ignore(file)  # else an alarm says so, and the list may come back
+    except DamageError as error:
+        opened.reject(file, str(error))
+    return None

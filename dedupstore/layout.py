@@ -1,4 +1,4 @@
-"""What the repository's files are called, how they begin, how large they may be (docs/format.md 1, 2, 3, 13).
+"""What the repository's files are called, how they begin, how large they may be (docs/format.md 1, 2, 3, 14).
 
 Invariant: a name or a header made here is one that every reader of format 1 accepts, and nothing that breaks a
 bound gets past `parse_header` or `check_stream_name`.
@@ -20,21 +20,30 @@ MAGIC_SIZE = 8
 MAX_FILE = 64 << 20
 MAX_BLOCK = 4 << 20
 MAX_CHUNK = 2 << 20
-MAX_UNPACKED = 64 << 20
 MAX_NODE_ENTRIES = 256
 MAX_DEPTH = 8
 MAX_PACK_KEYS = 1024
-MAX_PACK_BLOCKS = 64 << 10
-MAX_PACK_CHUNKS = 256 << 10
+MAX_SEALINGS = 64
+MAX_PACK_BLOCKS = 32 << 10  # in an index file, too
+MAX_PACK_CHUNKS = 256 << 10  # in an index file, too
 MAX_INDEX_PACKS = 256
 MAX_HEADS = 4096
-MAX_STREAMS = 64 << 10
+MAX_STREAMS = 16 << 10
+MAX_DONE_SNAPSHOTS = 1024
+MAX_DONE_INDEX = 64 << 10
+MAX_FACTS = 16 << 10
+MAX_SEQUENCE = 1 << 53
+MAX_SEQUENCE_STEP = 64 << 10  # a larger one is no evidence of anything
 MAX_TIME = 253_402_300_799 - 86_400  # so that every date has four digits
 MAX_ROSTER = 1 << 20
 MAX_STREAM_NAME = 255
 
-_DIGEST = re.compile("(?:/|-)([0-9a-f]{64})(?:[.]done)?$")
-_DONE = re.compile("runs/([0-9a-f]{32})-[0-9a-f]{64}[.]done")
+ID_SIZE = 32
+SHORT_ID = 16  # bytes of a chunk's id that tables have
+
+_DIGEST = re.compile("(?:/|-)([0-9a-f]{64})(?:[.](?:done|ended))?$")
+_OF_RUN = re.compile("runs/([0-9a-f]{32})-[0-9a-f]{64}[.](done|ended)")
+_FENCE = re.compile("fences/([0-9a-f]{32})-[0-9a-f]{64}")
 _HEADER = struct.Struct("<8s16sI32s")
 HEADER_SIZE = _HEADER.size  # 60
 
@@ -51,9 +60,15 @@ class Kind(Enum):
     CHECKPOINT = b"C"
     RUN = b"U"
     DONE = b"E"
+    ENDED = b"N"
+    LEDGER = b"G"
+    CLOSING = b"L"
     CONDEMNED = b"X"
     FENCE = b"F"
-    TOMBSTONE = b"Z"
+    TOMBSTONES = b"Z"
+    JOURNAL = b"J"
+    STATEMENT = b"P"
+    PLACE = b"O"
 
     @property
     def folder(self) -> str:
@@ -71,10 +86,37 @@ _FOLDERS = {
     Kind.CHECKPOINT: "checkpoints",
     Kind.RUN: "runs",
     Kind.DONE: "runs",
+    Kind.ENDED: "runs",
+    Kind.LEDGER: "ledgers",
+    Kind.CLOSING: "closings",
     Kind.CONDEMNED: "condemned",
     Kind.FENCE: "fences",
-    Kind.TOMBSTONE: "tombstones",
+    Kind.TOMBSTONES: "tombstones",
+    Kind.JOURNAL: "journal",
+    Kind.STATEMENT: "statements",
+    Kind.PLACE: "place",
 }
+
+_MOST_UNPACKED = {  # bytes of a catalogue file's frame, unpacked
+    Kind.RUN: 64 << 10,
+    Kind.ENDED: 64 << 10,
+    Kind.FENCE: 64 << 10,
+    Kind.INDEX: 8 << 20,
+    Kind.SNAPSHOT: 8 << 20,
+    Kind.CHECKPOINT: 8 << 20,
+}
+_OTHERS = 4 << 20  # these are columns of names: each takes several times its bytes in memory
+_RATIO, _FREE = 64, 64 << 10
+
+
+MAX_DESCRIBED = _MOST_UNPACKED[Kind.SNAPSHOT] - (
+    1 << 20
+)  # bytes of a snapshot's streams: the rest is for heads and the like
+
+
+def most_unpacked(kind: Kind, size: int) -> int:
+    """Return how many bytes the frame of a catalogue file of `size` bytes may have unpacked."""
+    return min(_FREE + _RATIO * size, _MOST_UNPACKED.get(kind, _OTHERS))
 
 
 class Header(NamedTuple):
@@ -90,6 +132,9 @@ class Header(NamedTuple):
         return _HEADER.pack(magic(self.kind), self.repository, self.epoch, self.salt)
 
 
+PLACE_FILE = "place/id"
+
+
 def magic(kind: Kind) -> bytes:
     """Return the first eight bytes of a file of this kind."""
     return MAGIC_PREFIX + bytes([FORMAT]) + kind.value + b"\0"
@@ -98,13 +143,13 @@ def magic(kind: Kind) -> bytes:
 def check_magic(data: bytes | memoryview, kind: Kind, name: str) -> None:
     """Refuse a file that does not begin as one of this kind and format.
 
-    Raises `DamageError`; `NewerFormatError` for a roster of another format version.  Only the roster says what
-    format the repository has: one flipped bit elsewhere must not make it look like a newer one.
+    Raises `DamageError`; `NewerFormatError` for one of a newer format version.  Whoever asks knows that the file's
+    bytes are those that its name promises: one flipped bit must not make a file look like a newer one.
     """
     first = bytes(data[:MAGIC_SIZE])
     if first == magic(kind):
         return
-    if kind is Kind.ROSTER and len(first) == MAGIC_SIZE and first.startswith(MAGIC_PREFIX):
+    if len(first) == MAGIC_SIZE and first.startswith(MAGIC_PREFIX) and first[5] > FORMAT:
         raise NewerFormatError(
             f"{name} is of repository format {first[5]}, this program knows format {FORMAT}",
             "install a newer version of dedup",
@@ -147,12 +192,15 @@ def run_file(run: bytes) -> str:
     return f"runs/{run.hex()}.run"
 
 
-def done_file(run: bytes, digest: bytes) -> str:
-    """Return the name of a run's done record, which has the SHA-256 of the record in it.
+def run_record_file(kind: Kind, run: bytes, digest: bytes) -> str:
+    """Return the name of a run's done or ended record, or of a fence: it has the SHA-256 of the record in it.
 
-    So nobody can take the name before the run does.
+    So nobody can take the name before its writer does.
     """
-    return f"runs/{run.hex()}-{digest.hex()}.done"
+    return f"{kind.folder}/{run.hex()}-{digest.hex()}{_SUFFIXES[kind]}"
+
+
+_SUFFIXES = {Kind.DONE: ".done", Kind.ENDED: ".ended", Kind.FENCE: ""}
 
 
 def digest_of(name: str) -> bytes | None:
@@ -166,9 +214,16 @@ def digests(files: Iterable[str]) -> set[bytes]:
     return {digest for file in files if (digest := digest_of(file)) is not None}
 
 
-def run_done(name: str) -> bytes | None:
-    """Return the run whose done record this name is, or None if it is none."""
-    found = _DONE.fullmatch(name)
+def run_of(name: str, kind: Kind) -> bytes | None:
+    """Return the run whose done or ended record, or whose fence, has this name; None if it is no such name.
+
+    What the file says is another matter.
+    """
+    if kind is Kind.FENCE:
+        found = _FENCE.fullmatch(name)
+    else:
+        found = _OF_RUN.fullmatch(name)
+        found = found if found and f".{found[2]}" == _SUFFIXES[kind] else None
     return bytes.fromhex(found[1]) if found else None
 
 
@@ -185,8 +240,10 @@ def check_stream_name(name: str) -> None:
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     if not 1 <= size <= MAX_STREAM_NAME:
         raise DedupError(f"the name {shown} has {size} bytes", f"use 1 to {MAX_STREAM_NAME} bytes")
-    if name in (".", "..") or "/" in name:
-        raise DedupError(f"the name {shown} is a path", "use a plain name, without slashes")
+    if any(segment in ("", ".", "..") for segment in name.split("/")):
+        raise DedupError(
+            f"the name {shown} is no relative path", "use plain names with one slash between them"
+        )
     if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in name):
         raise DedupError(f"the name {shown} has control characters", "use printable characters")
 

@@ -5,12 +5,16 @@ Invariant: the keys are asked for when they are first needed, and once: what the
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from dedupstore import layout
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
 from dedupstore.cache import IndexCache
 from dedupstore.localstate import StateFolder
+
+if TYPE_CHECKING:
+    from dedupstore.records import Closing
 
 FETCH_THREADS = 8
 S = TypeVar("S")
@@ -21,7 +25,7 @@ class Opened:
     """What everything that works on a repository shares.
 
     `members` is what the believed roster says.  `unlock` gives the keys.  `damage` collects what was found to be
-    damaged on the way; callers show it.
+    damaged on the way, and `newer` which files need a newer program; callers show them.
     """
 
     def __init__(
@@ -32,7 +36,11 @@ class Opened:
         self.state = state
         self.cache = IndexCache(state.path / "cache", members.repository)
         self.damage: list[str] = []
+        self.newer: list[str] = []
         self._unlock = unlock
+        self._rejected: dict[str, str] | None = None
+        self._told: set[str] = set()  # of the files that were refused, those in `damage`
+        self._closings: tuple[dict[bytes, Closing], list[str]] | None = None
 
     @cached_property
     def access(self) -> Access:
@@ -41,10 +49,65 @@ class Opened:
 
     @cached_property
     def signer(self) -> bytes:
-        """This member's signing public key."""
+        """This member's name as a signer."""
         from dedupstore import sealing
 
-        return sealing.public_of(self.access.signing_key)
+        return sealing.signer_of(sealing.public_of(self.access.signing_key))
+
+    def closed(self, signer: bytes) -> "Closing | None":
+        """Return what counts of a removed signer; None, if nothing does."""
+        return self._all_closings()[0].get(signer)
+
+    def counts(self, file: str, signer: bytes) -> bool:
+        """Tell whether a ledger, tombstone, condemned record or fence counts that this signer made."""
+        member = self.members.signers.get(signer)
+        if member is None or member.closing is None:
+            return member is not None
+        closing = self.closed(signer)
+        return closing is not None and layout.digest_of(file) in closing.others
+
+    def ignore(self, file: str) -> None:
+        """Have a file not read again under this roster: it is right, but does not count."""
+        self.cache.reject(file, self.members.digest, "")
+        if self._rejected is not None:
+            self._rejected[file] = ""
+
+    def closing_alarms(self) -> list[str]:
+        """Return what is wrong with closing lists."""
+        return self._all_closings()[1]
+
+    def look_for_closings_again(self) -> None:
+        """Have them listed when they are next asked for."""
+        self._closings = None
+
+    def _all_closings(self) -> "tuple[dict[bytes, Closing], list[str]]":
+        found = self._closings
+        if found is None:
+            from dedupstore import closings
+
+            found = self._closings = closings.load(self)
+        return found
+
+    def reject(self, file: str, reason: str) -> None:
+        """Note that a file was refused, in `damage` and for later: it is not read again under this roster."""
+        self.cache.reject(file, self.members.digest, reason)
+        if self._rejected is not None:
+            self._rejected[file] = reason
+        self._tell(file, reason)
+
+    def is_rejected(self, file: str) -> bool:
+        """Tell whether a file was refused before, which is then in `damage`, or does not count."""
+        if self._rejected is None:
+            self._rejected = self.cache.rejected(self.members.digest)
+        reason = self._rejected.get(file)
+        if reason:
+            self._tell(file, reason)
+        return reason is not None
+
+    def _tell(self, file: str, reason: str) -> None:
+        if file not in self._told:
+            self._told.add(file)
+            self.damage.append(reason)
 
     def fetch(
         self, items: Iterable[S], work: Callable[[S], T | None], at_once: int = 8 * FETCH_THREADS

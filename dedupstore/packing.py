@@ -27,9 +27,11 @@ PACK_SIZE = 16 << 20
 PACKS = 2  # of a kind in memory: one is filled while the other is uploaded, or both are
 TREE_SHARE = 4  # a pack of lists has a quarter of that: it is filled slowly, and in memory all the while
 PACK_CHUNKS = 64 << 10  # keeps tables and index files small where data compress well
+PACK_BLOCKS = 8 << 10  # and where streams are tiny
 MOST_UPLOADS = 2  # at once, to a back end that is far
 INDEX_PACKS = 8  # go into an index file, or as many as have
 INDEX_CHUNKS = 64 << 10  # chunks: until then these are held in memory
+INDEX_BLOCKS = 8 << 10
 MOST_THREADS = 8  # that compress: each holds a few MiB, and one at a time encrypts
 INDEX_SECONDS = 10.0  # that a pack waits for its index file at first
 MOST_INDEX_SECONDS = 150.0  # in a long run: every run of every host lists all index files
@@ -72,7 +74,7 @@ class PackWriter:
         self._pack_size = pack_size
         threads = min(os.cpu_count() or 1, MOST_THREADS)
         uploads = min(backend.uploads, MOST_UPLOADS)
-        self._blocks: Stage[_Block] = Stage(threads, threads + 1)
+        self._blocks: Stage[_Block] = Stage(threads, threads)
         self._packs: Stage[SealedPack] = Stage(uploads, 0)  # `_room` bounds it
         self._room = {kind: threading.Semaphore(PACKS) for kind in (Kind.DATA, Kind.TREE)}
         self._packing = threading.Lock()  # over the builders, and what is taken from `_spare`
@@ -81,6 +83,7 @@ class PackWriter:
         self._indexing = threading.Lock()  # whoever has it knows that no index file is on its way
         self._noting = threading.Lock()  # over what follows, up to the error
         self._pending: list[IndexedPack] = []
+        self._pending_chunks = self._pending_blocks = 0
         self._oldest = self._began = time.monotonic()
         self._error: BaseException | None = None
         # daemons: a back end that hangs must not keep a stopped program alive
@@ -163,7 +166,9 @@ class PackWriter:
             if builder is None:
                 builder = self._builders[block.kind] = self._builder(block.kind)
             block.account.stored += builder.add(plaintext, block.ids, block.lengths)
-            if builder.size >= self._full_size(block.kind) or builder.chunks >= PACK_CHUNKS:
+            if builder.size >= self._full_size(block.kind) or (
+                builder.chunks >= PACK_CHUNKS or builder.blocks >= PACK_BLOCKS
+            ):
                 self._finish(block.kind)
 
     def _builder(self, kind: Kind) -> PackBuilder:
@@ -196,26 +201,44 @@ class PackWriter:
         self._packs.work(self._store, self._durable)
 
     def _store(self, pack: SealedPack) -> None:
-        with pack.data as data:
-            self._backend.create(pack.file, data)
+        entry = self._publish(pack)
+        builder = pack.builder
         with self._noting:
             if not self._pending:
                 self._oldest = time.monotonic()
-            self._pending.append(pack.entry)
+            self._pending.append(entry)
+            self._pending_chunks += builder.chunks
+            self._pending_blocks += builder.blocks
             due = self._is_due()
-        kind = Kind(pack.entry.kind.encode())
+        kind = Kind(entry.kind.encode())
         if kind is Kind.DATA:
             self._spare.append(pack.buffer)
         self._room[kind].release()
         if due:
             self._write_index()
 
+    def _publish(self, pack: SealedPack) -> IndexedPack:
+        """Store a pack; if its name is taken by other bytes, with fresh randomness."""
+        kind = Kind(pack.entry.kind.encode())
+        made: list[SealedPack] = []
+
+        def make() -> tuple[bytes, memoryview]:
+            made.append(pack.builder.finish() if made else pack)
+            return made[-1].entry.name, made[-1].data
+
+        catalogue.publish(self._backend, lambda digest: layout.content_file(kind, digest), make)
+        return made[-1].entry
+
     def _is_due(self) -> bool:
         """Tell whether what waits is to be indexed: until it is, a run that is killed has stored it in vain."""
         now = time.monotonic()
         seconds = min(max(INDEX_SECONDS, (now - self._began) / 16), MOST_INDEX_SECONDS)
-        chunks = sum(len(entry.ids) for entry in self._pending) // 32
-        return len(self._pending) >= INDEX_PACKS or now - self._oldest > seconds or chunks >= INDEX_CHUNKS
+        return (
+            len(self._pending) >= INDEX_PACKS
+            or now - self._oldest > seconds
+            or self._pending_chunks >= INDEX_CHUNKS
+            or self._pending_blocks >= INDEX_BLOCKS
+        )
 
     def _durable(self, mark: Mark) -> None:
         self._write_index()
@@ -227,6 +250,7 @@ class PackWriter:
             try:
                 with self._noting:
                     packs, self._pending = self._pending, []
+                    self._pending_chunks = self._pending_blocks = 0
                 if packs:
                     self._index(packs)
             except BaseException as error:
@@ -235,9 +259,7 @@ class PackWriter:
 
     def _index(self, packs: list[IndexedPack]) -> None:
         index = Index(run=self._run, domain=self._access.domain, time=int(time.time()), packs=packs)
-        data = catalogue.seal_record(self._access, Kind.INDEX, index)
-        digest = layout.sha256(data)
-        self._backend.create(layout.content_file(Kind.INDEX, digest), data)
+        digest = catalogue.publish_record(self._backend, self._access, Kind.INDEX, index)
         self._indexed(digest, index)
 
 

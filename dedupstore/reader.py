@@ -6,17 +6,20 @@ Invariant: a chunk's place is in the domain of the stream, in a pack of the righ
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate, cycle, pairwise
+from functools import partial
+from itertools import accumulate, chain, cycle, pairwise, tee
 from operator import itemgetter
+from typing import NamedTuple
 
-from dedupstore import recipes, splitting
+from dedupstore import splitting
 from dedupstore.cache import Location, Span
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.fetching import ChunkReader, LookUp, Stretch, pack_file
 from dedupstore.layout import Kind
-from dedupstore.records import Root, Stream
+from dedupstore.recipes import Entry, NodeLoader, Recipe, node_key
+from dedupstore.records import Stream
 from dedupstore.repository import Repository
-from dedupstore.sequence_reader import Ahead, SequenceReader
+from dedupstore.sequence_reader import Ahead, SequenceReader, Walk
 
 LOOKUP_BATCH = 512
 _STEP = 2 << 20
@@ -26,6 +29,14 @@ _NODES = 64  # lists of ids read at once
 _ID, _LENGTH = itemgetter(0), itemgetter(1)  # of a recipe's entry
 
 _Columns = tuple[list[bytes], list[int]]  # ids and lengths
+
+
+class Recipes(NamedTuple):
+    """Those of a stream, in the order in which they are needed."""
+
+    layout: Recipe
+    skeleton: Recipe
+    content: Recipe
 
 
 class StreamReader:
@@ -41,43 +52,60 @@ class StreamReader:
         self.ahead = Ahead(_STEP, _STEP * (self.threads + 2))
         if repository.backend.uploads > 1:  # over a long way
             self.threads, self.ahead = 8, Ahead(2 * _STEP, 10 * _STEP)
-        node_key = recipes.node_key(access.id_key)
         backend, cache = repository.backend, self._cache
-        self._nodes = ChunkReader(backend, access, cache, Kind.TREE, node_key, self._look_up(Kind.TREE))
+        key = node_key(access.id_key)
+        self._nodes = ChunkReader(backend, access, cache, Kind.TREE, key, self._look_up(Kind.TREE))
         self.data = ChunkReader(backend, access, cache, Kind.DATA, access.id_key, self._look_up(Kind.DATA))
+
+    def recipes(self, stream: Stream, load: NodeLoader | None = None) -> Recipes:
+        """Return the stream's recipes, whose nodes `load` gives, by default `nodes`.
+
+        Raises `DamageError` if what the stream says of them cannot be.
+        """
+        load = load or self.nodes
+        if stream.skeleton.size and not stream.layout.size:
+            raise DamageError(f"the stream {stream.name} has a skeleton, but no layout")
+        covers = (stream.skeleton.size, stream.content.size)
+        return Recipes(
+            Recipe(stream.layout, load, covers), Recipe(stream.skeleton, load), Recipe(stream.content, load)
+        )
 
     def preflight(self, stream: Stream, *, contents: bool = True) -> None:
         """Check, without reading contents, that this member may read and that every pack needed is there.
 
         Without `contents`, only what skeleton and layout need.
         """
-        if not self._repository.access.sealing_private:
-            raise KeyAccessError(
-                "your key may write backups and list them, but not read their contents",
-                "use an admin's key, on a machine that has it",
-            )
-        roots = [stream.layout, stream.skeleton, *([stream.content] if contents else [])]
+        self.check_access()
+        needed = self.recipes(stream)[: None if contents else 2]
         packs = {}
-        for number in self._needed(roots):
+        for number in self._needed(needed):
             pack = self.data.pack(number)
             packs[number] = pack_file(pack), pack.size
         sizes = self._repository.listed_sizes({file.rsplit("/", 1)[0] for file, _ in packs.values()})
         lost = {number for number, (file, size) in packs.items() if sizes.get(file) != size}
         if lost:  # are there other copies of their chunks?
             self._missing |= lost
-            for root in roots:
-                for _ in self.stretches(root):
+            for recipe in needed:
+                for _ in self.stretches(recipe.distinct()):
                     pass
+
+    def check_access(self) -> None:
+        """Raise `KeyAccessError` unless this member may read."""
+        if not self._repository.access.sealing_private:
+            raise KeyAccessError(
+                "your key may write backups and list them, but not read their contents",
+                "use an admin's key, on a machine that has it",
+            )
 
     def resolve(self, stream: Stream) -> None:
         """Raise `DamageError` unless every chunk of the stream is in an index."""
-        self._needed([stream.layout, stream.skeleton, stream.content])
+        self._needed(self.recipes(stream))
 
-    def _needed(self, roots: Iterable[Root]) -> set[int]:
+    def _needed(self, recipes: Iterable[Recipe]) -> set[int]:
         """Return the numbers of packs that hold all chunks of the sequences."""
         needed: set[int] = set()
-        for root in roots:
-            for ids, _ in self._batches(root):
+        for recipe in recipes:
+            for ids, _ in _batches(recipe.distinct()):
                 numbers = self._cache.some_pack(self._domain, ids)
                 if not all(numbers):
                     raise self._nowhere(ids[numbers.index(0)])
@@ -90,19 +118,22 @@ class StreamReader:
         pool = ThreadPoolExecutor(self.threads, "read")
         sequences: list[SequenceReader] = []
 
-        def sequence(root: Root, ahead: Ahead) -> SequenceReader:
-            sequences.append(SequenceReader(self.stretches(root), self.data, pool, ahead, eager=True))
+        def sequence(walk: Walk, ahead: Ahead) -> SequenceReader:
+            sequences.append(SequenceReader(walk, self.data, pool, ahead, eager=True))
             return sequences[-1]
 
+        recipes = self.recipes(stream)
         try:
             # in the order in which they are waited for
-            plan, skeleton = sequence(stream.layout, little), sequence(stream.skeleton, little)
-            content = sequence(stream.content, self.ahead)
-            if stream.layout.size:
-                lengths = splitting.lengths(plan.copy(stream.layout.size))
+            parts, again = tee(recipes.layout.parts())
+            plan = sequence(lambda _: (0, self.stretches(part.chunks for part in parts)), little)
+            skeleton = sequence(partial(self.walk, recipes.skeleton), little)
+            content = sequence(partial(self.walk, recipes.content), self.ahead)
+            if recipes.layout.size:
+                lengths = splitting.lengths(plan.get, again, recipes.layout.size)
                 yield from _interleaved(lengths, skeleton, content)
             else:
-                yield from content.copy(stream.content.size)
+                yield from content.copy(recipes.content.size)
             content.finish()
             skeleton.finish()
         finally:
@@ -110,47 +141,31 @@ class StreamReader:
                 one.close()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def stretches(self, root: Root) -> Iterator[list[Stretch]]:
-        """Yield the chunks of a sequence with their places; raises `DamageError` for one that has none."""
-        for ids, lengths in self._batches(root):
+    def stretches(self, chunks: Iterable[list[Entry]]) -> Iterator[list[Stretch]]:
+        """Yield chunks with their places; raises `DamageError` for one that has none."""
+        for ids, lengths in _batches(chunks):
             yield self._stretches(ids, lengths, self.data)
 
-    def _batches(self, root: Root) -> Iterator[_Columns]:
-        ids: list[bytes] = []
-        lengths: list[int] = []
-        for leaves in recipes.chunks(root, self.nodes):
-            ids += map(_ID, leaves)
-            lengths += map(_LENGTH, leaves)
-            if len(ids) >= LOOKUP_BATCH:
-                yield ids, lengths
-                ids, lengths = [], []
-        if ids:
-            yield ids, lengths
+    def walk(self, recipe: Recipe, at: int = 0) -> tuple[int, Iterator[list[Stretch]]]:
+        """Return where the chunk begins that holds the byte `at`, and the stretches from it on."""
+        if at == 0:  # and nothing is read before it is asked for
+            return 0, self.stretches(recipe.chunks())
+        parts = recipe.parts(at)
+        first = next(parts, None)
+        if first is None:
+            return recipe.size, iter(())
+        return first.before[0], self.stretches(part.chunks for part in chain((first,), parts))
 
     def nodes(self, ids: Sequence[bytes], sizes: Sequence[int]) -> Iterator[bytes]:
-        """Yield list nodes, verified, in order; a size of 0 is one that is not known beforehand."""
+        """Yield list nodes, verified, in order."""
         for start in range(0, len(ids), _NODES):
             some, lengths = list(ids[start : start + _NODES]), list(sizes[start : start + _NODES])
-            if not all(lengths):
-                yield from map(self._node, some)
-                continue
             data = b"".join(self._nodes.read(self._stretches(some, lengths, self._nodes)))
             for begin, end in pairwise(accumulate(lengths, initial=0)):
                 yield data[begin:end]
 
-    def _node(self, id_: bytes) -> bytes:
-        """Return a node whose size is not known: that of a place may be a lie, then the next is tried."""
-        problem = self._nowhere(id_)
-        (places,) = self._look_up(Kind.TREE)([id_])
-        for place in places:
-            try:
-                return b"".join(self._nodes.read([Stretch(*place[:3], place.length, [id_], [place.length])]))
-            except DamageError as error:
-                problem = error
-        raise problem
-
-    def require(self, chunks: list[tuple[bytes, int]]) -> None:
-        """Raise `DamageError` unless each chunk (id, length) has a place."""
+    def require(self, chunks: list[Entry]) -> None:
+        """Raise `DamageError` unless each chunk has a place."""
         for _ in self._spans(list(map(_ID, chunks)), list(map(_LENGTH, chunks)), self.data):
             pass
 
@@ -212,6 +227,20 @@ class StreamReader:
             f"the chunk {id_.hex()} is in no index file of the domain {self._domain}, or its pack is missing",
             "see what is missing: dedup check",
         )
+
+
+def _batches(chunks: Iterable[list[Entry]]) -> Iterator[_Columns]:
+    """Yield ids and lengths of chunks, so many that looking them up at once pays."""
+    ids: list[bytes] = []
+    lengths: list[int] = []
+    for some in chunks:
+        ids += map(_ID, some)
+        lengths += map(_LENGTH, some)
+        if len(ids) >= LOOKUP_BATCH:
+            yield ids, lengths
+            ids, lengths = [], []
+    if ids:
+        yield ids, lengths
 
 
 def _interleaved(

@@ -3,10 +3,12 @@
 Layers, each calling only those below it:
 
     repository          this module
-    check, session      looks at everything (check_packs, check_recipes); one run (interrupted: what killed ones left)
-    reader, stored      one stream comes back: whole, or walked (sequence_reader, fetching, identity: its chunks)
-    snapshots, index    which there are and count; kept true in the cache (opened: what all of these share)
-    sequences, recipes  cut, hash, look up; lists of chunks (splitting: what formats know)
+    session, interrupted    one run; what killed ones left
+    runs, check         how a run publishes; looks at everything (check_packs, check_recipes)
+    reader, stored, random_access    one stream comes back: whole, walked, in parts (sequence_reader, fetching)
+    snapshots, index    which there are and count (alarms); kept true in the cache
+    finished, deletion, closings    what the small records say (verified: each is read once; opened: what all share)
+    sequences, recipes  cut, hash, look up; lists of chunks (stream_writer: all of one; splitting: what formats know)
     packing, packs      the cold path (stage: work that threads share); files of blocks
     catalogue, cache    signed record files; the local, disposable index of them
     blocks, sealing, compression, records, layout    bytes of format 1
@@ -19,17 +21,19 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dedupstore import index
+from dedupstore import deletion, index
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
 from dedupstore.localstate import StateFolder
 from dedupstore.opened import Opened
-from dedupstore.records import Snapshot, Stream
-from dedupstore.snapshots import SnapshotInfo, Snapshots
+from dedupstore.records import Stream
+from dedupstore.snapshots import SnapshotInfo, Snapshots, Turn
 
 if TYPE_CHECKING:
     from dedupstore.check import CheckResult
+    from dedupstore.random_access import RandomReader
     from dedupstore.reader import StreamReader
+    from dedupstore.runs import ParentOf
     from dedupstore.session import RunDetails, Session
     from dedupstore.stored import StoredStream
 
@@ -37,12 +41,16 @@ __all__ = ["Repository", "SnapshotInfo", "now_offset"]
 
 
 class Repository(Opened):
-    """A repository that is open; a context manager.  `alarms` and `damage` collect what refreshing found."""
+    """A repository that is open; a context manager.  `alarms` and `damage` collect what refreshing found.
+
+    `condemned` is what a run that goes on must not rely on.
+    """
 
     def __init__(
         self, backend: Backend, members: Membership, unlock: Callable[[], Access], state: StateFolder
     ) -> None:
         super().__init__(backend, members, unlock, state)
+        self.condemned = deletion.Condemned()
         self._snapshots = Snapshots(self)
         self._index_is_read = False
         self._listed: dict[str, int] = {}
@@ -73,12 +81,20 @@ class Repository(Opened):
         """Return the snapshots that count, the oldest date first."""
         return self._snapshots.counting()
 
+    def reliable(self) -> list[SnapshotInfo]:
+        """Return those of them that another backup may build on: they are not going to be deleted."""
+        return [info for info in self._snapshots.counting() if info.name not in self.condemned.snapshots]
+
+    def has_done(self, runs: Iterable[bytes]) -> bool:
+        """Tell whether one of these runs of this member has published, as far as was seen last."""
+        return self._snapshots.has_done(self.signer, runs)
+
     def streams(self, snapshot: SnapshotInfo) -> list[Stream]:
         """Return a snapshot's streams, in the order in which they were stored."""
         return self._snapshots.streams(snapshot)
 
     def heads(self) -> dict[bytes, SnapshotInfo]:
-        """Return each signer's newest snapshot that counts."""
+        """Return the newest snapshot that counts of each signer who is in."""
         return self._snapshots.heads()
 
     def unfinished(self) -> int:
@@ -93,9 +109,13 @@ class Repository(Opened):
         self._index_is_read = False
 
     def refresh_index(self) -> None:
-        """Read the index files that are new, and drop the rows of those that are gone."""
-        index.refresh(self)
+        """Read the index files that are new, drop the rows of those that are gone, and compare with done records."""
+        self._snapshots.check_index(index.refresh(self))
         self._index_is_read = True
+
+    def look_for_what_is_condemned(self) -> None:
+        """List what must not be relied on; before what is, is listed."""
+        self.condemned = deletion.condemned(self)
 
     def renew_cache(self) -> None:
         """Begin with an empty cache, and forget what was learned of the last one, where packs had other numbers."""
@@ -120,11 +140,13 @@ class Repository(Opened):
 
     # -- writing and reading
 
-    def session(self, details: "RunDetails", *, level: int = 3) -> "Session":
-        """Begin a run.  `level` is Zstandard's."""
+    def session(
+        self, details: "RunDetails", *, level: int = 3, parent_of: "ParentOf" = lambda stream: b""
+    ) -> "Session":
+        """Begin a run.  `level` is Zstandard's; `parent_of` tells which snapshot a stream builds on, if any."""
         from dedupstore.session import Session
 
-        return Session(self, details, level)
+        return Session(self, details, level, parent_of=parent_of)
 
     def read(self, snapshot: SnapshotInfo, stream: Stream) -> Generator[bytes | memoryview, None, None]:
         """Yield the stream's bytes, each verified; whoever gives up before the end closes it.
@@ -148,6 +170,12 @@ class Repository(Opened):
         reader.preflight(stream, contents=contents)
         return StoredStream(reader, stream)
 
+    def random_reader(self, snapshot: SnapshotInfo, stream: Stream) -> "RandomReader":
+        """Return what reads the stream at any place; only what it reads is checked."""
+        from dedupstore.random_access import RandomReader
+
+        return RandomReader(self._reader(snapshot), stream)
+
     def check(self, *, read_data: bool, report: Callable[[str, int, int], None]) -> "CheckResult":
         """Look at everything; with `read_data`, at every byte.  `report(what, done, of)` is called as it goes on."""
         from dedupstore.check import Checker
@@ -168,25 +196,40 @@ class Repository(Opened):
             reader = self._readers[snapshot.domain] = StreamReader(self, snapshot.domain)
         return reader
 
-    def complete_interrupted(self) -> list[SnapshotInfo]:
+    def complete_interrupted(self, parent_of: "ParentOf" = lambda stream: b"") -> list[SnapshotInfo]:
         """Publish what runs of this host that were killed had checkpointed; none of them may be going on."""
         from dedupstore import interrupted
 
-        return interrupted.complete(self)
+        return interrupted.complete(self, parent_of)
 
-    def publishing(self) -> AbstractContextManager[tuple[int, dict[bytes, tuple[int, bytes]]]]:
-        """Hold this host's turn to publish a snapshot: see `Snapshots.publishing`."""
+    def publishing(self) -> AbstractContextManager[Turn]:
+        """Hold this host's turn to publish snapshots: see `Snapshots.publishing`."""
         self._index_is_read = False  # what is read afterwards may rely on what was stored meanwhile
         self._listed, self._folders = {}, set()
         return self._snapshots.publishing()
 
-    def publish(self, snapshot: Snapshot) -> SnapshotInfo:
-        """Write the snapshot, all of whose data are durable; only within `publishing`."""
-        return self._snapshots.publish(snapshot)
+    def keep_snapshots(self, rows: Iterable[tuple[SnapshotInfo, bytes]]) -> None:
+        """Note snapshots that were just written, with their payloads; only within `publishing`."""
+        self._snapshots.keep(rows)
 
-    def refuse_if_rolled_back(self) -> None:
-        """Raise `TrustError` if the repository lost what this host itself has seen."""
-        self._snapshots.refuse_if_rolled_back()
+    def published(self, infos: Iterable[SnapshotInfo]) -> None:
+        """Note that snapshots count that were just written; only within `publishing`."""
+        self._snapshots.published(infos)
+
+    def closing_of(self, signer: bytes) -> bytes:
+        """Publish a closing list of all that counts of a signer now; return its SHA-256, or nothing if nothing does."""
+        from dedupstore import closings
+
+        self.refresh_snapshots()
+        self.refuse_if_rolled_back(signer)
+        self.refresh_index()
+        return closings.publish(
+            self, signer, [info.name for info in self.snapshots() if info.signer == signer]
+        )
+
+    def refuse_if_rolled_back(self, signer: bytes = b"") -> None:
+        """Raise `TrustError` if the repository lost what this host has seen of a signer, by default itself."""
+        self._snapshots.refuse_if_rolled_back(signer or self.signer)
 
 
 def now_offset(when: float | None = None) -> int:

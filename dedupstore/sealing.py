@@ -5,6 +5,8 @@ encrypts twice under one nonce: file keys come from a fresh random salt and encr
 for each pack and count their blocks.
 """
 
+import hashlib
+import secrets
 import struct
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -30,10 +32,12 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _MLKEM_PUBLIC = 1184
 _MLKEM_SEED = 64
 _SIGNED = b"dedup1 signed"
+_TABLE = b"dedup1 table"
 _ONCE = bytes(12)  # the nonce of a key that encrypts exactly once
 
 TAG_SIZE = 16
-SEALED_TREE_KEY_SIZE = 32
+_SALT_SIZE = 32
+_SEALED_TREE_KEY_SIZE = _SALT_SIZE + 32 + TAG_SIZE
 
 
 def _derive(key: bytes, salt: bytes, info: bytes) -> bytes:
@@ -87,21 +91,28 @@ def _key_info(repository: bytes, epoch: int, key_id: bytes) -> bytes:
     return b"dedup1 data key" + repository + struct.pack("<I", epoch) + key_id
 
 
-def tree_key(catalogue_key: bytes, sealed: bytes, repository: bytes, key_id: bytes) -> bytes:
-    """Return a tree pack's key, which everyone with the catalogue key can derive."""
-    return _derive(catalogue_key, sealed, b"dedup1 tree key" + repository + key_id)
+def seal_tree_key(key: bytes, catalogue_key: bytes, repository: bytes, key_id: bytes) -> bytes:
+    """Encrypt a tree pack's key for everyone with the epoch's catalogue key."""
+    salt = secrets.token_bytes(_SALT_SIZE)
+    return salt + encrypt_once(_tree_cipher(catalogue_key, salt, repository, key_id), key, b"")
 
 
-def block_associated(kind: Kind, repository: bytes, epoch: int, key_id: bytes, number: int) -> bytes:
+def open_tree_key(sealed: bytes, catalogue_key: bytes, repository: bytes, key_id: bytes) -> bytes:
+    """Return a tree pack's key; raises `DamageError` if it was not sealed so."""
+    what = f"the sealed tree key {key_id.hex()}"
+    if len(sealed) != _SEALED_TREE_KEY_SIZE:
+        raise DamageError(f"{what} has a wrong length")
+    cipher = _tree_cipher(catalogue_key, sealed[:_SALT_SIZE], repository, key_id)
+    return decrypt_once(cipher, sealed[_SALT_SIZE:], b"", what)
+
+
+def _tree_cipher(catalogue_key: bytes, salt: bytes, repository: bytes, key_id: bytes) -> AESGCM:
+    return AESGCM(_derive(catalogue_key, salt, b"dedup1 tree key" + repository + key_id))
+
+
+def block_associated(kind: Kind, repository: bytes, key_id: bytes, number: int) -> bytes:
     """Return the associated data that ties a block to its repository, key and number."""
-    return (
-        b"dedup1 block"
-        + kind.value
-        + repository
-        + struct.pack("<I", epoch)
-        + key_id
-        + struct.pack("<Q", number)
-    )
+    return b"dedup1 block" + kind.value + repository + key_id + struct.pack("<Q", number)
 
 
 def block_nonce(number: int) -> bytes:
@@ -114,15 +125,38 @@ def public_of(signing_key: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(signing_key).public_key().public_bytes_raw()
 
 
+def signer_of(signing_public: bytes) -> bytes:
+    """Return the name of a signer: the SHA-256 of the signing public key."""
+    return hashlib.sha256(signing_public).digest()
+
+
 def sign(signing_key: bytes, header: Header, payload: bytes) -> bytes:
     """Sign a record's payload (Ed25519, RFC 8032), as that of the file with this header and no other."""
-    return Ed25519PrivateKey.from_private_bytes(signing_key).sign(_SIGNED + header.pack() + payload)
+    return _sign(signing_key, _SIGNED + header.pack() + payload)
 
 
-def verify(signer: bytes, signature: bytes, header: Header, payload: bytes) -> bool:
-    """Tell whether this signer signed this payload for the file with this header."""
+def verify(signing_public: bytes, signature: bytes, header: Header, payload: bytes) -> bool:
+    """Tell whether this key signed this payload for the file with this header."""
+    return _verify(signing_public, signature, _SIGNED + header.pack() + payload)
+
+
+def sign_table(signing_key: bytes, repository: bytes, payload: bytes) -> bytes:
+    """Sign a table, which may move from file to file within its repository."""
+    return _sign(signing_key, _TABLE + repository + payload)
+
+
+def verify_table(signing_public: bytes, signature: bytes, repository: bytes, payload: bytes) -> bool:
+    """Tell whether this key signed this table."""
+    return _verify(signing_public, signature, _TABLE + repository + payload)
+
+
+def _sign(signing_key: bytes, message: bytes) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(signing_key).sign(message)
+
+
+def _verify(signing_public: bytes, signature: bytes, message: bytes) -> bool:
     try:
-        Ed25519PublicKey.from_public_bytes(signer).verify(signature, _SIGNED + header.pack() + payload)
-    except InvalidSignature:
+        Ed25519PublicKey.from_public_bytes(signing_public).verify(signature, message)
+    except (InvalidSignature, ValueError):  # or a key of another suite
         return False
     return True

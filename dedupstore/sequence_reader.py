@@ -5,7 +5,7 @@ Invariant: the bytes that `copy` yields are those of the sequence, in order, eac
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import NamedTuple
@@ -17,6 +17,7 @@ STEP_BLOCKS = 6
 _BLOCK = 1 << 20
 _NOTHING = memoryview(b"")
 _PATIENCE = 3.0  # seconds
+_FAR = 32 << 20  # to skip more, a walk down the tree costs less than all chunks on the way
 _FIRST_STEP = 256 << 10  # after a jump: who takes one small file out of a volume wants no more
 
 
@@ -27,22 +28,29 @@ class Ahead(NamedTuple):
     most: int
 
 
+#: `walk(at)` returns where the chunk begins that holds the byte `at`, and yields chunks with their places from it on,
+#: some at a time.
+Walk = Callable[[int], tuple[int, Iterator[list[Stretch]]]]
+
+
 class SequenceReader:
     """Walks one sequence.
 
-    `stretches` yields its chunks with their places, some at a time, and is asked no sooner than needed.  The threads
-    of the pool fetch ahead: from now on if it is `eager`, otherwise when copying goes on for a while.
+    What `walk` yields is asked for no sooner than needed.  The threads of the pool fetch ahead: from now on if it is
+    `eager`, otherwise when copying goes on for a while.
     """
 
     def __init__(
         self,
-        stretches: Iterable[list[Stretch]],
+        walk: Walk,
         reader: ChunkReader,
         pool: ThreadPoolExecutor,
         ahead: Ahead,
         *,
         eager: bool,
     ) -> None:
+        self._walk = walk
+        _, stretches = walk(0)
         self._stretches = chain.from_iterable(stretches)
         self._reader = reader
         self._pool = pool
@@ -65,6 +73,23 @@ class SequenceReader:
         self._skip += count
         self.position += count
 
+    def seek(self, position: int) -> None:
+        """Go to any position, through one list node a level; what was fetched for another is given up."""
+        self.close()
+        self._steps.clear()
+        self._pieces.clear()
+        self._piece, self._at, self._waiting = _NOTHING, 0, 0
+        self._ahead = min(self._ahead, _FIRST_STEP)
+        self.position = position
+        self._jump()
+
+    def _jump(self) -> None:
+        """Go on with the chunk that holds the next byte to copy."""
+        start, stretches = self._walk(self.position)
+        self._stretches = chain.from_iterable(stretches)
+        self._next, self._ended = None, False
+        self._skip = self.position - start
+
     def copy(self, count: int) -> Iterator[memoryview]:
         """Yield the next `count` bytes in pieces; raises `DamageError` if there are not that many.
 
@@ -84,6 +109,10 @@ class SequenceReader:
             pieces.append(self._piece[start : self._at])
         else:
             pieces.extend(self._copy(count))
+
+    def get(self, count: int) -> bytes:
+        """Return the next `count` bytes; raises as `copy` does."""
+        return b"".join(self.copy(count))
 
     def _copy(self, count: int) -> Iterator[memoryview]:
         while count:
@@ -130,6 +159,8 @@ class SequenceReader:
             self._waiting -= size
             self._skip -= size
         if not self._steps:
+            if self._skip > _FAR:
+                self._jump()
             while self._skip and (stretch := self._next_stretch()) is not None:
                 skipped, self._next = stretch.after(self._skip)
                 if skipped:

@@ -11,6 +11,7 @@ from itertools import accumulate, chain
 from operator import sub
 from threading import RLock
 
+from dedupstore import _divide, layout
 from dedupstore.chunker import Chunker
 from dedupstore.identity import identify
 from dedupstore.layout import Kind
@@ -37,14 +38,14 @@ class KnownChunks:
         fresh = self._fresh
         found = []
         for position, known in enumerate(self._durable(ids)):
-            if not known and (id_ := ids[position]) not in fresh:
+            if not known and (id_ := ids[position][: layout.SHORT_ID]) not in fresh:
                 fresh.add(id_)
                 found.append(position)
         return found
 
     def forget(self, ids: bytes) -> None:
-        """Forget ids (a column of 32 bytes each): the cache answers for them now."""
-        self._fresh.difference_update(chain.from_iterable(struct.iter_unpack("32s", ids)))
+        """Forget short ids (a column): the cache answers for them now."""
+        self._fresh.difference_update(chain.from_iterable(struct.iter_unpack(f"{layout.SHORT_ID}s", ids)))
 
 
 class _OpenBlock:
@@ -56,12 +57,15 @@ class _OpenBlock:
         self.ids = bytearray()
         self.lengths = bytearray()
 
-    def append(self, data: memoryview) -> None:
-        """Append bytes; what a checkpoint may have submitted, and is still read, stays as it is."""
+    def append(self, data: memoryview, most: int) -> None:
+        """Append bytes to a block that will have `most`.
+
+        What a checkpoint may have submitted, and is still read, stays as it is.
+        """
         size = self.size + len(data)
         if size > len(self.data):
             # most streams have little that is new, and most sequences are short
-            larger = bytearray(max(size, _SMALL_BLOCK if size <= _SMALL_BLOCK else BLOCK_SIZE))
+            larger = bytearray(max(size, _SMALL_BLOCK if size <= _SMALL_BLOCK else most))
             larger[: self.size] = memoryview(self.data)[: self.size]
             self.data = larger
         self.data[self.size : size] = data
@@ -69,15 +73,22 @@ class _OpenBlock:
 
 
 class BlockWriter:
-    """Fills blocks of one kind with new chunks.
+    """Fills blocks of one kind with new chunks, each with about `size` bytes.
 
     Those of several streams that are written at once share `lock`: whoever holds it sees each chunk that is
     noted as this run's own either in an open block or submitted.
     """
 
     def __init__(
-        self, packs: PackWriter, known: KnownChunks, lock: RLock, kind: Kind, account: Account
+        self,
+        packs: PackWriter,
+        known: KnownChunks,
+        lock: RLock,
+        kind: Kind,
+        account: Account,
+        size: int = BLOCK_SIZE,
     ) -> None:
+        self._size = size
         self._packs = packs
         self._known = known
         self._lock = lock
@@ -108,13 +119,13 @@ class BlockWriter:
         """
         block, start = self._open, starts[first]
         most = first + BLOCK_CHUNKS - len(block.lengths) // 4
-        end = min(bisect_right(ends, start + BLOCK_SIZE - block.size, first, last), most)
+        end = min(bisect_right(ends, start + self._size - block.size, first, last), most)
         if end == first:
             if block.size:
                 self.flush()
                 return first
             end = first + 1  # larger than a block
-        block.append(data[start : ends[end - 1]])
+        block.append(data[start : ends[end - 1]], self._size)
         block.ids += b"".join(ids[first:end])
         block.lengths += struct.pack(f"<{end - first}I", *map(sub, ends[first:end], starts[first:end]))
         return end
@@ -175,6 +186,7 @@ class SequenceWriter:
         self._blocks = blocks
         self._recipe = recipe
         self._tail = bytearray()
+        self._covers: list[tuple[int, int]] = []  # of a layout's chunks that were cut: skeleton and content
 
     def cut(self, data: memoryview, ends: bytes, final: bool) -> list[int]:
         """Return where the chunks of `data`, whose first byte begins one, end; also at each of `ends`.
@@ -189,7 +201,8 @@ class SequenceWriter:
             return
         starts = [0, *cuts[:-1]]
         ids = identify(data, starts, cuts, self._id_key)
-        self._recipe.extend(ids, list(map(sub, cuts, starts)))
+        self._recipe.extend(ids, list(map(sub, cuts, starts)), self._covers)
+        self._covers = []
         self._blocks.store(ids, data, starts, cuts)
 
     def write(self, data: bytes, *, final: bool = False) -> None:
@@ -207,3 +220,23 @@ class SequenceWriter:
         self.write(b"", final=True)
         self._blocks.flush()
         return self._recipe.finish()
+
+
+class LayoutWriter(SequenceWriter):
+    """A stream's layout: its chunks hold whole pairs (docs/format.md 6, 9)."""
+
+    def cut(self, data: memoryview, ends: bytes, final: bool) -> list[int]:
+        """Return where the chunks end: each with the pair that holds the last byte that the chunker would take."""
+        cuts: list[int] = []
+        at, longest = 0, self._chunker.sizes.maximum
+        while at < len(data):
+            rest = data[at:]
+            found = self._chunker.cuts(rest[:longest], final=final and len(rest) <= longest)
+            pairs = _divide.pairs(rest, found[0], True, final) if found else None
+            if pairs is None:
+                break
+            _, size, skeleton, content = pairs
+            self._covers.append((skeleton, content))
+            at += size
+            cuts.append(at)
+        return cuts

@@ -1,41 +1,36 @@
-"""One run of a writer: streams go in, a snapshot comes out (docs/format.md 1 "Order of writing", 10, 11).
+"""One run of a writer: streams go in, a snapshot comes out (docs/format.md 1 "Order of writing", 10).
 
-Invariant: the snapshot, and after it the done record, are written when all that they refer to is durable.
+Invariant: nothing is published before all that it refers to is durable; how, `runs` knows.
 Leaving a session early leaves nothing that counts, and what was uploaded is indexed for the next one.  What a
 stream that failed had new is stored all the same: others, written at the same time, may rely on it.
 """
 
-import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from threading import Lock, RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dedupstore import catalogue, interrupted, layout, recipes, records
+from dedupstore import catalogue, interrupted, layout, records
 from dedupstore.access import Access
-from dedupstore.chunker import Chunker, ChunkSizes
 from dedupstore.errors import DamageError, DedupError, StreamError
+from dedupstore.facts import dump
+from dedupstore.index import describe as describe_index
 from dedupstore.layout import Kind
-from dedupstore.packing import PACK_SIZE, Account, PackWriter
-from dedupstore.reading import Source, read_ahead
-from dedupstore.records import Index, Root, Run, Snapshot, Stream
-from dedupstore.sequences import BlockWriter, KnownChunks, NodeWriter, SequenceWriter
-from dedupstore.splitting import Divider, Division, Splitter
+from dedupstore.packing import PACK_SIZE, PackWriter
+from dedupstore.reading import Source
+from dedupstore.records import Index, Snapshot, Stream
+from dedupstore.runs import ParentOf, WriterRun
+from dedupstore.sequences import KnownChunks
+from dedupstore.snapshots import Turn
+from dedupstore.splitting import Splitter
+from dedupstore.stream_writer import Progress, StreamWriter
+
+__all__ = ["Progress", "RunDetails", "Session"]
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
-
-_MOST_DESCRIBED = layout.MAX_UNPACKED - (1 << 20)  # bytes of a snapshot's streams: the rest are heads
-
-
-class Progress(NamedTuple):
-    """Bytes of the stream so far: read, new before compression, stored."""
-
-    read: int
-    new: int
-    stored: int
 
 
 class RunDetails(NamedTuple):
@@ -54,37 +49,30 @@ class Session:
     """
 
     def __init__(
-        self, repository: "Repository", details: RunDetails, level: int, pack_size: int = PACK_SIZE
+        self,
+        repository: "Repository",
+        details: RunDetails,
+        level: int,
+        pack_size: int = PACK_SIZE,
+        parent_of: ParentOf = lambda stream: b"",
     ) -> None:
         access = repository.access
         self._repository = repository
         self._access: Access = access
         self._details = details
-        self._run = secrets.token_bytes(16)
+        self._parent_of = parent_of
         self._started = int(time.time())
         self._streams: list[Stream] = []
         self._names: set[str] = set()
-        self._open: set[_StreamWriter] = set()
-        self._described = 0  # bytes
+        self._open: set[StreamWriter] = set()
+        self._index: list[bytes] = []
+        self._checkpoints: list[bytes] = []
+        self._finished = False
         self._lock = RLock()  # over what is noted as stored but not submitted yet, and over the fields above
         self._checkpointing = Lock()
-        cache = repository.cache
-        repository.refresh_snapshots()
-        repository.refuse_if_rolled_back()
-        record = Run(
-            run=self._run,
-            started=self._started,
-            host=details.host,
-            parents=[info.name for info in repository.heads().values()],
-        )
-        repository.backend.create(layout.run_file(self._run), catalogue.seal_record(access, Kind.RUN, record))
-        repository.refresh_index()
-        # what other processes add to the cache from here on was not seen in a listing by this run
-        trusted = cache.next_pack()
-        self._own: set[int] = set()
-        self._known = KnownChunks(lambda ids: cache.known(access.domain, ids, trusted, self._own))
-        repository.verify_recent_packs()
-        self._packs = PackWriter(repository.backend, access, self._run, level, self._indexed, pack_size)
+        self._run = WriterRun(repository, details.host)
+        self._known = KnownChunks(self._run.known)
+        self._packs = PackWriter(repository.backend, access, self._run.id, level, self._indexed, pack_size)
 
     def __enter__(self) -> "Session":
         return self
@@ -93,6 +81,8 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._packs.close()
+        if not self._finished:
+            self._run.end(error)
 
     def put(
         self,
@@ -114,10 +104,8 @@ class Session:
         with self._lock:
             if name in self._names:
                 raise StreamError(f"the stream {name} was stored already in this run")
-            if len(self._names) >= layout.MAX_STREAMS:
-                raise _no_room(name)
             self._names.add(name)
-            writer = _StreamWriter(self._access, self._known, self._packs, self._lock, splitter)
+            writer = StreamWriter(self._access, self._known, self._packs, self._lock, splitter)
             self._open.add(writer)
         began = int(time.time())
         try:
@@ -128,7 +116,7 @@ class Session:
                     "see why its source gave nothing; --allow-empty stores it as it is",
                 )
             content, skeleton, plan = writer.finish()
-            known = facts() if callable(facts) else facts or {}
+            known = dump((facts() if callable(facts) else facts) or {}, name)
             self._packs.settle()
             if progress is not None:
                 progress(Progress(size, writer.account.new, writer.account.stored))
@@ -144,7 +132,7 @@ class Session:
                 layout=plan,
                 facts=known,
             )
-            self._make_room(stream)
+            _refuse_indescribable(stream)
         except BaseException:
             with self._lock, suppress(Exception):  # the first error is the one to tell
                 self._names.discard(name)
@@ -156,41 +144,46 @@ class Session:
             self._streams.append(stream)
         return stream
 
-    def _make_room(self, stream: Stream) -> None:
-        """Refuse a stream with which no reader would read the snapshot: it must not spoil the others."""
-        try:
-            described = records.encode(stream)
-            records.decode(described, Stream, "its description")
-        except (DamageError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise StreamError(f"the stream {stream.name} cannot be described: {error}") from None
-        with self._lock:
-            if self._described + len(described) > _MOST_DESCRIBED:
-                raise _no_room(stream.name)
-            self._described += len(described)
-
     def checkpoint(self) -> None:
-        """Make durable, and note in a checkpoint, the streams that are complete so far.
+        """Make durable, and note in checkpoints, the streams that are complete so far.
 
         Should this run be killed, `interrupted.complete` publishes them.
         """
         with self._checkpointing:  # the note must name the newest
             if not (streams := self._make_durable()):
                 return
-            data = catalogue.seal_record(self._access, Kind.CHECKPOINT, self._snapshot(streams, 0, {}))
-            name = layout.sha256(data)
-            self._repository.backend.create(layout.content_file(Kind.CHECKPOINT, name), data)
-            interrupted.note(self._repository.state, self._run, name)
+            first = self._run.ids[0]
+            snapshots = self._snapshots(streams, first, Turn(0, {}))
+            backend = self._repository.backend
+            self._checkpoints = [
+                catalogue.publish_record(backend, self._access, Kind.CHECKPOINT, snapshot)
+                for snapshot in snapshots
+            ]
+            self._note()
 
     def finish(self) -> "SnapshotInfo":
-        """Make everything durable, publish the snapshot, and return it."""
+        """Make everything durable, publish it, and return the snapshot; of several, the last one."""
         if not self._streams:
             raise DedupError("a run without streams has nothing to list")
         streams = self._make_durable()
-        repository = self._repository
-        with repository.publishing() as (sequence, heads):
-            info = repository.publish(self._snapshot(streams, sequence, heads))
-        interrupted.forget(repository.state, self._run)
-        return info
+
+        def look_again() -> None:
+            self._note()  # under this id, too, the run may be done when the note is read
+            for name, problem in self._run.problems(streams, self._parent_of).items():
+                raise DamageError(f"a pruner passed this run over, and {name} lost something: {problem}")
+
+        def describe(run: bytes, turn: Turn) -> list[Snapshot]:
+            return self._snapshots(streams, run, turn)
+
+        infos = self._run.publish(describe, self._index, look_again)
+        self._finished = True
+        interrupted.forget(self._repository.state, self._run.ids[0])
+        return infos[-1]
+
+    def _note(self) -> None:
+        if self._checkpoints:
+            run = self._run
+            interrupted.note(self._repository.state, run.ids[0], self._checkpoints, self._index, run.ids)
 
     def _make_durable(self) -> list[Stream]:
         """Return the streams that are complete, when all that they refer to is durable."""
@@ -202,97 +195,54 @@ class Session:
             self._packs.flush()
         return streams
 
-    def _snapshot(
-        self, streams: list[Stream], sequence: int, heads: dict[bytes, tuple[int, bytes]]
-    ) -> Snapshot:
+    def _snapshots(self, streams: list[Stream], run: bytes, turn: Turn) -> list[Snapshot]:
+        """Return what lists these streams: one snapshot, or as many as they need; checkpoints all have number 0."""
         details = self._details
         members = self._repository.members
-        return Snapshot(
-            run=self._run,
-            domain=self._access.domain,
-            sequence=sequence,
-            heads=heads,
-            time=details.time,
-            utc_offset=details.utc_offset,
-            started=self._started,
-            finished=int(time.time()),
-            host=details.host,
-            program=details.program,
-            roster=members.roster,
-            streams=streams,
-        )
+        return [
+            Snapshot(
+                run=run,
+                domain=self._access.domain,
+                sequence=turn.sequence and turn.sequence + number,
+                heads=turn.heads,
+                time=details.time,
+                utc_offset=details.utc_offset,
+                started=self._started,
+                finished=int(time.time()),
+                host=details.host,
+                program=details.program,
+                roster=members.roster,
+                streams=some,
+            )
+            for number, some in enumerate(_portions(streams))
+        ]
 
     def _indexed(self, name: bytes, index: Index) -> None:
-        self._own.update(self._repository.cache.add_index(name, index))
-        for pack in index.packs:
+        described = describe_index(self._access, name, self._repository.signer, index)
+        self._run.own.update(self._repository.cache.add_index(name, described))
+        self._index.append(name)
+        for pack in described.packs:
             self._known.forget(pack.ids)
 
 
-class _StreamWriter:
-    """The three sequences of one stream."""
-
-    def __init__(
-        self, access: Access, known: KnownChunks, packs: PackWriter, lock: RLock, splitter: Splitter | None
-    ) -> None:
-        self.account = Account()
-        nodes = BlockWriter(packs, known, lock, Kind.TREE, self.account)
-        self._blocks = [nodes]
-        self._nodes = NodeWriter(nodes)
-        key = recipes.node_key(access.id_key)
-
-        def sequence(sizes: ChunkSizes) -> SequenceWriter:
-            self._blocks.append(BlockWriter(packs, known, lock, Kind.DATA, self.account))
-            chunker = Chunker(access.chunker_key, sizes)
-            return SequenceWriter(
-                access.id_key, chunker, self._blocks[-1], recipes.ListWriter(key, self._nodes.store)
-            )
-
-        self._content = sequence(access.content_sizes)
-        self._skeleton = sequence(access.skeleton_sizes)
-        self._layout = sequence(access.layout_sizes)
-        self._divider = Divider(splitter) if splitter is not None else None
-
-    def copy(self, source: Source, progress: Callable[[Progress], None] | None) -> int:
-        """Read the source to its end; return its size in bytes."""
-        size = 0
-        for piece in read_ahead(source, self._prepare):
-            cuts, division = piece.made
-            self._content.store(piece.data, cuts)
-            if division is not None:
-                self._skeleton.write(division.skeleton)
-                self._layout.write(division.layout)
-            size += piece.size
-            if progress is not None:
-                progress(Progress(size, self.account.new, self.account.stored))
-        return size
-
-    def _prepare(
-        self, buffer: memoryview, start: int, end: int, ended: bool
-    ) -> tuple[int, int, tuple[list[int], Division | None]]:
-        """Divide and cut new bytes, in the reading thread."""
-        division = None
-        if self._divider is not None:
-            division = self._divider.divide(buffer, start, end, ended=ended)
-            end = division.kept
-        cuts = self._content.cut(buffer[:end], division.ends if division else b"", ended)
-        return (cuts[-1] if cuts else 0), end, (cuts, division)
-
-    def flush(self) -> None:
-        """Submit all open blocks."""
-        for blocks in self._blocks:
-            blocks.flush()
-
-    def finish(self) -> tuple[Root, Root, Root]:
-        """End all sequences; return the roots of content, skeleton and layout."""
-        content = self._content.finish()
-        skeleton = self._skeleton.finish()
-        if self._divider is not None:
-            self._layout.write(self._divider.finish())
-        plan = self._layout.finish()
-        self._nodes.flush()
-        self.flush()
-        return content, skeleton, plan
+def _refuse_indescribable(stream: Stream) -> None:
+    """Refuse a stream with which no reader would read the snapshot: it must not spoil the others."""
+    try:
+        described = records.encode(stream)
+        records.decode(described, Stream, "its description")
+    except (DamageError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise StreamError(f"the stream {stream.name} cannot be described: {error}") from None
 
 
-def _no_room(name: str) -> StreamError:
-    return StreamError(f"the stream {name} does not fit into this run's snapshot", "store it in another run")
+def _portions(streams: list[Stream]) -> Iterator[list[Stream]]:
+    """Yield as many streams as a snapshot can list, and so on."""
+    some: list[Stream] = []
+    described = 0  # bytes
+    for stream in streams:
+        size = len(records.encode(stream))
+        if len(some) == layout.MAX_STREAMS or described + size > layout.MAX_DESCRIBED:
+            yield some
+            some, described = [], 0
+        some.append(stream)
+        described += size
+    yield some

@@ -1,44 +1,35 @@
-"""Snapshots: which there are and count, whether the repository went back, and how another is published.
+"""Snapshots: which there are, which of them count, and what the next one must say (docs/format.md 10, 11).
 
-Invariant: a snapshot is shown only when it is signed by a member, its run is done, and it still counts; what this
-host saw before and is gone, or forked, is told (`alarms`) and stops runs that write.
+Invariant: a snapshot is shown only when a member signed it, a done record or ledger names it, no tombstone does, and
+its signer is in or its closing list names it.  What this host saw before and is gone is an alarm; only the loss of its
+own backups stops it from writing.  Snapshots that no done record names are not read but by writers, last, one by one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 
-from dedupstore import heads, layout, records
-from dedupstore.errors import DamageError, NotFoundError, TrustError
+from dedupstore import alarms, finished, heads, layout, records, verified
+from dedupstore.alarms import SnapshotInfo
+from dedupstore.errors import NotFoundError, TrustError
+from dedupstore.finished import Finished
+from dedupstore.heads import Head
 from dedupstore.layout import Kind
 from dedupstore.opened import Opened
-from dedupstore.records import Done, Snapshot, Stream
+from dedupstore.records import Snapshot, Stream
 
-Head = heads.Head
+__all__ = ["SnapshotInfo", "Snapshots", "Turn"]
+
+_AT_ONCE = 16  # each may take some MiB
 
 
-class SnapshotInfo(msgspec.Struct, frozen=True):
-    """A snapshot without its streams; sizes in bytes, times in Unix seconds, `streams` is their number."""
+class Turn(NamedTuple):
+    """What the next snapshot of this member must say: its number, and the heads that it has seen."""
 
-    name: bytes
-    signer: bytes
-    run: bytes
-    domain: str
     sequence: int
-    time: int
-    utc_offset: int
-    started: int
-    finished: int
-    host: str
-    program: str
-    streams: int
-    size: int
-    stored: int
-    new: int
-    heads: dict[bytes, tuple[int, bytes]]
-    roster: tuple[int, bytes]
-    done: bool
+    heads: dict[bytes, Head]
 
 
 class Snapshots:
@@ -47,14 +38,19 @@ class Snapshots:
     def __init__(self, opened: Opened) -> None:
         self.alarms: list[str] = []
         self._opened = opened
-        self._rolled_back: list[str] = []
-        self._disowned: set[bytes] = set()
-        self._infos: dict[bytes, SnapshotInfo] | None = None
+        self._lost: dict[bytes, str] = {}
+        self._present: set[bytes] = set()
+        self._infos: dict[bytes, SnapshotInfo] = {}
+        self._counting: list[SnapshotInfo] | None = None
+        self._numbers: dict[bytes, int] = {}
+        self._finished = Finished(set(), [], {}, set())
+        self._index: set[bytes] | None = None  # the index files that were listed last
 
     def counting(self) -> list[SnapshotInfo]:
         """Return the snapshots that count, the oldest date first."""
-        counting = (info for info in self._all().values() if info.done and info.name not in self._disowned)
-        return sorted(counting, key=lambda info: (info.time, info.finished, info.sequence, info.name))
+        if self._counting is None:
+            self.refresh()
+        return list(self._counting or ())
 
     def streams(self, snapshot: SnapshotInfo) -> list[Stream]:
         """Return a snapshot's streams, in the order in which they were stored."""
@@ -62,226 +58,192 @@ class Snapshots:
         return records.decode(payload, Snapshot, snapshot_file(snapshot.name)).streams
 
     def heads(self) -> dict[bytes, SnapshotInfo]:
-        """Return each signer's newest snapshot that counts."""
+        """Return the newest snapshot that counts of each signer who is in."""
         newest: dict[bytes, SnapshotInfo] = {}
         for info in self.counting():
-            if info.signer not in newest or info.sequence > newest[info.signer].sequence:
-                newest[info.signer] = info
+            member = self._opened.members.signers[info.signer]
+            if member.closing is None and info.sequence <= self._numbers[info.signer]:
+                newest[info.signer] = max(newest.get(info.signer, info), info, key=lambda info: info.sequence)
         return newest
 
     def unfinished(self) -> int:
         """Return how many snapshots are there that do not count."""
-        return len(self._all()) - len(self.counting())
+        return len(self._present - {info.name for info in self.counting()})
 
-    def _all(self) -> dict[bytes, SnapshotInfo]:
-        """Return all snapshots, also those that do not count."""
-        if self._infos is None:
-            self.refresh()
-        return self._infos or {}
+    def has_done(self, signer: bytes, runs: Iterable[bytes]) -> bool:
+        """Tell whether one of these runs of a signer has published snapshots, as far as was seen last."""
+        self.counting()
+        ends = {signer + run for run in runs}
+        return any(row[32:] in ends for row in self._finished.named)
+
+    # -- keeping all this true
 
     def refresh(self) -> None:
         """Read the snapshots that are new, drop those that are gone, and compare with what was seen before."""
+        opened = self._opened
         # what is compared with a listing is read before it: other processes of this host add to both meanwhile
-        kept, cached = heads.load(self._opened.state), self._opened.cache.snapshot_names()
-        # `runs` is listed first: a run that ends in between is merely not seen yet
-        done: dict[bytes, list[str]] = {}
-        for name in self._opened.backend.names("runs"):
-            if (run := layout.run_done(name)) is not None:
-                done.setdefault(run, []).append(name)
-        present = layout.digests(self._opened.backend.names("snapshots"))
-        if gone := cached - present:
-            self._opened.cache.drop_snapshots(gone)
+        kept, cached = heads.load(opened.state), opened.cache.snapshot_names()
+        opened.look_for_closings_again()
+        self._present = layout.digests(opened.backend.names("snapshots"))
+        self._finished = finished.read(opened)
+        if gone := cached - self._present:
+            opened.cache.drop_snapshots(gone)
         decoder = records.decoder(SnapshotInfo)
-        rows = [decoder.decode(row) for _, row in self._opened.cache.snapshot_headers()]
-        infos = {info.name: info for info in rows}
-        for batch in self._opened.fetch(
-            sorted(present - infos.keys()), lambda name: self._read_snapshot(name, done)
-        ):
-            self._keep(batch)
-            infos.update((info.name, info) for info, _ in batch)
-        # with more than one record, a run may have been withdrawn after it was kept here as done
-        waiting = [
-            info for info in infos.values() if info.run in done and (not info.done or len(done[info.run]) > 1)
-        ]
-        for confirmed in self._opened.fetch(waiting, lambda info: self._confirm(info, done[info.run])):
-            changed = [info for info in confirmed if info != infos[info.name]]
-            self._keep([(info, self._opened.cache.snapshot_payload(info.name)) for info in changed])
-            infos.update((info.name, info) for info in changed)
-        # a done record that vanished makes its snapshot uncounted for everyone, so for us too
-        self._infos = {
-            name: info if info.run in done else msgspec.structs.replace(info, done=False)
-            for name, info in infos.items()
-        }
-        self._recall(kept, done)
-        self._compare_heads(kept)
+        rows = [decoder.decode(row) for name, row in opened.cache.snapshot_headers() if name not in gone]
+        self._infos = {info.name: info for info in rows}
+        named = {name for name, signer in self._finished.snapshots() if self._may_count(name, signer)}
+        self._read_all(named & self._present)
+        self._recall(kept, named)
+        self._count()
+        self._compare(kept)
+        self._compare_index()
 
-    @contextmanager
-    def publishing(self) -> Iterator[tuple[int, dict[bytes, tuple[int, bytes]]]]:
-        """Hold this host's turn to publish a snapshot; sees what others have published meanwhile.
+    def check_index(self, present: set[bytes]) -> None:
+        """Compare what done records rely on with the index files that are there, now and at each refreshing."""
+        self._index = present
+        if self._counting is not None:
+            self._compare_index()
 
-        Yields the sequence number and the heads that the snapshot must have.
-        """
-        with self._opened.state.lock("publish.lock"):
-            self.refresh()
-            self.refuse_if_rolled_back()
-            seen = {signer: (info.sequence, info.name) for signer, info in self.heads().items()}
-            yield self._next_sequence(), seen
+    def _compare_index(self) -> None:
+        if self._index is None:
+            return
+        counting, stands_for = self._counting or [], self._opened.cache.stands_for
+        missing = alarms.missing_index(counting, self._finished, self._index, stands_for)
+        if missing:  # it may be new, or have been deleted lawfully since
+            self._finished = finished.read(self._opened)
+            self._index = layout.digests(self._opened.backend.names("index"))
+            missing = alarms.missing_index(counting, self._finished, self._index, stands_for)
+        self.alarms = list(dict.fromkeys([*self.alarms, *missing]))
 
-    def publish(self, snapshot: Snapshot) -> SnapshotInfo:
-        """Write the snapshot, all of whose data are durable, and the record that its run is done.
-
-        Only within `publishing`.
-        """
-        from dedupstore import catalogue
-
-        data = catalogue.seal_record(self._opened.access, Kind.SNAPSHOT, snapshot)
-        name = layout.sha256(data)
-        self._opened.backend.create(snapshot_file(name), data)
-        end = Done(run=snapshot.run, snapshot=name, finished=snapshot.finished)
-        done = catalogue.seal_record(self._opened.access, Kind.DONE, end)
-        self._opened.backend.create(layout.done_file(snapshot.run, layout.sha256(done)), done)
-        info = _info(name, self._opened.signer, snapshot, done=True)
-        self._keep([(info, records.encode(snapshot))])
-        self._all()[name] = info
-        heads.advance(self._opened.state, {info.signer: (info.sequence, info.name)})
-        return info
-
-    def _next_sequence(self) -> int:
-        """Return the sequence number for this member's next snapshot: above all that it ever used."""
-        mine = self._opened.signer
-        used = [info.sequence for info in self._all().values() if info.signer == mine]
-        used.append(heads.load(self._opened.state).get(mine, (0, b""))[0])
-        return max(used) + 1
-
-    def refuse_if_rolled_back(self) -> None:
-        """Raise `TrustError` if the repository lost what this host itself has seen."""
-        if self._rolled_back:
+    def refuse_if_rolled_back(self, signer: bytes) -> None:
+        """Raise `TrustError` if this host has seen a backup of the signer that is gone."""
+        self.counting()
+        if signer in self._lost:
             raise TrustError(
-                self._rolled_back[0],
+                self._lost[signer],
                 "nothing was listed. Look with `dedup list` and `dedup check`; if an admin knows why, "
                 "`dedup trust accept` takes the repository as it is now",
             )
 
-    def _keep(self, rows: list[tuple[SnapshotInfo, bytes]]) -> None:
+    def _may_count(self, name: bytes, signer: bytes) -> bool:
+        member = self._opened.members.signers.get(signer)
+        if member is None or member.closing is None:
+            return member is not None
+        closing = self._opened.closed(signer)
+        return closing is not None and name in closing.counting
+
+    def _read_all(self, names: Iterable[bytes], at_once: int = _AT_ONCE) -> None:
+        """Read snapshots that are not known yet."""
+        for batch in self._opened.fetch(sorted(set(names) - self._infos.keys()), self._read, at_once):
+            self.keep(batch)
+
+    def _read(self, name: bytes) -> tuple[SnapshotInfo, bytes] | None:
+        file = snapshot_file(name)
+        try:
+            found = verified.read(self._opened, Kind.SNAPSHOT, file, Snapshot)
+        except NotFoundError as error:
+            if name in self._present:  # else an alarm will tell
+                self._opened.damage.append(str(error))
+            return None
+        if found is None:
+            return None
+        signer, payload, snapshot = found
+        members = self._opened.members.signers
+        copied = snapshot.origin is not None and members[signer].role == "admin"
+        if snapshot.domain != members[signer].domain and not (
+            copied and any(member.domain == snapshot.domain for member in members.values())
+        ):
+            self._opened.reject(file, f"{file} names a domain that is not its signer's")
+            return None
+        heads = {other: head for other, head in snapshot.heads.items() if other in members}
+        return info_of(name, signer, msgspec.structs.replace(snapshot, heads=heads)), payload
+
+    def keep(self, rows: Iterable[tuple[SnapshotInfo, bytes]]) -> None:
+        """Take snapshots, with their payloads, as ones that are there."""
+        rows = list(rows)
         self._opened.cache.add_snapshots(
             (info.name, msgspec.msgpack.encode(info), payload) for info, payload in rows
         )
+        self._infos.update((info.name, info) for info, _ in rows)
+        self._present.update(info.name for info, _ in rows)
 
-    def _read_snapshot(self, name: bytes, done: dict[bytes, list[str]]) -> tuple[SnapshotInfo, bytes] | None:
-        from dedupstore import catalogue
-
-        file = snapshot_file(name)
-        try:
-            signer, payload = catalogue.open_payload(
-                self._opened.access, Kind.SNAPSHOT, file, self._opened.backend.read(file)
-            )
-            snapshot = records.decode(payload, Snapshot, file)
-            if snapshot.domain != self._opened.access.signers[signer].domain:
-                raise DamageError(f"{file} names a domain that is not its signer's")
-        except (DamageError, NotFoundError) as error:
-            self._opened.damage.append(str(error))
-            return None
-        info = _info(name, signer, snapshot, done=False)
-        if info.run in done:
-            info = self._confirm(info, done[info.run])
-        return info, payload
-
-    def _confirm(self, info: SnapshotInfo, files: list[str]) -> SnapshotInfo:
-        """Return the snapshot as one that counts if a done record of its run says so, and none withdraws it."""
-        from dedupstore import catalogue
-
-        named = set()
-        for file in files:
-            try:
-                signer, done = catalogue.open_record(
-                    self._opened.access, Kind.DONE, file, self._opened.backend.read(file), Done
-                )
-            except (DamageError, NotFoundError) as error:
-                self._opened.damage.append(str(error))
-                continue
-            if (signer, done.run) == (info.signer, info.run):
-                named.add(done.snapshot)
-        return msgspec.structs.replace(info, done=info.name in named and b"" not in named)
-
-    def _recall(self, kept: Mapping[bytes, Head], done: dict[bytes, list[str]]) -> None:
+    def _recall(self, kept: dict[bytes, Head], named: set[bytes]) -> None:
         """Ask by name for snapshots that someone has seen but the listing lacks: what is there counts.
 
         A busy folder's listing may miss one, and a storage that hides one must not do so by listings alone.
         """
-        infos = self._all()
-        named = {name for _, name in kept.values()}
+        seen = {name for _, name in kept.values()}
         asked: set[bytes] = set()
-        new = list(infos.values())
+        new = [info for info in self._infos.values() if info.name in named]
         while True:  # what is recalled has seen others in its turn
             for info in new:
-                named |= {
-                    name
-                    for signer, (_, name) in info.heads.items()
-                    if info.done and signer in self._opened.members.signers
-                }
-            missing = sorted(named - infos.keys() - asked)
+                seen |= {name for signer, (_, name) in info.heads.items() if self._may_count(name, signer)}
+            missing = (seen & named) - self._infos.keys() - asked - self._present
             if not missing:
                 return
-            asked.update(missing)
-            new = []
-            for batch in self._opened.fetch(missing, lambda name: self._read_snapshot(name, done)):
-                new += [info for info, _ in batch]
-                self._keep(batch)
-            infos.update((info.name, info) for info in new)
+            asked |= missing
+            self._read_all(missing)
+            new = [self._infos[name] for name in missing if name in self._infos]
 
-    def _compare_heads(self, kept: Mapping[bytes, Head]) -> None:
-        """Note what was seen before and is gone, and two snapshots where one may be; then keep the newest heads."""
-        self.alarms = []
-        self._rolled_back = []
-        self._disown()
-        counting = self.counting()
-        present = {info.name for info in counting} | self._disowned
-        for _, name in kept.values():
-            if name not in present:
-                self._rolled_back.append(_went_back(name, "this host"))
-        self.alarms += self._rolled_back
-        # what follows rests on what writers say, so one of them must not be able to stop the others with it
-        members = self._opened.members
-        taken: dict[tuple[bytes, int], SnapshotInfo] = {}
+    def _count(self) -> None:
+        self._counting = sorted(
+            (
+                info
+                for info in self._infos.values()
+                if self._finished.names(info.name, info.signer, info.run)
+                and self._may_count(info.name, info.signer)
+            ),
+            key=lambda info: (info.time, info.finished, info.sequence, info.name),
+        )
+
+    def _compare(self, kept: dict[bytes, Head]) -> None:
+        """Note what is wrong with the history; then keep the newest heads of those of whom nothing is lost."""
+        opened, counting = self._opened, self._counting or []
+        used = {signer: {number} for signer, (number, _) in kept.items()}
         for info in counting:
-            witness = f"the backup of {info.host} numbered {info.sequence}"
-            for signer, (_, name) in info.heads.items():
-                if name not in present and signer in self._opened.members.signers:
-                    self.alarms.append(_went_back(name, witness))
-            if info.roster[0] >= self._opened.members.serial and info.roster != self._opened.members.roster:
-                self.alarms.append(
-                    f"{witness} was made under roster {info.roster[0]} ({info.roster[1].hex()[:16]}…), "
-                    f"but the newest to be had is {members.serial} ({members.digest.hex()[:16]}…)"
-                )
-            if taken.setdefault((info.signer, info.sequence), info) is not info:
-                self.alarms.append(
-                    f"the repository forked: {info.host} published two backups numbered {info.sequence}"
-                )
-        self.alarms = list(dict.fromkeys(self.alarms))
-        if not self._rolled_back:
-            heads.advance(
-                self._opened.state, {s: (info.sequence, info.name) for s, info in self.heads().items()}
-            )
-
-    def _disown(self) -> None:
-        """Of a former member, only the last snapshot that the roster names and its predecessors count."""
-        infos = self._all()
-        self._disowned = {
-            info.name for info in infos.values() if info.signer not in self._opened.members.signers
+            used.setdefault(info.signer, set()).add(info.sequence)
+        for tombstone in self._finished.entombed.values():
+            used.setdefault(tombstone.signer, set()).add(tombstone.sequence)
+        self._numbers = {
+            signer: alarms.highest(numbers, kept.get(signer, (0, b""))[0]) for signer, numbers in used.items()
         }
-        for signer, member in self._opened.members.signers.items():
-            if member.last_snapshot is None:
-                continue
-            kept: set[bytes] = set()
-            name = member.last_snapshot
-            while (info := infos.get(name)) is not None and name not in kept:
-                kept.add(name)
-                name = info.heads.get(signer, (0, b""))[1]
-            self._disowned |= {info.name for info in infos.values() if info.signer == signer} - kept
+        self._lost = alarms.lost(kept, counting, self._finished, self._may_count)
+        self.alarms = list(
+            dict.fromkeys(
+                [
+                    *self._lost.values(),
+                    *opened.closing_alarms(),
+                    *alarms.history(opened, counting, self._finished, self._numbers),
+                ]
+            )
+        )
+        seen = {signer: (info.sequence, info.name) for signer, info in self.heads().items()}
+        heads.advance(
+            opened.state, {signer: head for signer, head in seen.items() if signer not in self._lost}
+        )
 
+    # -- another one
 
-def _went_back(name: bytes, witness: str) -> str:
-    return f"the repository went back: snapshots/{name.hex()} is gone, damaged or undone, but {witness} has seen it"
+    @contextmanager
+    def publishing(self) -> Iterator[Turn]:
+        """Hold this host's turn to publish; sees what others have published meanwhile."""
+        mine = self._opened.signer
+        with self._opened.state.lock("publish.lock"):
+            self.refresh()
+            self.refuse_if_rolled_back(mine)
+            self._read_all(self._present, at_once=1)  # a number that an unfinished one has is taken, too
+            used = {info.sequence for info in self._infos.values() if info.signer == mine}
+            top = self._numbers.get(mine, 0)
+            seen = {signer: (info.sequence, info.name) for signer, info in self.heads().items()}
+            yield Turn(alarms.highest(used, top) + 1, seen)
+
+    def published(self, infos: Iterable[SnapshotInfo]) -> None:
+        """Take snapshots, which were kept before, as ones that count: their done record is there."""
+        infos = list(infos)
+        self._finished.named.update(info.name + info.signer + info.run for info in infos)
+        self._numbers.update((info.signer, info.sequence) for info in infos)
+        self._count()
+        heads.advance(self._opened.state, {info.signer: (info.sequence, info.name) for info in infos})
 
 
 def snapshot_file(name: bytes) -> str:
@@ -289,7 +251,8 @@ def snapshot_file(name: bytes) -> str:
     return layout.content_file(Kind.SNAPSHOT, name)
 
 
-def _info(name: bytes, signer: bytes, snapshot: Snapshot, *, done: bool) -> SnapshotInfo:
+def info_of(name: bytes, signer: bytes, snapshot: Snapshot) -> SnapshotInfo:
+    """Return what is kept at hand of a snapshot."""
     return SnapshotInfo(
         name=name,
         signer=signer,
@@ -308,5 +271,4 @@ def _info(name: bytes, signer: bytes, snapshot: Snapshot, *, done: bool) -> Snap
         new=sum(stream.new for stream in snapshot.streams),
         heads=snapshot.heads,
         roster=snapshot.roster,
-        done=done,
     )

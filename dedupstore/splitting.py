@@ -4,11 +4,12 @@ Invariant: a splitter only marks ranges; the bytes of the stream are stored what
 exactly, because the layout records the ranges.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from dedupstore import _divide
 from dedupstore.errors import DamageError, StreamError
+from dedupstore.recipes import Part
 
 
 class Splitter(Protocol):
@@ -73,26 +74,31 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def lengths(layout: Iterable[bytes | memoryview]) -> Iterator[int]:
-    """Yield the lengths that a layout, given in pieces, lists.
+def pairs(chunk: bytes | memoryview, covers: tuple[int, int], *, first: bool, ended: bool) -> memoryview:
+    """Return the lengths in a layout's chunk, the first of skeleton: a view of u64.
 
-    Raises `DamageError` for a number that is cut short, too long, or 0 where that would be pointless: so a
-    layout cannot be endless.
+    `first` and `ended`: the layout begins and ends with it.  Raises `DamageError` for a number that is cut short, too
+    long, or 0 where that would be pointless, for one pair in two chunks, and if the sums are not what the
+    chunk `covers` (skeleton, content).
     """
-    value = shift = 0
-    first = True
-    for piece in layout:
-        for byte in bytes(piece):
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte > 127:
-                if shift == 63:
-                    raise DamageError("a stream's layout has a number beyond 63 bits")
-                continue
-            if byte == 0 and not (first and shift == 7):
-                raise DamageError("a stream's layout has a length of 0, or one written too long")
-            yield value
-            value = shift = 0
-            first = False
-    if shift:
-        raise DamageError("a stream's layout ends within a number")
+    try:
+        found = _divide.pairs(chunk, len(chunk), first, ended)
+    except ValueError:
+        found = None
+    if found is None:
+        raise DamageError("a stream's layout has a number that is cut short, or none that it may have")
+    if found[2:] != covers:
+        raise DamageError("a stream's layout covers other bytes than its recipe says")
+    return memoryview(found[0]).cast("Q")
+
+
+def lengths(read: Callable[[int], bytes], parts: Iterable[Part], size: int) -> Iterator[int]:
+    """Yield the lengths that a layout of `size` bytes lists, from the chunks in `parts` on.
+
+    `read` returns its next bytes.
+    """
+    for (at, _, _), chunks in parts:
+        for _, length, skeleton, content in chunks:
+            chunk = read(length)
+            yield from pairs(chunk, (skeleton, content), first=at == 0, ended=at + length == size)
+            at += length

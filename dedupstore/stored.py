@@ -1,17 +1,21 @@
-"""A stored stream that is walked forward: its skeleton is at hand, its contents are fetched only if copied.
+"""A stored stream that is walked, from its beginning or any position on.
 
-Invariant: `position` bytes of the stream were returned, yielded or skipped, in order, and each that was returned
-was verified.
+Its skeleton is at hand; contents are fetched only if they are copied.
+
+Invariant: the next byte that is returned is that at `position`, and each that was returned was verified.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain, tee
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dedupstore import splitting
 from dedupstore.errors import DamageError, StreamError
-from dedupstore.records import Root, Stream
+from dedupstore.recipes import Recipe, Totals
+from dedupstore.records import Stream
 from dedupstore.sequence_reader import Ahead, SequenceReader
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 _AHEAD = 8 << 20  # of the contents; a merge walks several streams at once
 _PIECE = 1 << 20  # of skeleton, at a time
+_MANY = 10_000  # ranges; to skip more, a seek costs less
 
 
 class StoredStream:
@@ -27,25 +32,58 @@ class StoredStream:
     def __init__(self, reader: "StreamReader", stream: Stream) -> None:
         self._pool = ThreadPoolExecutor(reader.threads, "read")
 
-        def sequence(root: Root, most: int, *, eager: bool) -> SequenceReader:
+        def sequence(recipe: Recipe, most: int, *, eager: bool) -> SequenceReader:
             ahead = Ahead(reader.ahead.step, most)
-            return SequenceReader(reader.stretches(root), reader.data, self._pool, ahead, eager=eager)
+            return SequenceReader(partial(reader.walk, recipe), reader.data, self._pool, ahead, eager=eager)
 
-        plan = sequence(stream.layout, _AHEAD // 4, eager=True)
-        self._skeleton = sequence(stream.skeleton, _AHEAD // 2, eager=True)
-        self._content = sequence(stream.content, _AHEAD, eager=False)
-        self._sequences = (plan, self._skeleton, self._content)
-        self._lengths: Iterator[int] = iter((0, stream.size) if stream.size else ())
-        if stream.layout.size:
-            self._lengths = splitting.lengths(plan.copy(stream.layout.size))
+        self._reader = reader
+        self._recipes = reader.recipes(stream)
+        self.size = stream.size
+        self._plan: SequenceReader | None = None
+        self._lengths: Iterator[int]
+        self._start_at(0)
+        self._skeleton = sequence(self._recipes.skeleton, _AHEAD // 2, eager=True)
+        self._content = sequence(self._recipes.content, _AHEAD, eager=False)
         self._content_at = 0  # bytes of content passed; what was not copied of them is skipped later
-        self._unread = stream.skeleton.size  # bytes of skeleton not in the buffer yet
+        self._unread = self._recipes.skeleton.size  # bytes of skeleton not in the buffer yet
         self._buffer = b""  # skeleton
         self._at = 0  # what of it was passed
         self._in_content = True  # the range that comes next is skeleton
         self._left = 0  # bytes of the present range
-        self.size = stream.size
         self.position = 0
+
+    def seek(self, position: int) -> None:
+        """Go to any position, forward or back, through one list node a level of each sequence."""
+        if not 0 <= position <= self.size:
+            raise ValueError(f"a stream of {self.size} bytes has no position {position}")
+        _, skeleton, content = self._start_at(position)
+        self._skeleton.seek(skeleton)
+        self._buffer, self._at, self._unread = b"", 0, self._recipes.skeleton.size - skeleton
+        if content < self._content.position:
+            self._content.seek(content)
+        self._content_at = content
+        self._in_content, self._left = True, 0
+        self.position = skeleton + content
+        self._pass_ranges(position - self.position)
+
+    def _start_at(self, position: int) -> Totals:
+        """Have ranges come from the chunk of the layout on that holds a position; return what lies before it."""
+        layout, reader = self._recipes.layout, self._reader
+        if not layout.size:
+            self._lengths = iter((0, self.size - position) if position < self.size else ())
+            return 0, 0, position
+        parts = layout.parts(position)
+        if (first := next(parts, None)) is None:
+            self._lengths = iter(())
+            return layout.size, self._recipes.skeleton.size, self._recipes.content.size
+        if self._plan:
+            self._plan.close()
+        parts, again = tee(chain((first,), parts))
+        stretches = reader.stretches(part.chunks for part in parts)
+        ahead = Ahead(reader.ahead.step, _AHEAD // 4)
+        self._plan = SequenceReader(lambda _: (0, stretches), reader.data, self._pool, ahead, eager=True)
+        self._lengths = splitting.lengths(self._plan.get, again, layout.size)
+        return first.before
 
     def peek(self, count: int) -> bytes:
         """Return up to `count` next bytes without moving: fewer where content begins and at the end."""
@@ -72,15 +110,22 @@ class StoredStream:
             self.position += count
             return
         self._check(count)
-        self.position += count
-        while count:
+        if left := self._pass_ranges(count, _MANY):
+            self.seek(self.position + left)
+
+    def _pass_ranges(self, count: int, most: int = -1) -> int:
+        """Move on by `count` bytes, through so many ranges at most; return how many bytes are left."""
+        while count and most:
             part = self._part(count)
             if self._in_content:
                 self._content_at += part
             else:
                 self._pass(part)
             self._left -= part
+            self.position += part
             count -= part
+            most -= 1
+        return count
 
     def copy(self, count: int) -> Iterator[bytes | memoryview]:
         """Yield the next `count` bytes in pieces; what is not taken before the next call may be skipped.
@@ -115,8 +160,9 @@ class StoredStream:
 
     def close(self) -> None:
         """Give up what is being fetched."""
-        for sequence in self._sequences:
-            sequence.close()
+        for sequence in (self._plan, self._skeleton, self._content):
+            if sequence:
+                sequence.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> "StoredStream":

@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ import msgspec
 
 from dedupstore import layout, sealing
 from dedupstore.access import Access
-from dedupstore.errors import AlreadyExistsError, DedupError, KeyAccessError, TrustError
+from dedupstore.errors import AlreadyExistsError, DedupError, KeyAccessError, NewerFormatError, TrustError
 from dedupstore.layout import Kind
+from keys import chain, slots
 from keys import roster as rosters
-from keys import slots
 from keys.gpg import Gpg
 from keys.roster import ChunkerSettings, Epoch, Member, Payload, Role, Roster
 from keys.slots import Slot
@@ -39,7 +40,7 @@ def init(
     Raises `DedupError` if there is one already, or the keys do not make sense together; `KeyAccessError` if a
     key cannot be used; `TrustError` if this host knows a repository there that is gone.
     """
-    if rosters.listing(backend):
+    if chain.listing(backend):
         raise _exists(url)
     if gone := trust.gone(url):
         raise gone
@@ -64,9 +65,11 @@ def init(
         previous=b"",
         time=int(time.time()),
         chunker=ChunkerSettings(),
-        epochs=[Epoch(1, slots.sealing_public(private))],
+        epochs=[Epoch(1, rosters.SUITE, slots.sealing_public(private))],
         members=[_enrol(backend, gpg, common, key, role, key, 1) for key, role in people],
     )
+    with suppress(AlreadyExistsError):  # of an init that came to no end
+        backend.create(layout.PLACE_FILE, layout.magic(Kind.PLACE) + secrets.token_bytes(16))
     made = _publish(backend, gpg, signer, None, payload, _exists(url))
     trust.accept(url, made)
     return made
@@ -78,7 +81,9 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
     Of several, an admin's is preferred for `reading`, a writer's otherwise.  Raises `KeyAccessError` if the user
     has no member's key or it does not open, `DamageError` if the slot is not what the roster says.
     """
-    order: list[Role] = ["admin", "writer", "pruner"] if reading else ["writer", "admin", "pruner"]
+    order: list[Role] = ["writer", "admin", "pruner", "reader"]
+    if reading:
+        order = ["admin", "reader", "writer", "pruner"]
     here = set(gpg.secret_fingerprints())
     mine = [member for role in order for member in roster.present(role) if member.fingerprint in here]
     if not mine:
@@ -102,8 +107,10 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
         domain=mine[0].domain,
         signers=rosters.membership(roster).signers,
         content_sizes=roster.chunker.content,
+        raw_sizes=roster.chunker.raw,
         skeleton_sizes=roster.chunker.skeleton,
         layout_sizes=roster.chunker.layout,
+        block_sizes=roster.chunker.blocks,
         sealing_public=roster.epoch.sealing_key,
         id_key=slot.id_key,
         chunker_key=slot.chunker_key,
@@ -123,29 +130,31 @@ def add(
     role: Role,
     domain: str = "",
 ) -> Roster:
-    """Let one more GPG key in; `domain` (a name like a stream's) is where it deduplicates, by default its own.
+    """Let one more GPG key in; `domain` (a name like a stream's) is where it deduplicates, by default a new one.
 
-    Someone who was removed before comes back with a new signing key.  Raises `DedupError` if it is a member, or
-    another admin was faster; `KeyAccessError` if a key cannot be used.
+    A key that was removed before gets a new signing key, too.  Raises `DedupError` if it is a member, or another
+    admin was faster; `KeyAccessError` if a key cannot be used.
     """
     if domain:
         layout.check_stream_name(domain)
-    fingerprint = gpg.fingerprint(spec)
+    fingerprint = gpg.fingerprint(spec, signs=role == "admin")
     if any(member.fingerprint == fingerprint for member in roster.present()):
         raise DedupError(f"{fingerprint} is a member already", "see: dedup key list")
-    serial = _next_serial(backend, roster)
+    serial = _next_serial(backend, roster, trust)
     admin = _admin_here(roster, gpg)
     slot = slots.load(backend, roster, admin, gpg)
     common = msgspec.structs.replace(slot, epoch=roster.epoch.number)
-    newcomer = _enrol(backend, gpg, common, fingerprint, role, domain or fingerprint, serial)
+    newcomer = _enrol(
+        backend, gpg, common, fingerprint, role, domain or roster.unused_domain(fingerprint), serial
+    )
     payload = rosters.successor(roster, serial, [*roster.members, newcomer], int(time.time()))
     return _change(backend, url, roster, gpg, trust, admin, payload)
 
 
 def remove(
-    backend: "Backend", url: str, roster: Roster, gpg: Gpg, trust: Trust, spec: str, last_snapshot: bytes
+    backend: "Backend", url: str, roster: Roster, gpg: Gpg, trust: Trust, spec: str, closing: bytes
 ) -> Roster:
-    """Put a member out; of its snapshots `last_snapshot` (a name, or empty) and those before it still count.
+    """Remove a member; of what it signed, what the closing list (its SHA-256) names still counts.
 
     The secrets that it has seen stay known to it.  Raises `DedupError` if it is not a member, is the last admin,
     or another admin was faster; `KeyAccessError` if the user is no admin.
@@ -153,8 +162,8 @@ def remove(
     leaving = find(roster, gpg, spec)
     refuse_last_admin(roster, leaving)
     admin = _admin_here(roster, gpg)
-    serial = _next_serial(backend, roster)
-    left = msgspec.structs.replace(leaving, removed=serial, last_snapshot=last_snapshot)
+    serial = _next_serial(backend, roster, trust)
+    left = msgspec.structs.replace(leaving, removed=serial, closing=closing)
     members = [left if member is leaving else member for member in roster.members]
     payload = rosters.successor(roster, serial, members, int(time.time()))
     return _change(backend, url, roster, gpg, trust, admin, payload)
@@ -194,7 +203,7 @@ def _newcomers(gpg: Gpg, writers: Sequence[str], admins: Sequence[str]) -> list[
         *((spec, "writer") for spec in writers),
     ]
     for spec, role in named:
-        key = gpg.fingerprint(spec)
+        key = gpg.fingerprint(spec, signs=role == "admin")
         if people.get(key) == role:
             raise DedupError(f"the key {key} is given twice", "name each key once")
         if key in people:
@@ -230,29 +239,35 @@ def _enrol(
         fingerprint=key,
         role=role,
         signing_key=slots.new_key(),
-        sealing_keys=common.sealing_keys if role == "admin" else {},
+        sealing_keys=common.sealing_keys if role in slots.READING else {},
     )
-    data = slots.seal(slot, gpg, key)
+    data = slots.seal(slot, public_key := gpg.export(key), key)
     digest = layout.sha256(data)
     backend.create(layout.content_file(Kind.SLOT, digest), data)
     return Member(
         fingerprint=key,
         role=role,
+        suite=rosters.SUITE,
         signing_key=sealing.public_of(slot.signing_key),
         domain=domain,
         slot=digest,
-        public_key=gpg.export(key),
+        public_key=public_key,
         added=serial,
     )
 
 
-def _next_serial(backend: "Backend", roster: Roster) -> int:
+def _next_serial(backend: "Backend", roster: Roster, trust: Trust) -> int:
     """Return the lowest serial that is free after this roster, which must still be the newest.
 
     Two admins who start from the same roster come to the same number, so only one of them can publish.
     """
-    taken = rosters.listing(backend)
-    if rosters.latest(backend, roster, taken)[0] != roster:
+    if lacking := roster.not_for_writing:
+        raise NewerFormatError(
+            f"to change the members here a program must know {lacking}, and this one does not",
+            "install a newer version of dedup",
+        )
+    taken = chain.listing(backend)
+    if trust.newest(backend, roster, taken) != roster:
         raise _late()
     return next(serial for serial in count(roster.serial + 1) if serial not in taken)
 
@@ -268,9 +283,12 @@ def _change(
 def _publish(
     backend: "Backend", gpg: Gpg, signer: str, before: Roster | None, payload: Payload, late: DedupError
 ) -> Roster:
-    data = rosters.sign(payload, gpg, signer)
+    data = rosters.sign(payload, gpg, signer, before)
     try:
-        made = rosters.follow(before, rosters.parse(data, payload.serial))
+        claim = rosters.parse(data, payload.serial)
+        if claim.signer([m for m in payload.members if m.fingerprint == signer]) != signer:
+            raise TrustError("another key signed")
+        made = chain.follow(before, claim)
     except TrustError as error:
         # Once published, it would be passed over by every host, and this change would be lost unseen.
         raise KeyAccessError(

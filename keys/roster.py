@@ -1,93 +1,116 @@
 """Rosters: who belongs to a repository, signed by an admin, each naming the one before it (docs/format.md 4).
 
-Invariant: a `Roster` that `follow` returned is believed: it is serial 1 and signed by one of its own admins, or it
-names the hash of the newest believed one before it, is signed by an admin who is a member in that one, and drops
-no member or epoch of it.  A `Claim` is what a file says, nothing more.
+Invariant: a `Claim` is what a file says, nothing more; `chain` says which are believed.  What a newer program put
+into a roster, and this one does not know, is in the next one too.
 """
 
-import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
+from itertools import count
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from dedupstore import layout, records
-from dedupstore.access import Membership, Signer
+from dedupstore.access import BlockSizes, Membership, Signer
 from dedupstore.chunker import Chunker, ChunkSizes
-from dedupstore.errors import DamageError, DedupError, NewerFormatError, TrustError
+from dedupstore.errors import DamageError, DedupError, NewerFormatError
 from dedupstore.layout import Kind
 from dedupstore.records import Bin16, Bin32, Count
-from keys import gpg
-
-if TYPE_CHECKING:
-    from dedupstore.backends.contract import Backend
+from keys import public, unknown
+from keys.gpg import Gpg
 
 FORMAT = 1
 SUITE = 1
 LAST_SERIAL = 99_999_999
-KNOWN_CRITICAL: frozenset[str] = frozenset()
+_LEAST_BLOCK = 64 << 10
+_LONGEST_PAIR = 18  # bytes of two numbers in a layout
+_SIGNING_PUBLIC, _SEALING_PUBLIC = 32, 1216  # bytes, in suite 1
+KNOWN_TO_READ: frozenset[str] = frozenset()
+KNOWN_TO_WRITE = frozenset({"pruned"})
 
-Role: TypeAlias = Literal["admin", "writer", "pruner"]
+Role: TypeAlias = Literal["admin", "writer", "pruner", "reader"]
 Serial = Annotated[int, Meta(ge=1, le=LAST_SERIAL)]
 
 _SIGNED_PREFIX = b"dedup1 roster"
 _MAGIC = layout.magic(Kind.ROSTER)
-_ASK = "ask the admins who made it"
+
+
+class Features(msgspec.Struct, frozen=True):
+    """What a program must know to read, and to write; and what it may ignore."""
+
+    read: list[str] = []
+    write: list[str] = []
+    optional: list[str] = []
 
 
 class ChunkerSettings(msgspec.Struct, frozen=True):
-    """How each of a stream's sequences is cut, in bytes."""
+    """How each of a stream's sequences is cut, in bytes; `raw` is the content of streams without a skeleton."""
 
     content: ChunkSizes = ChunkSizes(4096, 16384, 65536)
-    skeleton: ChunkSizes = ChunkSizes(1024, 4096, 16384)
+    raw: ChunkSizes = ChunkSizes(2048, 8192, 32768)
+    skeleton: ChunkSizes = ChunkSizes(2048, 8192, 32768)
     layout: ChunkSizes = ChunkSizes(256, 1024, 4096)
+    blocks: BlockSizes = BlockSizes()
 
     def __post_init__(self) -> None:
         """Refuse sizes that the chunker refuses."""
-        for sizes in (self.content, self.skeleton, self.layout):
+        for sizes in (self.content, self.raw, self.layout):
             Chunker(bytes(32), sizes)
+        Chunker(bytes(32), self.skeleton, wide=True)
+        if not all(_LEAST_BLOCK <= size <= layout.MAX_BLOCK for size in self.blocks):
+            raise ValueError("blocks of a size that none has")
+        if self.layout.maximum > layout.MAX_CHUNK - _LONGEST_PAIR:
+            raise ValueError("chunks of layouts, which end with whole pairs, could be longer than any chunk")
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """A generation of keys, and the public half of its sealing pair."""
+    """A generation of keys: its algorithms, and the public half of its sealing pair."""
 
     number: Annotated[int, Meta(ge=1, lt=2**32)]
-    sealing_key: Annotated[bytes, Meta(min_length=1216, max_length=1216)]
+    suite: int
+    sealing_key: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse a key that does not have the suite's width; those of other suites are not looked at."""
+        if self.suite == SUITE and len(self.sealing_key) != _SEALING_PUBLIC:
+            raise ValueError("an epoch's sealing key has a wrong length")
 
 
 class Member(msgspec.Struct, frozen=True):
     """One key's membership, past (`removed` is a serial) or present (`removed` is 0).
 
-    `last_snapshot` is the name of a past one's last snapshot that still counts, or empty if none does.
+    `suite` is that of the signing key.  `closing` is the SHA-256 of a past one's closing list, or empty if nothing of
+    it counts.
     """
 
     fingerprint: Annotated[str, Meta(pattern="^([0-9A-F]{40}|[0-9A-F]{64})\\Z")]
     role: Role
-    signing_key: Bin32
+    suite: int
+    signing_key: Annotated[bytes, Meta(max_length=4096)]
     domain: Annotated[str, Meta(min_length=1, max_length=255)]
     slot: Bin32
     public_key: bytes
     added: Serial
     removed: Annotated[int, Meta(ge=0, le=LAST_SERIAL)] = 0
-    last_snapshot: Annotated[bytes, Meta(max_length=32)] = b""
+    closing: Annotated[bytes, Meta(max_length=32)] = b""
 
     def __post_init__(self) -> None:
-        """Refuse a last snapshot that is no name, or is a present member's."""
-        if self.last_snapshot and (len(self.last_snapshot) != 32 or not self.removed):
-            raise ValueError("a member's last snapshot makes no sense")
+        """Refuse a closing list that is no name, or is a present member's, and a key of a wrong width."""
+        if self.closing and (len(self.closing) != 32 or not self.removed):
+            raise ValueError("a member's closing list makes no sense")
+        if self.suite == SUITE and len(self.signing_key) != _SIGNING_PUBLIC:
+            raise ValueError("a member's signing key has a wrong length")
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """The signed part of a roster file."""
 
     format: int = FORMAT
-    suite: int = SUITE
     repository: Bin16
     serial: Serial
     previous: bytes
     time: Count
-    critical: list[str] = []
-    optional: list[str] = []
+    features: Features = Features()
     chunker: ChunkerSettings
     epochs: Annotated[list[Epoch], Meta(min_length=1)]
     members: list[Member]
@@ -112,16 +135,39 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
         """Return the members that are in, of these roles (of all, if none is given)."""
         return [m for m in self.members if m.removed == 0 and (not roles or m.role in roles)]
 
+    def unused_domain(self, fingerprint: str) -> str:
+        """Return a domain for this key that no member has or ever had."""
+        used = {member.domain for member in self.members}
+        names = (f"{fingerprint}-{number}" if number > 1 else fingerprint for number in count(1))
+        return next(name for name in names if name not in used)
+
 
 class Roster(Payload, frozen=True, kw_only=True):
-    """A roster with the SHA-256 of its file, which the next one has to name."""
+    """A roster with the SHA-256 of its file, which the next one has to name, and its payload as it was signed."""
 
     digest: Bin32
+    encoded: bytes
 
     @property
     def epoch(self) -> Epoch:
         """The newest epoch, the one to write with."""
         return self.epochs[-1]
+
+    @property
+    def not_for_writing(self) -> str:
+        """What a program must know to write here, and this one does not; empty if nothing."""
+        unknown = sorted(set(self.features.write) - KNOWN_TO_WRITE)
+        lacking = [f"the feature {word!a}" for word in unknown]
+        if self.epoch.suite != SUITE:
+            lacking.append(f"the suite {self.epoch.suite}")
+        return ", ".join(lacking)
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A roster's place in the chain: its number, and the hash of the one before it."""
+
+    serial: Serial
+    previous: Annotated[bytes, Meta(max_length=32)]
 
 
 class Claim(NamedTuple):
@@ -135,7 +181,11 @@ class Claim(NamedTuple):
 
     def signer(self, members: list[Member]) -> str:
         """Return the fingerprint of the key of one of these members that signed it; else `TrustError`."""
-        return gpg.verify(self.signature, _SIGNED_PREFIX + self.payload, [m.public_key for m in members])
+        return public.verify(self.signature, _SIGNED_PREFIX + self.payload, [m.public_key for m in members])
+
+    def link(self) -> "Link":
+        """Return its place in the chain, which every format states alike; `DamageError` if it does not."""
+        return records.decode(self.payload, Link, layout.roster_file(self.serial))
 
     def decode(self) -> Roster:
         """Return what it says.
@@ -146,16 +196,19 @@ class Claim(NamedTuple):
         preface = records.decode(self.payload, _Preface, name)
         if preface.format != self.version:
             raise DamageError(f"{name} contradicts itself about its format")
-        unknown = sorted(set(preface.critical) - KNOWN_CRITICAL)
-        if (preface.format, preface.suite) != (FORMAT, SUITE) or unknown:
-            needs = f"format {preface.format}, suite {preface.suite}" + "".join(
-                f", {word!a}" for word in unknown
+        if preface.format == FORMAT and preface.critical is not None:
+            raise NewerFormatError(
+                f"{name} is of a repository that a preliminary version of dedup made, before format 1 was final",
+                "make a new repository with dedup init; that version restores what is in this one",
             )
+        unknown = sorted(set(preface.features.read) - KNOWN_TO_READ)
+        if preface.format != FORMAT or unknown:
+            needs = f"format {preface.format}" + "".join(f", {word!a}" for word in unknown)
             raise NewerFormatError(f"{name} needs {needs}", "install a newer version of dedup")
         payload = records.decode(self.payload, Payload, name)
         if payload.serial != self.serial:
             raise DamageError(f"{name} says that it is roster {payload.serial}")
-        return Roster(**_fields(payload), digest=self.digest)
+        return Roster(**_fields(payload), digest=self.digest, encoded=self.payload)
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -167,8 +220,8 @@ class _Preface(msgspec.Struct, frozen=True):
     """What says whether this program understands the rest."""
 
     format: int
-    suite: int
-    critical: list[str]
+    features: Features = Features()
+    critical: list[str] | None = None
 
 
 def successor(before: Roster, serial: int, members: list[Member], time: int) -> Payload:
@@ -177,12 +230,12 @@ def successor(before: Roster, serial: int, members: list[Member], time: int) -> 
     return Payload(**(_fields(before) | changes))
 
 
-def sign(payload: Payload, user: gpg.Gpg, fingerprint: str) -> bytes:
-    """Return the roster file of this payload, signed with this key of the user.
+def sign(payload: Payload, user: Gpg, fingerprint: str, before: Roster | None = None) -> bytes:
+    """Return the roster file of this payload, which follows `before`, signed with this key of the user.
 
     Raises `KeyAccessError` if GPG does not sign, `DedupError` if the roster grows too large.
     """
-    encoded = records.encode(payload)
+    encoded = _encode(payload, before)
     signature = user.sign(_SIGNED_PREFIX + encoded, fingerprint)
     data = _MAGIC + records.encode(_File(encoded, signature))
     if len(data) > layout.MAX_ROSTER:
@@ -207,73 +260,24 @@ def parse(data: bytes, serial: int) -> Claim:
     return Claim(magic[5], serial, layout.sha256(data), file.payload, file.signature)
 
 
-def follow(before: Roster | None, claim: Claim) -> Roster:
-    """Return the claimed roster if it may be believed after `before` (None: it is the first).
-
-    Raises `TrustError` if it does not follow or no admin of `before` signed it; what `Claim.decode` raises if one did.
-    """
-    name = layout.roster_file(claim.serial)
-    admins = (before or claim.decode()).present("admin")
-    try:
-        signer = claim.signer(admins)
-    except TrustError as error:
-        raise TrustError(f"{name} cannot be believed: {error.message}", _ASK) from None
-    if signer not in {admin.fingerprint for admin in admins}:
-        raise TrustError(f"{name} cannot be believed: it is signed by {signer}, who is no admin", _ASK)
-    claimed = claim.decode()
-    if not (_continues(before, claimed) if before else claimed.serial == 1):
-        raise TrustError(f"{name} cannot be believed: it does not follow from the one before it", _ASK)
-    return claimed
-
-
-def listing(backend: "Backend") -> dict[int, int]:
-    """Return the roster files that are there: serial number to size in bytes, in ascending order."""
-    entries = ((entry.name.rsplit("/", 1)[-1], entry.size) for entry in backend.list(Kind.ROSTER.folder))
-    return dict(
-        sorted((int(name), size) for name, size in entries if re.fullmatch("[0-9]{8}", name) and int(name))
+def _encode(payload: Payload, before: Roster | None) -> bytes:
+    """Return the payload with all that this program does not know of `before`, its epochs and its members."""
+    if not before:
+        return records.encode(payload)
+    old = unknown.fields(before.encoded)
+    epochs = {records.decode(data, Epoch, "an epoch").number: data for data in unknown.items(old["epochs"])}
+    members = {
+        records.decode(data, Member, "a member").signing_key: data for data in unknown.items(old["members"])
+    }
+    return records.encode_any(
+        unknown.carry(before.encoded, payload)
+        | {
+            "chunker": unknown.carry(old["chunker"], payload.chunker),
+            "features": unknown.carry(old.get("features"), payload.features),
+            "epochs": [unknown.carry(epochs.get(epoch.number), epoch) for epoch in payload.epochs],
+            "members": [unknown.carry(members.get(member.signing_key), member) for member in payload.members],
+        }
     )
-
-
-def fetch(backend: "Backend", serial: int, size: int) -> Claim:
-    """Read one roster file of a listing; `DamageError` if it is none, and what the back end raises."""
-    name = layout.roster_file(serial)
-    if size > layout.MAX_ROSTER:
-        raise DamageError(f"{name} has {size} bytes, more than any roster")
-    return parse(backend.read(name, 0, size), serial)
-
-
-def latest(backend: "Backend", believed: Roster, files: dict[int, int]) -> tuple[Roster, list[str]]:
-    """Return the newest believed roster, from one that is believed on, and why others were passed over.
-
-    A file that is not believed is not an error: whoever may write to the storage can put one there, and must
-    not be able to stop everybody else.
-    """
-    passed_over = []
-    for serial, size in files.items():
-        if serial > believed.serial:
-            try:
-                believed = follow(believed, fetch(backend, serial, size))
-            except (TrustError, DamageError) as error:
-                passed_over.append(str(error))
-    return believed, passed_over
-
-
-def _continues(before: Roster, claimed: Roster) -> bool:
-    """Whether it names `before`, comes later, and keeps what must never change (docs/format.md 4)."""
-    if (claimed.previous, claimed.repository) != (before.digest, before.repository):
-        return False
-    now = {member.signing_key: member for member in claimed.members}
-    for old in before.members:
-        new = now.get(old.signing_key)
-        if new is None or _lasting(new) != _lasting(old):
-            return False
-        if old.removed and (new.removed, new.last_snapshot) != (old.removed, old.last_snapshot):
-            return False
-    return claimed.serial > before.serial and claimed.epochs[: len(before.epochs)] == before.epochs
-
-
-def _lasting(member: Member) -> tuple[object, ...]:
-    return member.fingerprint, member.role, member.domain, member.added
 
 
 def _fields(payload: Payload) -> dict[str, Any]:
@@ -283,12 +287,15 @@ def _fields(payload: Payload) -> dict[str, Any]:
 def membership(roster: Roster) -> Membership:
     """Return what the store must know of a believed roster before anything is unlocked."""
     signers = {
-        member.signing_key: Signer(
+        layout.sha256(member.signing_key): Signer(
             name=member.fingerprint,
             role=member.role,
             domain=member.domain,
-            last_snapshot=member.last_snapshot if member.removed else None,
+            key=member.signing_key,
+            closing=member.closing if member.removed else None,
         )
         for member in roster.members
     }
-    return Membership(roster.repository, roster.serial, roster.digest, signers)
+    return Membership(
+        roster.repository, roster.serial, roster.digest, signers, not_for_writing=roster.not_for_writing
+    )

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Meta
 
 from dedupstore import layout, records, sealing
-from dedupstore.errors import DamageError, KeyAccessError
+from dedupstore.errors import DamageError, KeyAccessError, NotFoundError
 from dedupstore.layout import Kind
 from dedupstore.records import Bin16, Bin32
+from keys import public, unknown
 from keys.gpg import Gpg
 from keys.roster import Member, Roster
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dedupstore.backends.contract import Backend
 
 _MLKEM_SEED = 64
+READING = ("admin", "reader")  # roles that hold the sealing private keys
 
 SealingPrivate = Annotated[bytes, Meta(min_length=96, max_length=96)]
 
@@ -47,6 +49,12 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
         return [("role", self.role), ("fingerprint", self.fingerprint)]
 
 
+class Opened(Slot, frozen=True, kw_only=True):
+    """A slot as it was found, with what this program does not know of it."""
+
+    unknown: dict[str, msgspec.Raw]
+
+
 def new_key() -> bytes:
     """Return 32 fresh random bytes: an id, chunker, catalogue or signing key."""
     return secrets.token_bytes(32)
@@ -64,18 +72,31 @@ def sealing_public(private: bytes) -> bytes:
     return mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
 
 
-def seal(slot: Slot, gpg: Gpg, fingerprint: str) -> bytes:
-    """Return the slot file, which only this GPG key opens."""
-    return layout.magic(Kind.SLOT) + gpg.encrypt(records.encode(slot), fingerprint)
+def seal(slot: Slot, public_key: bytes, fingerprint: str) -> bytes:
+    """Return the slot file, which only this GPG key opens.
+
+    Of what is unknown in a slot that this one was made of, everybody may have what is called `all_...`, and
+    admins `admin_...`; all else is its owner's.
+    """
+    known = {name: getattr(slot, name) for name in Slot.__struct_fields__}
+    prefixes = ("all_", "admin_") if slot.role in READING else ("all_",)
+    found = slot.unknown if isinstance(slot, Opened) else {}
+    passed_on = {name: value for name, value in found.items() if name.startswith(prefixes)}
+    return layout.magic(Kind.SLOT) + public.encrypt(
+        records.encode_any(known | passed_on), public_key, fingerprint
+    )
 
 
-def load(backend: "Backend", roster: Roster, member: Member, gpg: Gpg) -> Slot:
+def load(backend: "Backend", roster: Roster, member: Member, gpg: Gpg) -> Opened:
     """Fetch and open a member's slot.
 
     Raises `DamageError` if it is not what the roster says, `KeyAccessError` if the user's GPG does not open it.
     """
     name = layout.content_file(Kind.SLOT, member.slot)
-    data = backend.read(name)
+    try:
+        data = backend.read(name)
+    except NotFoundError:
+        raise DamageError(f"{name} is missing", "restore it from a copy of the repository") from None
     if layout.sha256(data) != member.slot:
         raise DamageError(f"{name} was altered or is damaged", "restore it from a copy of the repository")
     layout.check_magic(data, Kind.SLOT, name)
@@ -88,7 +109,9 @@ def load(backend: "Backend", roster: Roster, member: Member, gpg: Gpg) -> Slot:
         ) from None
     slot = records.decode(plain, Slot, name)
     _check(slot, roster, member, name)
-    return slot
+    known = {name: getattr(slot, name) for name in Slot.__struct_fields__}
+    rest = {name: value for name, value in unknown.fields(plain).items() if name not in known}
+    return Opened(**known, unknown=rest)
 
 
 def _check(slot: Slot, roster: Roster, member: Member, name: str) -> None:
@@ -99,7 +122,7 @@ def _check(slot: Slot, roster: Roster, member: Member, name: str) -> None:
         sealing.public_of(slot.signing_key) == member.signing_key
         and roster.epoch.number in slot.catalogue_keys
     )
-    if member.role == "admin":
+    if member.role in READING:
         for epoch in roster.epochs:
             private = slot.sealing_keys.get(epoch.number)
             fits = fits and private is not None and sealing_public(private) == epoch.sealing_key

@@ -16,9 +16,10 @@ from msgspec import Meta
 
 from dedupstore.errors import DamageError, NewerFormatError, NotARepositoryError, StateError, TrustError
 from dedupstore.localstate import StateFolder
-from keys import roster as rosters
+from keys import chain
 from keys.gpg import normal_fingerprint
-from keys.roster import Claim, Roster
+from keys.refused import Refused
+from keys.roster import Claim, Roster, Serial
 
 if TYPE_CHECKING:
     from dedupstore.backends.contract import Backend
@@ -33,7 +34,7 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
 
     repository: Annotated[str, Meta(pattern="^[0-9a-f]{32}\\Z")]
     urls: list[str]
-    serial: rosters.Serial
+    serial: Serial
     roster: Annotated[str, Meta(pattern="^[0-9a-f]{64}\\Z")]
     admins: list[str]
     accepted: int
@@ -64,7 +65,7 @@ class Trust:
         """
         place = normal_url(url)
         pins = self._pins()
-        files = rosters.listing(backend)
+        files = chain.listing(backend)
         if not files:
             raise self.gone(url) or _nothing(url)
         pin = next((pin for pin in pins if place in pin.urls), None)
@@ -78,7 +79,7 @@ class Trust:
         pinned = _pinned(backend, pin, files)
         if not pinned:
             raise _not_the_one(backend, url, pin, files)
-        believed = self._latest(backend, pinned, files)
+        believed = self.newest(backend, pinned, files)
         if believed is not pinned or place not in pin.urls:
             self.advance(url, believed)
         return believed
@@ -91,13 +92,13 @@ class Trust:
         host knows there is gone; `KeyAccessError` if the fingerprint is not a full one.
         """
         admin = normal_fingerprint(admin_fingerprint)
-        files = rosters.listing(backend)
+        files = chain.listing(backend)
         if not files:
             raise self.gone(url) or _nothing(url)
         newer: NewerFormatError | None = None
         for serial in reversed(files):
             try:
-                claim = rosters.fetch(backend, serial, files[serial])
+                claim = chain.fetch(backend, serial, files[serial])
                 roster = claim.decode()
                 signed = _signed_by(claim, roster, admin)
             except (DamageError, TrustError):
@@ -106,7 +107,7 @@ class Trust:
                 newer = error
                 continue
             if signed:
-                return self._latest(backend, roster, files)
+                return self._newest(backend, roster, files, Refused())
         raise newer or TrustError(
             f"no roster here is signed by the admin {admin}", "check fingerprint and place"
         )
@@ -150,8 +151,18 @@ class Trust:
             f"mount its disk; or, if it is gone for good, delete {self.folder(bytes.fromhex(known)).path}",
         )
 
-    def _latest(self, backend: "Backend", believed: Roster, files: dict[int, int]) -> Roster:
-        newest, passed_over = rosters.latest(backend, believed, files)
+    def newest(self, backend: "Backend", believed: Roster, files: dict[int, int]) -> Roster:
+        """Return the newest of these roster files that follows from one that is believed."""
+        refused = Refused(self.folder(believed.repository))
+        try:
+            return self._newest(backend, believed, files, refused)
+        finally:
+            refused.save()
+
+    def _newest(
+        self, backend: "Backend", believed: Roster, files: dict[int, int], refused: Refused
+    ) -> Roster:
+        newest, passed_over = chain.latest(backend, believed, files, refused)
         self.damage += [text for text in passed_over if text not in self.damage]
         return newest
 
@@ -204,7 +215,7 @@ def _pinned(backend: "Backend", pin: Pin, files: dict[int, int]) -> Roster | Non
     if pin.serial not in files:
         return None
     try:
-        claim = rosters.fetch(backend, pin.serial, files[pin.serial])
+        claim = chain.fetch(backend, pin.serial, files[pin.serial])
     except DamageError:
         return None
     return claim.decode() if claim.digest.hex() == pin.roster else None
@@ -214,7 +225,7 @@ def _not_the_one(backend: "Backend", url: str, pin: Pin, files: dict[int, int]) 
     """The alarm when the pinned roster is not there: what has become of the repository."""
     for serial in reversed(files):
         try:
-            found = rosters.fetch(backend, serial, files[serial]).decode().repository.hex()
+            found = chain.fetch(backend, serial, files[serial]).decode().repository.hex()
         except (DamageError, NewerFormatError):
             continue
         if found != pin.repository:

@@ -1,7 +1,7 @@
 """What an incremental dump builds on: the streams from its full dump up to itself, found by the snapshots' facts.
 
-The facts are those that `dedup run` stores with each dump of a volume (docs/afs.md).  They are a writer's words, so
-each is checked, and none leads to another writer's data.
+The facts are those that `dedup run` stores with each dump of a volume (`VolumeFacts`).  They are a writer's words:
+none leads to another writer's data.
 
 Invariant: a chain stays with one signer and one domain, goes strictly back in that signer's numbering, and leaves
 no time between two dumps that neither has.
@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from io import BufferedReader, RawIOBase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupstore.errors import NotStoredError, StreamError
-from pipelines import dates
+from pipelines import dates, facts
+from pipelines.facts import VolumeFacts
 from pipelines.text import safe
 
 if TYPE_CHECKING:
@@ -46,32 +47,6 @@ class Link(NamedTuple):
         return f"dedup ls {dates.local(self.snapshot):%Y.%m.%dT%H:%M:%S} {shlex.quote(safe(self.stream.name))} -R"
 
 
-class VolumeFacts(NamedTuple):
-    """What a chain is found by: the read-write volume's id, the dump's time span, the parent's snapshot."""
-
-    volume: int
-    since: int
-    until: int
-    parent: bytes  # empty for none
-    unparsed: int | None
-
-
-def volume_facts(stream: "Stream") -> VolumeFacts | None:
-    """Return what is stored with a volume's dump; None if nothing is, or not what a chain needs."""
-    afs = stream.facts.get("afs")
-    if stream.kind != "afs" or not isinstance(afs, dict):
-        return None
-    numbers = [_number(afs.get(key)) for key in ("volume", "since", "until")]
-    volume, since, until = numbers
-    if volume is None or since is None or until is None:
-        return None
-    try:
-        parent = bytes.fromhex(afs.get("parent", ""))
-    except (TypeError, ValueError):
-        return None
-    return VolumeFacts(volume, since, until, parent, _number(afs.get("unparsed")))
-
-
 def chain(
     repository: "Repository",
     snapshot: "SnapshotInfo",
@@ -86,12 +61,12 @@ def chain(
     link = Link(snapshot, stream)
     links = [link]
     snapshots = None
-    while (facts := volume_facts(link.stream)) is not None and facts.parent:
+    while (known := facts.volume_of(link.stream)) is not None and known.parent:
         if snapshots is None:
             snapshots = {info.name: info for info in repository.snapshots()}
-        parent = snapshots.get(facts.parent)
+        parent = snapshots.get(known.parent)
         if parent is None:
-            begin = _moment(facts.since, link.snapshot)
+            begin = _moment(known.since, link.snapshot)
             raise NotStoredError(
                 f"{link} builds on a backup of about {begin} that is not stored any more", _RAW
             )
@@ -99,7 +74,7 @@ def chain(
             raise StreamError(f"{link} claims to build on another writer's backup, of {parent.host!a}", _RAW)
         if parent.sequence >= link.snapshot.sequence or len(links) >= MAX_DUMPS:
             raise StreamError(f"{link} claims to build on a backup that is none before it", _RAW)
-        link = Link(parent, _parent_stream((streams or repository.streams)(parent), link, facts, parent))
+        link = Link(parent, _parent_stream((streams or repository.streams)(parent), link, known, parent))
         links.insert(0, link)
     if len(links) > 1:
         _check_parsed(links)
@@ -159,32 +134,28 @@ def _check_full(beginning: _Beginning, link: Link) -> None:
 
 
 def _parent_stream(
-    streams: "Iterable[Stream]", link: Link, facts: VolumeFacts, parent: "SnapshotInfo"
+    streams: "Iterable[Stream]", link: Link, known: VolumeFacts, parent: "SnapshotInfo"
 ) -> "Stream":
     found = [
         (stream, theirs)
         for stream in streams
-        if (theirs := volume_facts(stream)) is not None and theirs.volume == facts.volume
+        if (theirs := facts.volume_of(stream)) is not None and theirs.volume == known.volume
     ]
     # ids are those of a cell, of which a backup may have several: then the sources tell, or else the names
-    for wanted in (_source, _name):
+    for wanted in (facts.source_of, _name):
         if len(found) > 1:
             found = [(stream, theirs) for stream, theirs in found if wanted(stream) == wanted(link.stream)]
     when = dates.local(parent).strftime("%Y.%m.%dT%H:%M")
     if len(found) != 1:
         raise NotStoredError(f"{link} builds on a dump that the backup of {when} does not hold", _RAW)
     ((stream, theirs),) = found
-    if facts.since > theirs.until:
+    if known.since > theirs.until:
         raise StreamError(
-            f"{link} begins at {_moment(facts.since, link.snapshot)}, but the dump of {when} before it ends at "
+            f"{link} begins at {_moment(known.since, link.snapshot)}, but the dump of {when} before it ends at "
             f"{_moment(theirs.until, parent)}: the one between is missing",
             _RAW,
         )
     return stream
-
-
-def _source(stream: "Stream") -> str:
-    return str(stream.facts.get("source", ""))
 
 
 def _name(stream: "Stream") -> str:
@@ -193,10 +164,10 @@ def _name(stream: "Stream") -> str:
 
 def _check_parsed(links: list[Link]) -> None:
     for link in links:
-        facts = volume_facts(link.stream)
-        if facts is not None and facts.unparsed is not None:
+        known = facts.volume_of(link.stream)
+        if known is not None and known.unparsed is not None:
             raise StreamError(
-                f"{link} was not understood from byte {facts.unparsed} on: it cannot be merged", _RAW
+                f"{link} was not understood from byte {known.unparsed} on: it cannot be merged", _RAW
             )
 
 
@@ -204,7 +175,3 @@ def _moment(seconds: int, snapshot: "SnapshotInfo") -> str:
     """Return a date as the calendar showed it where the snapshot was made."""
     zone = timezone(timedelta(seconds=snapshot.utc_offset))
     return f"{datetime.fromtimestamp(seconds, zone):%Y.%m.%dT%H:%M:%S}"
-
-
-def _number(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**63 else None

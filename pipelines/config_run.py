@@ -4,7 +4,7 @@ Invariant: a file is understood wholly or refused: an unknown key, a wrong value
 each other stop the run before anything is asked of a server, with file, line and what to write instead.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 from dedupstore import layout
 from dedupstore.errors import DedupError
 from pipelines import config
-from pipelines.config_sections import Rule, Section, Where
+from pipelines import config_rules as rules
+from pipelines.config_sections import Section, Where
 from pipelines.sources.patterns import is_name, wants
 
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 FORMATS = ("auto", "afs", "tar", "raw")
 
 
@@ -54,7 +54,8 @@ class Schedule:
 class AfsSource:
     """[[source]] of kind afs: the volumes of these servers and partitions, all if none is named.
 
-    `take` and `leave` are patterns of volume names, as a shell's; what matches both is left.
+    `take` and `leave` are patterns of volume names, as a shell's; what matches both is left.  With `encrypt`, dumps
+    of other servers than this host come encrypted.
     """
 
     name: str
@@ -65,6 +66,7 @@ class AfsSource:
     backupsys: bool = True
     localauth: bool = True
     noauth: bool = False
+    encrypt: bool = True
     cell: str = ""
     vos: str = "vos"
 
@@ -146,16 +148,16 @@ def _sources(values: Mapping[str, Any], where: Where) -> list[Any]:
 
 
 def _run(section: Section) -> RunSettings:
-    seconds = _number(0, 10**7, "seconds")
+    seconds = rules.number(0, 10**7, "seconds")
     d = RunSettings()
     settings = RunSettings(
-        at_once=section.take("at_once", _number(1, 64, "streams at the same time"), d.at_once),
-        retries=section.take("retries", _number(0, 100, "further tries"), d.retries),
+        at_once=section.take("at_once", rules.number(1, 64, "streams at the same time"), d.at_once),
+        retries=section.take("retries", rules.number(0, 100, "further tries"), d.retries),
         retry_wait=section.take("retry_wait", seconds, d.retry_wait),
         idle_timeout=section.take("idle_timeout", seconds, d.idle_timeout),
         total_timeout=section.take("total_timeout", seconds, d.total_timeout),
         stall_timeout=section.take("stall_timeout", seconds, d.stall_timeout),
-        user=section.take("user", _TEXT, d.user),
+        user=section.take("user", rules.TEXT, d.user),
     )
     section.finish()
     return settings
@@ -164,10 +166,10 @@ def _run(section: Section) -> RunSettings:
 def _schedule(section: Section) -> Schedule:
     d = Schedule()
     schedule = Schedule(
-        weekday=section.take("full", _DAY, d.weekday),
-        every=section.take("every", _number(1, 366, "days"), d.every),
-        small_kib=section.take("small_kib", _number(0, 2**40, "KiB"), d.small_kib),
-        always_full=section.take("always_full", _TEXTS, d.always_full),
+        weekday=section.take("full", rules.DAY, d.weekday),
+        every=section.take("every", rules.number(1, 366, "days"), d.every),
+        small_kib=section.take("small_kib", rules.number(0, 2**40, "KiB"), d.small_kib),
+        always_full=section.take("always_full", rules.TEXTS, d.always_full),
     )
     section.finish()
     if section.has("full") and section.has("every"):
@@ -177,38 +179,50 @@ def _schedule(section: Section) -> Schedule:
 
 def _source(section: Section) -> AnySource:
     read: dict[str, Callable[[Section, str], AnySource]] = {"afs": _afs, "command": _command, "files": _files}
-    source = read[section.need("kind", _one_of(read))](section, section.need("name", _TEXT))
+    source = read[section.need("kind", rules.one_of(read))](section, section.need("name", rules.TEXT))
     section.finish()
     return source
 
 
 def _afs(section: Section, name: str) -> AfsSource:
+    noauth = section.take("noauth", rules.FLAG, False)
     source = AfsSource(
         name=name,
-        servers=section.take("servers", _TEXTS, ()),
-        partitions=section.take("partitions", _TEXTS, ()),
-        take=section.take("take", _TEXTS, ("*",)),
-        leave=section.take("leave", _TEXTS, ()),
-        backupsys=section.take("backupsys", _FLAG, True),
-        noauth=section.take("noauth", _FLAG, False),
-        localauth=section.take("localauth", _FLAG, not section.has("noauth")),
-        cell=section.take("cell", _TEXT, ""),
-        vos=section.take("vos", _TEXT, "vos"),
+        servers=section.take("servers", rules.WORDS, ()),
+        partitions=section.take("partitions", rules.WORDS, ()),
+        take=section.take("take", rules.TEXTS, ("*",)),
+        leave=section.take("leave", rules.TEXTS, ()),
+        backupsys=section.take("backupsys", rules.FLAG, True),
+        noauth=noauth,
+        localauth=section.take("localauth", rules.FLAG, not section.has("noauth")),
+        encrypt=section.take("encrypt", rules.FLAG, not noauth),
+        cell=section.take("cell", rules.WORD, ""),
+        vos=section.take("vos", rules.TEXT, "vos"),
     )
     if source.noauth and source.localauth:
         raise section.error("noauth", "localauth and noauth contradict each other", "keep one of the two")
+    if source.noauth and source.encrypt:
+        raise section.error(
+            "encrypt", "without a key, as with noauth, nothing is encrypted", "keep one of the two"
+        )
     return source
 
 
 def _command(section: Section, name: str) -> CommandSource:
     source = CommandSource(
         name=name,
-        command=section.need("command", _COMMAND),
-        list=section.take("list", _COMMAND, ()),
-        format=section.take("format", _one_of(FORMATS), "auto"),
-        allow_empty=section.take("allow_empty", _FLAG, False),
+        command=section.need("command", rules.COMMAND),
+        list=section.take("list", rules.COMMAND, ()),
+        format=section.take("format", rules.one_of(FORMATS), "auto"),
+        allow_empty=section.take("allow_empty", rules.FLAG, False),
     )
     _check_stream_name(section, name)
+    if "{name}" in source.command[0]:
+        raise section.error(
+            "command",
+            "what `list` prints would choose the program",
+            "write {name} in one of its arguments, and the program itself as it is",
+        )
     named = any("{name}" in argument for argument in source.command)
     if source.list and not named:
         raise section.error(
@@ -226,11 +240,11 @@ def _command(section: Section, name: str) -> CommandSource:
 def _files(section: Section, name: str) -> FilesSource:
     source = FilesSource(
         name=name,
-        folder=section.need("folder", _FOLDER),
-        take=section.take("take", _NAMES, ("*",)),
-        leave=section.take("leave", _NAMES, ()),
-        format=section.take("format", _one_of(FORMATS), "auto"),
-        allow_empty=section.take("allow_empty", _FLAG, False),
+        folder=section.need("folder", rules.FOLDER),
+        take=section.take("take", rules.NAMES, ("*",)),
+        leave=section.take("leave", rules.NAMES, ()),
+        format=section.take("format", rules.one_of(FORMATS), "auto"),
+        allow_empty=section.take("allow_empty", rules.FLAG, False),
     )
     _check_stream_name(section, name)
     for each in filter(is_name, source.take):
@@ -246,41 +260,3 @@ def _check_stream_name(section: Section, name: str) -> None:
         layout.check_stream_name(name)
     except DedupError as error:
         raise section.error("name", error.message, error.hint) from None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value) and "\0" not in value
-
-
-def _texts(value: object) -> tuple[str, ...] | None:
-    return tuple(value) if isinstance(value, list) and value and all(map(_is_text, value)) else None
-
-
-def _number(least: int, most: int, of: str) -> Rule[int]:
-    def read(value: object) -> int | None:
-        return value if type(value) is int and least <= value <= most else None  # True is an int, too
-
-    return Rule(read, f"a number of {of} from {least} to {most}")
-
-
-def _one_of(choices: Iterable[str]) -> Rule[str]:
-    listed = tuple(choices)
-    return Rule(
-        lambda value: value if value in listed else None, " or ".join(f'"{choice}"' for choice in listed)
-    )
-
-
-_TEXT: Rule[str] = Rule(lambda value: value if _is_text(value) else None, '"a text"')
-_TEXTS: Rule[tuple[str, ...]] = Rule(_texts, '["a text", "another"]')
-_FOLDER: Rule[str] = Rule(
-    lambda value: value if _is_text(value) and value.startswith("/") else None, '"/the/path/of/a/folder"'
-)
-_NAMES: Rule[tuple[str, ...]] = Rule(
-    lambda value: None if (found := _texts(value)) is None or any("/" in each for each in found) else found,
-    '["a name without slashes", "*.sql"]',
-)
-_COMMAND: Rule[tuple[str, ...]] = Rule(_texts, '["program", "argument", "another"]')
-_FLAG: Rule[bool] = Rule(lambda value: value if isinstance(value, bool) else None, "true or false")
-_DAY: Rule[int] = Rule(
-    lambda value: DAYS.index(value) if value in DAYS else None, " or ".join(f'"{day}"' for day in DAYS)
-)

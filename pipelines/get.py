@@ -118,11 +118,17 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
             _rename_new(temporary, path)
         except FileExistsError:
             raise _exists(path) from None
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was made in a folder durable.  Raises `DedupError`."""
+    with _reported(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _rename_new(temporary: Path, path: Path) -> None:

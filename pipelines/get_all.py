@@ -1,5 +1,7 @@
 """Everything of a date out of the store, each stream into a file of a folder: for the day when all is lost.
 
+A stream's name is its file's path in the folder (`stream_names.files`).
+
 Invariant: each file is whole or not there, and none that was there is touched unless that was asked for; a stream that
 fails costs only itself, and is told by its name.  Memory: one large stream or two and a few small ones on their way,
 and what is remembered of others.
@@ -16,11 +18,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from dedupstore.errors import DedupError, KeyAccessError, TransientError
+from dedupstore.errors import DedupError
 from dedupstore.waiting import take
-from pipelines import pipes
-from pipelines.chains import volume_facts
-from pipelines.get import check_target, new_file, opened, write_pieces
+from pipelines import facts, pipes, stream_names
+from pipelines.get import check_target, new_file, opened, sync_folder, write_pieces
+from pipelines.mishap import FATAL, told
 from pipelines.new_file import remove_left
 from pipelines.text import size
 
@@ -36,9 +38,6 @@ REMEMBERED = 50_000  # streams of other snapshots, of about 1 KB each
 _PERIOD = 0.1  # seconds between two looks at the numbers
 _PATIENCE = 5.0  # seconds for streams to end, of which some may wait for a server that is silent
 
-# What every other stream would run into, too.
-_FATAL = (KeyAccessError, TransientError)
-
 
 @dataclass
 class Got:
@@ -53,7 +52,7 @@ class Got:
 class GetAll:
     """Writes streams into a folder.
 
-    `failed(name, error)` is called for each that cannot be given, `progress(what, done, of)` every now and then; both
+    `failed(name, why)` is called for each that cannot be given, `progress(what, done, of)` every now and then; both
     in threads, one at a time.
     """
 
@@ -64,7 +63,7 @@ class GetAll:
         *,
         force: bool,
         raw: bool,
-        failed: Callable[[str, DedupError], None],
+        failed: Callable[[str, str], None],
         progress: Callable[[str, int, int], None],
     ) -> None:
         self._repository = repository
@@ -74,6 +73,8 @@ class GetAll:
         self._failed = failed
         self._progress = progress
         self._streams = _Remembered(repository)
+        self._files: dict[str, Path] = {}  # of each stream, by its name
+        self._folders: set[Path] = {folder}  # that are there
         self._lock = threading.Lock()  # over what follows
         self._got = Got()
         self._total = 0
@@ -86,7 +87,10 @@ class GetAll:
 
         Raises `DedupError` if the folder cannot be made, or for what all streams would fail of.
         """
-        wanted = self._without_files(chosen)
+        everything = list(chosen)
+        places = stream_names.files(stream.name for _, stream in everything)
+        self._files = {name: self._folder / place for name, place in places.items()}
+        wanted = self._without_files(everything)
         self._total = len(wanted)
         self._repository.refresh_index()  # once, before there are threads
         large = LARGE_AT_ONCE if self._repository.backend.uploads > 1 else 1
@@ -107,21 +111,21 @@ class GetAll:
         return self._got
 
     def _without_files(
-        self, chosen: "Iterable[tuple[SnapshotInfo, Stream]]"
+        self, chosen: "list[tuple[SnapshotInfo, Stream]]"
     ) -> "list[tuple[SnapshotInfo, Stream]]":
         """Return the streams that have no plain file yet, or all if files are replaced."""
         if self._force:
-            return list(chosen)
+            return chosen
         wanted = []
         for snapshot, stream in chosen:
-            if _is_file(self._folder / stream.name):
+            if _is_file(self._files[stream.name]):
                 self._got.there.append(stream.name)
             else:
                 wanted.append((snapshot, stream))
         return wanted
 
     def _get(self, snapshot: "SnapshotInfo", stream: "Stream") -> None:
-        path = self._folder / stream.name
+        path = self._files[stream.name]
         written = 0
 
         def progress(done: int) -> None:
@@ -131,24 +135,37 @@ class GetAll:
 
         try:
             self._note(0)
+            self._enter(path.parent)
             check_target(path, force=self._force, hint="move it away, or choose another folder")
             with (
                 opened(self._repository, snapshot, stream, self._streams, raw=self._raw) as (pieces, _),
                 new_file(path, force=self._force) as descriptor,
             ):
                 write_pieces(pieces, descriptor, str(path), progress)
-        except (_StoppedError, *_FATAL):
+        except (_StoppedError, *FATAL):
             raise
-        except DedupError as error:
+        except Exception as error:
             if self._stopping:  # what it waited for is closed
                 raise
             with self._lock:
                 self._got.failed += 1
-                self._failed(stream.name, error)
+                self._failed(stream.name, told(error))
         else:
             with self._lock:
                 self._got.streams += 1
                 self._got.size += written
+
+    def _enter(self, folder: Path) -> None:
+        """Make a folder below ours, durably, with those in which it lies.  Raises `DedupError`."""
+        with self._lock:
+            missing = [each for each in (folder, *folder.parents) if each.is_relative_to(self._folder)]
+            for each in reversed(missing):
+                if each not in self._folders:
+                    if each.is_symlink() or (each.exists() and not each.is_dir()):
+                        raise DedupError(f"{each} is no folder", "move it away, or choose another folder")
+                    make_folder(each)
+                    sync_folder(each.parent)
+                    self._folders.add(each)
 
     def _note(self, more: int) -> None:
         """Take note of bytes that were written; raises `_StoppedError` when all of it is to end."""
@@ -189,8 +206,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_small(stream: "Stream") -> bool:
-    facts = volume_facts(stream)
-    return stream.size <= SMALL and not (facts and facts.parent)  # merged, it may be of any size
+    known = facts.volume_of(stream)
+    return stream.size <= SMALL and not (known and known.parent)  # merged, it may be of any size
 
 
 class _StoppedError(DedupError):

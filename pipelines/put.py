@@ -10,6 +10,7 @@ from dedupstore.errors import StreamError
 from dedupstore.reading import Source
 from dedupstore.records import Stream
 from dedupstore.session import Progress, Session
+from pipelines import facts
 from pipelines.formats import detect
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def store(
     *,
     form: str = "auto",
     allow_empty: bool = False,
-    facts: Mapping[str, Any] | None = None,
+    origin: str = "",
     warn: Callable[[str], None],
     progress: Callable[[Progress], None] | None = None,
 ) -> Stream:
@@ -33,7 +34,7 @@ def store(
 
     A volume dump must have its end mark.  A tar without its end is refused when a tar was asked for, and
     stored with a warning when it was merely detected: some programs write no end.  So is what its parser does
-    not understand to the end.  `facts` go into the snapshot.  Raises `StreamError`.
+    not understand to the end.  `origin` is the source of the config file that it is of.  Raises `StreamError`.
     """
     begun = _Begun(source)
     kind = detect.detect(begun.head) if form == "auto" else form
@@ -42,7 +43,8 @@ def store(
     def judged() -> Mapping[str, Any]:
         for found in splitter.findings(name) if splitter is not None else ():
             warn(found)
-        return facts or {}
+        header = splitter.header() if splitter is not None else None
+        return facts.wire(facts.given(kind, header, origin))
 
     return session.put(
         name, begun, kind=kind, splitter=splitter, facts=judged, allow_empty=allow_empty, progress=progress

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupstore.errors import DedupError, StreamError
 from pipelines import chains
 from pipelines.chains import Link
+from pipelines.sources.secrecy import encryption
 from pipelines.sources.vos_listing import OK, READ_WRITE, Volume, VosError
 from pipelines.text import safe, size
 from pipelines.vos_restore import Site, Vos
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dedupstore.repository import Repository
 
 # OpenAFS src/volser/vos.c, ISNAMEVALID and VolNameOK: room for `.readonly` in 32 bytes, and no such ending
-_NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9._-]{1,22}")
+_NAME = re.compile(r"(?!-|\d+\Z)[A-Za-z0-9._-]{1,22}")
 _TAKEN_ENDINGS = (".backup", ".readonly")
 
 Progress = Callable[[int], None]
@@ -38,7 +39,7 @@ class Target(NamedTuple):
 
 def check_name(name: str) -> None:
     """Raise `ValueError` for what AFS does not take as a volume's name."""
-    if not _NAME.fullmatch(name) or name.endswith(_TAKEN_ENDINGS) or name.startswith("-"):
+    if not _NAME.fullmatch(name) or name.endswith(_TAKEN_ENDINGS):
         raise ValueError(
             f"{name!a} is no name for a volume: up to 22 letters, digits, dots, hyphens and underscores, "
             "with a letter, and neither .backup nor .readonly at the end"
@@ -187,9 +188,10 @@ def _clean_up(vos: Vos, target: Target, made: int, warn: Callable[[str], None]) 
 
 def undo(vos: Vos, target: Target) -> str:
     """Return the command line that puts back what was replaced."""
+    place, secret = target.site.arguments(), encryption(target.site.server)
     return (
-        f"{vos.line('dump', '-id', f'{target.name}.backup')} | "
-        f"{vos.line('restore', *target.site.arguments(), '-name', target.name, '-overwrite', 'full')}"
+        f"{vos.line('dump', '-id', f'{target.name}.backup', *secret)} | "
+        f"{vos.line('restore', *place, '-name', target.name, '-overwrite', 'full', *secret)}"
     )
 
 

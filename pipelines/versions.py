@@ -14,6 +14,7 @@ from pipelines.browse import clock, row
 from pipelines.formats.entries import Entry
 from pipelines.listing import iso, table
 from pipelines.names import exact, shown
+from pipelines.stream_names import order
 from pipelines.text import size
 
 
@@ -52,7 +53,8 @@ class Versions:
 
     def all(self) -> list[Version]:
         """Return all versions by volume and path, each file's from the oldest to the newest."""
-        return [version for key in sorted(self._found) for version in self._found[key]]
+        keys = sorted(self._found, key=lambda key: (key[0], order(key[1]), key[2]))
+        return [version for key in keys for version in self._found[key]]
 
 
 def _same(one: Entry, other: Entry) -> bool:

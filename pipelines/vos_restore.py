@@ -24,6 +24,7 @@ from pipelines import pipes
 from pipelines.get import write_pieces
 from pipelines.sources import vos_listing
 from pipelines.sources.said import Said
+from pipelines.sources.secrecy import encryption
 from pipelines.sources.vos_listing import Volume, VolumeGoneError, VosError
 from pipelines.sources.vos_process import GRACE, VosProcess, check
 from pipelines.text import safe
@@ -47,8 +48,9 @@ class Site(NamedTuple):
         return f"{safe(self.server)} {safe(self.partition)}"
 
     def arguments(self) -> list[str]:
-        """Return the arguments that name it."""
-        return ["-server", self.server, "-partition", self.partition]
+        """Return the arguments that name it.  Raises `VosError` for what `vos` would take for options."""
+        server = vos_listing.argument(self.server, "server")
+        return ["-server", server, "-partition", vos_listing.argument(self.partition, "partition")]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Vos:
         if program is None:
             raise DedupError("there is no vos on this machine", "install openafs-client, or use dedup get")
         identity = ("-localauth",) if localauth else ()
-        return cls(program, (*identity, *(("-cell", cell) if cell else ())))
+        return cls(program, (*identity, *(("-cell", vos_listing.argument(cell, "cell")) if cell else ())))
 
     def line(self, *arguments: str) -> str:
         """Return a command line for people to type."""
@@ -96,9 +98,12 @@ class Vos:
         return 1024 * int(found[2])
 
     def restore(self, site: Site, name: str, *, overwrite: bool) -> "Restoring":
-        """Begin to restore a volume."""
+        """Begin to restore a volume; what goes to another host is encrypted."""
         how = ["-overwrite", "full"] if overwrite else []
-        return Restoring([self.program, "restore", *site.arguments(), "-name", name, *how, *self.identity])
+        secret = encryption(site.server)
+        return Restoring(
+            [self.program, "restore", *site.arguments(), "-name", name, *how, *secret, *self.identity]
+        )
 
 
 class Restoring:

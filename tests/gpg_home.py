@@ -39,6 +39,18 @@ done
 """
 
 
+def gpg_with(folder: Path, options: str) -> Path:
+    """Make a folder for PATH whose `gpg` is the real one, always run with these options first; it counts its runs.
+
+    Each run adds its arguments as a line to the file `runs` there.
+    """
+    folder.mkdir()
+    script = folder / "gpg"
+    script.write_text(f'#!/bin/sh\necho "$*" >>{folder}/runs\nexec {shutil.which("gpg")} {options} "$@"\n')
+    script.chmod(0o700)
+    return folder
+
+
 class GpgHome:
     """One GNUPGHOME; as a context manager it ends its agent and is deleted at the end."""
 
@@ -83,13 +95,18 @@ class GpgHome:
         return done.stdout
 
     def make_key(
-        self, name: str, *options: str, passphrase: str = "", algorithm: str = "future-default"
+        self,
+        name: str,
+        *options: str,
+        passphrase: str = "",
+        algorithm: str = "future-default",
+        usage: str = "default",
     ) -> str:
         """Make a key and return its full fingerprint.  `options` come first, as --faked-system-time."""
         out = self.run(
             *options,
             *("--status-fd", "1", "--pinentry-mode", "loopback", "--passphrase", passphrase),
-            *("--quick-gen-key", name, algorithm, "default", "0"),
+            *("--quick-gen-key", name, algorithm, usage, "0"),
         )
         return out.split(b"KEY_CREATED ")[1].split()[1].decode()
 

@@ -4,21 +4,25 @@ import hashlib
 import io
 import secrets
 import struct
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from dedupstore import blocks, sealing
-from dedupstore.access import Access, Membership, Signer
+from dedupstore import blocks, catalogue, sealing
+from dedupstore.access import Access, BlockSizes, Membership, Signer
 from dedupstore.backends.contract import Backend
 from dedupstore.backends.local import LocalBackend
 from dedupstore.blocks import BlockKey
 from dedupstore.chunker import ChunkSizes
+from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
+from dedupstore.records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.session import RunDetails, Session
 
@@ -31,14 +35,17 @@ class World:
         self.path = folder / "repository"
         mlkem, x25519 = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
         self.signers: dict[bytes, Signer] = {}
+        self.rosters: list[bytes] = []
         self.base = Access(
             repository=secrets.token_bytes(16),
             epoch=1,
             domain="",
             signers=self.signers,
             content_sizes=ChunkSizes(4096, 16384, 65536),
-            skeleton_sizes=ChunkSizes(1024, 4096, 16384),
+            raw_sizes=ChunkSizes(4096, 16384, 65536),
+            skeleton_sizes=ChunkSizes(2048, 8192, 32768),
             layout_sizes=ChunkSizes(256, 1024, 4096),
+            block_sizes=BlockSizes(content=1 << 20, raw=1 << 20),
             sealing_public=mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw(),
             id_key=secrets.token_bytes(32),
             chunker_key=secrets.token_bytes(32),
@@ -52,9 +59,39 @@ class World:
     def member(self, name: str, domain: str = "", role: str = "writer") -> Access:
         """Return the access of a new member."""
         key = secrets.token_bytes(32)
-        self.signers[sealing.public_of(key)] = Signer(name, role, domain or name)
+        public = sealing.public_of(key)
+        self.signers[sealing.signer_of(public)] = Signer(name, role, domain or name, public)
+        self.roster()
         private = self.base.sealing_private if role == "admin" else {}
         return replace(self.base, domain=domain or name, signing_key=key, sealing_private=private)
+
+    def roster(self) -> tuple[int, bytes]:
+        """Return serial and hash of the roster that has the present members: each change makes a new one."""
+        digest = hashlib.sha256(repr(sorted(self.signers.items())).encode()).digest()
+        if self.rosters[-1:] != [digest]:
+            self.rosters.append(digest)
+        return len(self.rosters), digest
+
+    def remove(self, access: Access, *, closing: bytes | None = None) -> None:
+        """Make a member a former one, of whom counts what this closing list names: all that does now, if not given."""
+        signer = signer_of(access)
+        if closing is None:
+            with self.open(self.admin) as repository:
+                closing = repository.closing_of(signer)
+        self.signers[signer] = replace(self.signers[signer], closing=closing)
+
+    def sign(self, access: Access, kind: Kind, record: msgspec.Struct, run: bytes = b"") -> bytes:
+        """Write a record file as that member, and return its hash; `run` is for kinds whose names have it.
+
+        The member may be of a role that may not sign such a file.
+        """
+        return catalogue.publish_record(self.backend(), self.forging(access), kind, record, run)
+
+    def forging(self, access: Access) -> Access:
+        """Return the access of a member whose program lets it sign everything."""
+        signer = signer_of(access)
+        known = self.signers.get(signer, Signer("?", "admin", access.domain, b""))
+        return replace(access, signers={**self.signers, signer: replace(known, role="admin")})
 
     def backend(self) -> Backend:
         """Return the plain back end."""
@@ -63,7 +100,7 @@ class World:
     def open(self, access: Access, *, host: str = "", backend: Backend | None = None) -> Repository:
         """Open the repository as that member, on a host of that name (by default one for each member)."""
         state = StateFolder(self.folder / "state" / (host or access.domain))
-        members = Membership(access.repository, 1, bytes(32), self.signers)
+        members = Membership(access.repository, *self.roster(), self.signers)
         return Repository(backend or self.backend(), members, lambda: access, state)
 
     def put(
@@ -98,9 +135,19 @@ class World:
         return sorted(path for path in (self.path / folder).rglob("*") if path.is_file())
 
 
-def begin(repository: Repository, time: int = 1_700_000_000, pack_size: int = 1 << 20) -> Session:
+def signer_of(access: Access) -> bytes:
+    """Return a member's name as a signer."""
+    return sealing.signer_of(sealing.public_of(access.signing_key))
+
+
+def begin(
+    repository: Repository,
+    time: int = 1_700_000_000,
+    pack_size: int = 1 << 20,
+    parent_of: Callable[[Stream], bytes] = lambda stream: b"",
+) -> Session:
     """Begin a run with packs of 1 MiB."""
-    return Session(repository, RunDetails("host", "test", time, 0), 3, pack_size)
+    return Session(repository, RunDetails("host", "test", time, 0), 3, pack_size, parent_of)
 
 
 def noise(size: int, seed: object = 0) -> bytes:
@@ -149,7 +196,7 @@ class Marking:
     """A splitter that marks the ranges it was told, whatever the buffers."""
 
     def __init__(self, ranges: Iterable[Range]) -> None:
-        self.ranges = list(ranges)
+        self.ranges = deque(ranges)
 
     def split(self, data: memoryview, ended: bool) -> bytes:
         """Mark as many bytes as there are."""
@@ -158,7 +205,9 @@ class Marking:
             length, content, ends = self.ranges[0]
             part = min(left, length)
             found.append(Range(part, content, ends and part == length))
-            self.ranges[:1] = [Range(length - part, content, ends)] if part < length else []
+            self.ranges.popleft()
+            if part < length:
+                self.ranges.appendleft(Range(length - part, content, ends))
             left -= part
         return column(found)
 

@@ -13,6 +13,8 @@ Each layer calls only those below it:
 | `sftp_requests` | SFTP's requests and replies, many in flight                                         |
 | `ssh_sharing`   | how one ssh serves several channels                                                 |
 | `ssh`           | the ssh child process                                                               |
+| `deadline`      | how long a server may take                                                          |
+| `listing`       | the names in a folder, in bounded memory                                            |
 | `explain`       | from what the system or server says to the errors of the contract                   |
 | `contract`      | what every back end promises: the protocol, names, sizes, errors                    |
 

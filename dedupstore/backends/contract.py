@@ -10,7 +10,11 @@ A back end MUST:
 - refuse, as one atomic step, to create a name that exists: of any number of writers exactly one wins;
 - return from `create` only when the file would survive a power failure, as far as `durable` says;
 - return from `read` exactly the bytes that were asked for, or raise: never fewer;
-- come back from every call in bounded time: with a result or with one of the errors below;
+- come back from every call in bounded time: with a result or with one of the errors below.  A server that is silent
+  while an answer is due, or moves bytes so slowly that the call does not end in time (`deadline`), is given up with a
+  TransientError, whatever it sends to look alive.  A disk of this machine is the kernel's to time;
+- hold no more than a call is for: bytes of one file, or the names of one folder in MAX_LISTING bytes and eight more
+  for each of MAX_NAMES.  A folder with more than that is a BackendError, before more is read;
 - let every method be called from several threads at once;
 - raise only these for what can go wrong outside the program:
 
@@ -41,6 +45,16 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 MAX_FILE_SIZE = 64 << 20
 """Bytes in the largest file.  Files are handled in memory, so a reader must know what it may have to hold."""
 
+MAX_NAMES = 4 << 20
+"""Names in the fullest folder, whatever they are.  Of a run, `runs` gets two and `snapshots` and `index` one or a few:
+100 hosts that run every night make 365,250 runs in ten years, 730,500 names in `runs`.  This is five times that."""
+
+MAX_LISTING = 256 << 20
+"""Bytes of the names that are kept of one folder: 64 for each, as many as a SHA-256 has digits."""
+
+MAX_WHOLE = 9 << 20
+"""Bytes in the largest file that is read without saying how much: all but packs, of which parts are read."""
+
 FILE_MODE = 0o400
 """Files are never changed, so nobody may: a thief of the account cannot simply write over them."""
 
@@ -66,7 +80,8 @@ class Backend(Protocol):
     def durable(self) -> bool:
         """Whether a created file is known to survive a power failure on the machine that stores it.
 
-        May have to ask the server, and then raises what any call raises.
+        It is not where the server cannot sync files, or the folders that hold their names.  May have to ask the
+        server, and then raises what any call raises.
         """
         ...
 
@@ -78,7 +93,8 @@ class Backend(Protocol):
     def list(self, folder: str) -> Iterator[Entry]:
         """The files that lie directly in `folder` ("" is the top), in any order.
 
-        A folder that does not exist is empty.  Folders, links, and files that `check_name` would refuse are
+        All of it has come when this returns: what follows needs no storage and cannot fail.  A folder that does not
+        exist is empty.  Folders, links, and files that `check_name` would refuse are
         somebody else's and are not shown.
         """
         ...
@@ -90,7 +106,8 @@ class Backend(Protocol):
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Exactly `length` bytes from `offset`, or, without a length, all from there to the end.
 
-        Raises NotFoundError, or DamageError if the file ends too early or is larger than MAX_FILE_SIZE.
+        Raises NotFoundError, or DamageError if the file ends too early or, read without a length, is larger than
+        MAX_WHOLE: then nothing was allocated for it.
         """
         ...
 
@@ -152,13 +169,18 @@ def file_bytes(data: Buffer) -> memoryview:
     return view
 
 
+def has_bytes(backend: Backend, name: str, data: Buffer) -> bool:
+    """Whether the file, which exists, has exactly these bytes."""
+    return backend.size(name) == len(data) and backend.read(name, 0, len(data)) == data
+
+
 def length_to_end(where: str, size: int, offset: int) -> int:
     """How many bytes a file of `size` bytes has from `offset` on, once both are known to be sane.
 
     Raises DamageError, naming `where`, before anything is allocated.
     """
-    if size > MAX_FILE_SIZE:
-        raise DamageError(f"{where} has {size} bytes, more than any file of a repository")
+    if size > MAX_WHOLE:
+        raise DamageError(f"{where} has {size} bytes, more than a file that is read as a whole may have")
     if offset > size:
         raise too_short(where, size, offset)
     return size - offset

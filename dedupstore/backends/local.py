@@ -11,13 +11,13 @@ it is.
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 from dedupstore.backends.contract import (
     FILE_MODE,
+    MAX_NAMES,
     TEMPORARY_FOLDER,
     Buffer,
     Entry,
@@ -25,14 +25,12 @@ from dedupstore.backends.contract import (
     check_name,
     check_range,
     file_bytes,
-    is_name,
     length_to_end,
     too_short,
 )
 from dedupstore.backends.explain import explained
+from dedupstore.backends.listing import Listing
 from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
-
-_T = TypeVar("_T")
 
 # What was put in a file's place (a link, a pipe) is neither followed nor waited for.
 _TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -43,24 +41,24 @@ class LocalBackend:
     """A repository in the folder `root`.
 
     The first `create` makes `root` itself, but nothing above it: a path that was mistyped, or whose disk is
-    not mounted, must not come to life as a new folder.  Files get mode 0600, folders 0700.
+    not mounted, must not come to life as a new folder.  Files get mode 0600, folders 0700.  `most_names` is how many
+    names a folder may have.
     """
 
     durable = True
     uploads = 1
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, *, most_names: int = MAX_NAMES) -> None:
         self._root = Path(root).absolute()
+        self._most_names = most_names
 
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""
-        return iter(
-            self._look(folder, lambda name, item: Entry(name, item.stat(follow_symlinks=False).st_size))
-        )
+        return self._look(folder, sizes=True).entries()
 
     def names(self, folder: str) -> Iterator[str]:
         """See `contract.Backend`."""
-        return iter(self._look(folder, lambda name, _: name))
+        return self._look(folder, sizes=False).names()
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""
@@ -113,11 +111,9 @@ class LocalBackend:
     def close(self) -> None:
         """See `contract.Backend`."""
 
-    def _look(self, folder: str, take: "Callable[[str, os.DirEntry[str]], _T]") -> "Sequence[_T]":
-        """Return what `take` makes of each file's name and entry."""
+    def _look(self, folder: str, *, sizes: bool) -> Listing:
         path = self._root / check_folder(folder)
-        prefix = f"{folder}/" if folder else ""
-        taken = []
+        listing = Listing(folder, str(path), self._most_names)
         with (
             explained("list", str(path)),
             suppress(FileNotFoundError),
@@ -126,13 +122,11 @@ class LocalBackend:
             os.scandir(descriptor) as found,
         ):
             for item in found:
-                name = prefix + item.name
-                if is_name(name) and item.is_file(follow_symlinks=False):
-                    try:
-                        taken.append(take(name, item))
-                    except FileNotFoundError:
-                        continue  # another process removed its own temporary file meanwhile
-        return taken
+                if listing.wants(item.name) and item.is_file(follow_symlinks=False):
+                    # another process may have removed its own temporary file meanwhile
+                    with suppress(FileNotFoundError):
+                        listing.add(item.name, item.stat(follow_symlinks=False).st_size if sizes else 0)
+        return listing
 
     def _write(self, temporary: Path, view: memoryview) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -175,7 +169,9 @@ class LocalBackend:
             try:
                 step.mkdir(mode=0o700)
             except FileExistsError:
-                continue
+                if step == self._root:
+                    continue  # it was there before: what lies above it is not ours
+                # another has made it, who may not have come to its sync yet
             except FileNotFoundError as error:
                 raise BackendError(
                     f"cannot make {step}: {step.parent} does not exist",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from dedupstore.backends.contract import Backend, Buffer, Entry, file_bytes
+from dedupstore.backends.contract import Backend, Buffer, Entry, file_bytes, has_bytes
 from dedupstore.errors import AlreadyExistsError, TransientError
 
 _T = TypeVar("_T")
@@ -48,12 +48,11 @@ class Retry:
 
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""
-        # All of it within the attempt: half a listing cannot be taken back.
-        return self._repeat(lambda _: iter([*self._backend.list(folder)]))
+        return self._repeat(lambda _: self._backend.list(folder))
 
     def names(self, folder: str) -> Iterator[str]:
         """See `contract.Backend`."""
-        return self._repeat(lambda _: iter([*self._backend.names(folder)]))
+        return self._repeat(lambda _: self._backend.names(folder))
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""
@@ -68,7 +67,7 @@ class Retry:
                 self._backend.create(name, view)
             except AlreadyExistsError:
                 # The connection may have been lost between the deed and its answer.
-                if number == 1 or self._backend.size(name) != len(view) or self._backend.read(name) != view:
+                if number == 1 or not has_bytes(self._backend, name, view):
                     raise
 
         self._repeat(attempt)

@@ -11,17 +11,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dedupstore.backends.contract import (
+    MAX_NAMES,
     Buffer,
     Entry,
     check_folder,
     check_name,
     check_range,
     file_bytes,
-    is_name,
     length_to_end,
     too_short,
 )
+from dedupstore.backends.deadline import Patience
 from dedupstore.backends.explain import explained
+from dedupstore.backends.listing import Listing
 from dedupstore.backends.sftp_create import Creator
 from dedupstore.backends.sftp_pool import CHANNELS, Pool
 from dedupstore.errors import BackendError, TransientError
@@ -29,55 +31,66 @@ from dedupstore.errors import BackendError, TransientError
 if TYPE_CHECKING:
     from dedupstore.backends.sftp_session import Session
 
+_PATIENCE = Patience()
 _UNKNOWN = 1 << 20  # bytes of a file that is read whole, before its size is known
 
 
 class SftpBackend:
     """A repository in the folder `path` of an account; a relative path starts where the login leads.
 
-    A `user` or `port` of None is left to the user's ssh configuration.  `timeout` (seconds) is how long the
-    server may be silent while an answer is due.  As in `LocalBackend`, the first `create` makes the folder
-    itself, but nothing above it; files get mode 0600, folders 0700.
+    A `user` or `port` of None is left to the user's ssh configuration.  `most_names` is how many names a folder may
+    have.  As in `LocalBackend`, the first `create` makes the folder itself, but nothing above it; files get mode
+    0600, folders 0700.
     """
 
     def __init__(
-        self, host: str, user: str | None, port: int | None, path: str, *, timeout: float = 60.0
+        self,
+        host: str,
+        user: str | None,
+        port: int | None,
+        path: str,
+        *,
+        patience: Patience = _PATIENCE,
+        most_names: int = MAX_NAMES,
     ) -> None:
         self._host, self._user, self._port = host, user, port
         self._root = path
-        self._pool = Pool(host, user, port, timeout)
+        self._most_names = most_names
+        self._pool = Pool(host, user, port, patience)
         self._creator = Creator(host, path)
 
     uploads = CHANNELS
 
     @property
     def durable(self) -> bool:
-        """Whether the server can sync files to its disk; connects to find out."""
+        """Whether the server can sync files and folders to its disk; connects to find out."""
         with self._pool.session() as session:
-            return session.syncs
+            return self._creator.durable(session)
 
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""
+        return self._look(folder).entries()
+
+    def names(self, folder: str) -> Iterator[str]:
+        """See `contract.Backend`."""
+        return self._look(folder).names()
+
+    def _look(self, folder: str) -> Listing:
         path = self._path(check_folder(folder))
-        entries = []
+        listing = Listing(folder, self._where(path), self._most_names)
         with (
             explained("list", self._where(path)),
             self._pool.session() as session,
             suppress(FileNotFoundError),
         ):
             for item, attributes in session.list(path):
-                name = f"{folder}/{item}" if folder else item
-                if not is_name(name):
+                if not listing.wants(item):
                     continue
                 if attributes.size is None or attributes.mode is None:
                     raise BackendError(f"the server of {self._where(path)} lists files without their sizes")
                 if stat.S_ISREG(attributes.mode):
-                    entries.append(Entry(name, attributes.size))
-        return iter(entries)
-
-    def names(self, folder: str) -> Iterator[str]:
-        """See `contract.Backend`."""
-        return (entry.name for entry in self.list(folder))
+                    listing.add(item, attributes.size)
+        return listing
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""
@@ -131,6 +144,7 @@ def _read_to_end(session: "Session", path: str, offset: int, where: str) -> tupl
     try:
         # A file never changes, so its size may be asked by its name, while it is being opened.
         length = length_to_end(where, _known(session.stat(path).get().size, where), offset)
+        session.allow(length)
         return session.read(opened.get(), offset, length), length
     finally:
         with suppress(OSError, TransientError):

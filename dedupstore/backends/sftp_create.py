@@ -3,7 +3,8 @@
 Invariant: the request that gives a file its name (SFTP 3's rename, which OpenSSH makes of link and unlink and
 which refuses an existing target; or a hard link, where the account may not rename) is sent only after the
 server has acknowledged every byte, told the right size and, where it can, synced the file to its disk.
-`create` returns only when the name and all new folders above it are synced too.
+`create` returns only when the name and all new folders above it are synced too; where the server cannot do that, at
+all, `durable` is false.  A server that can and then fails once is believed: the file may not be there tomorrow.
 
 Whatever the connection does between any two requests, then, there is a file in `tmp`, or the whole file under
 its name; and the caller was not told that it is there unless it is.  Three waits are left: for the handle, for
@@ -33,12 +34,24 @@ _STOPPING = 2.0  # seconds that a server gets to remove what was begun, when the
 class Creator:
     """Creates files in the folder `root` of an account; `host` is for messages.
 
-    It learns whether the account may rename.  Several threads may use it at once, over any sessions.
+    It learns whether the account may rename, and whether its folders can be synced.  Several threads may use it at
+    once, over any sessions.
     """
 
     def __init__(self, host: str, root: str) -> None:
         self._host, self._root = host, root
         self._may_rename = True
+        self._syncs_folders: bool | None = None  # not known yet
+
+    def durable(self, session: "Session") -> bool:
+        """Whether the server can sync files, and the folders of this account."""
+        if session.syncs and self._syncs_folders is None:
+            with ExitStack() as stack:
+                root = _lent(session.open(self._root), session, stack)
+                if isinstance(root, FileNotFoundError):
+                    return True  # as far as can be known before there is anything
+                self._syncs_folders = not _failures(_sync(session, root))
+        return session.syncs and self._syncs_folders is not False
 
     def create(self, session: "Session", target: str, view: memoryview) -> None:
         """Store `view` as the new file `target`, a path below the root, making the folders above it.
@@ -92,13 +105,13 @@ class Creator:
                 parent, folder = (_lent(opened, session, borrowed) for opened in making[1:])
                 if isinstance(folder, FileNotFoundError):
                     self._make_folders(session, above)
-                    folder = _lent(session.open(above), session, borrowed)
+                    parent, folder = None, _lent(session.open(above), session, borrowed)
             named = _sync(session, parent)
             for answer in asked[-1:] + asked:  # the last one first: to be woken once
                 answer.get()
             self._check_size(target, size.get().size, len(view))
             self._publish(session, temporary, target, folder)
-            _wait_for(named)
+            self._wait_for(session, named, above)
 
     def _check_size(self, target: str, size: int | None, expected: int) -> None:
         if size != expected:
@@ -119,7 +132,7 @@ class Creator:
 
     def _taken(self, session: "Session", target: str) -> AlreadyExistsError:
         # The caller may now rely on the other file, whose writer may not have come to its sync yet.
-        _sync_folder(session, target)
+        self._sync_folder(session, target)
         return AlreadyExistsError(f"{self._where(target)} exists already")
 
     def _name(self, session: "Session", temporary: str, target: str, folder: bytes | OSError | None) -> None:
@@ -151,8 +164,9 @@ class Creator:
         except FileNotFoundError:
             self._make_folders(session, posixpath.dirname(target))
             move(temporary, target).get()
-            _sync_folder(session, target)
-        _wait_for(synced)
+            self._sync_folder(session, target)
+        else:
+            self._wait_for(session, synced, target)
 
     def _make_folders(self, session: "Session", folder: str) -> None:
         """Make `folder` and what is missing between it and the root, each one durable if the server can."""
@@ -169,8 +183,28 @@ class Creator:
             except OSError:
                 if not _exists(session, step):
                     raise
-            else:
-                _sync_folder(session, step)
+                if not part:  # the repository was there before: what lies above it is not ours
+                    continue
+            self._sync_folder(session, step)  # also what another has made, who may not have come to that yet
+
+    def _sync_folder(self, session: "Session", path: str) -> None:
+        """Make the name `path` durable."""
+        with ExitStack() as stack:
+            if session.syncs:
+                folder = _lent(session.open(posixpath.dirname(path) or "."), session, stack)
+                self._wait_for(session, _sync(session, folder), path)
+
+    def _wait_for(self, session: "Session", synced: "list[Answer[None] | OSError]", path: str) -> None:
+        """Wait until the name `path` is durable, where the server can do that.  Raises BackendError if it failed."""
+        failed = _failures(synced)
+        if not failed:
+            if synced and self._syncs_folders is None:
+                self._syncs_folders = True
+        elif self.durable(session):
+            raise BackendError(
+                f"cannot write {self._where(path)}: its folder cannot be synced to the server's disk: {failed[0]}",
+                "look at that disk and at the server's log",
+            ) from failed[0]
 
     def _is_full(self, session: "Session", needed: int) -> bool:
         """Whether "failure" can mean a full disk."""
@@ -224,20 +258,20 @@ def _exists(session: "Session", path: str) -> bool:
     return True
 
 
-def _sync(session: "Session", folder: bytes | OSError | None) -> "list[Answer[None]]":
-    """Begin to make the names in an open folder durable."""
-    return session.sync(folder) if isinstance(folder, bytes) else []
+def _sync(session: "Session", folder: bytes | OSError | None) -> "list[Answer[None] | OSError]":
+    """Begin to make the names in an open folder durable; where it could not be opened, say why."""
+    if folder is None or not session.syncs:
+        return []
+    return [folder] if isinstance(folder, OSError) else [*session.sync(folder)]
 
 
-def _wait_for(synced: "list[Answer[None]]") -> None:
-    for answer in synced:
-        with suppress(OSError):  # a server that does not sync a folder must do so by itself
-            answer.get()
-
-
-def _sync_folder(session: "Session", path: str) -> None:
-    """Make the name `path` durable."""
-    with ExitStack() as stack:
-        if session.syncs:
-            folder = _lent(session.open(posixpath.dirname(path) or "."), session, stack)
-            _wait_for(_sync(session, folder))
+def _failures(synced: "list[Answer[None] | OSError]") -> list[OSError]:
+    failed = []
+    for each in synced:
+        try:
+            if isinstance(each, OSError):
+                raise each
+            each.get()
+        except OSError as error:
+            failed.append(error)
+    return failed

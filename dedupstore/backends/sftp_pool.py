@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from dedupstore.backends.deadline import Patience
 from dedupstore.backends.ssh import SshChannel, ssh_command
 from dedupstore.backends.ssh_sharing import Sharing
 from dedupstore.errors import BackendError
@@ -28,14 +29,11 @@ _WINDOW = 2 << 20  # with fewer bytes on the way, one channel is as fast as seve
 
 
 class Pool:
-    """The sessions with `host`.  `timeout` (seconds) is how long it may be silent while an answer is due.
+    """The sessions with `host`.  A user or port of None is left to the user's ssh configuration."""
 
-    A user or port of None is left to the user's ssh configuration.
-    """
-
-    def __init__(self, host: str, user: str | None, port: int | None, timeout: float) -> None:
+    def __init__(self, host: str, user: str | None, port: int | None, patience: Patience) -> None:
         self._host, self._user, self._port = host, user, port
-        self._timeout = timeout
+        self._patience = patience
         self._connecting = threading.Lock()
         self._lock = threading.Lock()  # for what is below; never held while anybody waits for the server
         self._sharing: Sharing | None = None
@@ -63,7 +61,8 @@ class Pool:
                 self._add(session, -size)
                 self._add(another, size)
                 session = another
-            yield session
+            with session.call(size):
+                yield session
         finally:
             self._add(session, -size)
 
@@ -107,9 +106,8 @@ class Pool:
         if self._sharing is not None:
             self._sharing.close()
         try:
-            self._sharing = Sharing(
-                ssh_command(self._host, self._user, self._port, self._timeout), self._timeout
-            )
+            silent = self._patience.silent
+            self._sharing = Sharing(ssh_command(self._host, self._user, self._port, silent), silent)
             session = self._connect(self._sharing.first, None)
         except OSError as error:
             # Never for a caller to see: a temporary folder that is missing here is not a file missing there.
@@ -149,13 +147,13 @@ class Pool:
         return session
 
     def _connect(self, command: list[str], like: "Session | None") -> "Session":
-        channel = SshChannel(command, self._timeout)
+        channel = SshChannel(command, self._patience.silent)
         try:
             # ssh is connecting while this imports what the others need not.
             from dedupstore.backends.sftp_requests import Requests
             from dedupstore.backends.sftp_session import Session
 
-            return Session(Requests(channel, self._host, self._timeout), like)
+            return Session(Requests(channel, self._host, self._patience), like)
         except BaseException:
             channel.close()
             raise

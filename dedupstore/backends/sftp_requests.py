@@ -3,9 +3,9 @@
 Source: draft-ietf-secsh-filexfer-02, the SFTP version 3 that OpenSSH speaks.  paramiko gives the packets and
 their fields.
 
-Invariant: every request is answered or failed in bounded time.  A thread of its own receives; when nothing
-was heard for `timeout` seconds although an answer is due, or the stream ends, it ends the connection, and
-all that wait get a TransientError.  A connection that has ended stays so.
+Invariant: every request is answered or failed in bounded time.  A thread of its own receives; when no whole answer
+came for some time although one is due, a call takes longer than it may (`deadline`), or the stream ends, it ends the
+connection, and all that wait get a TransientError.  A connection that has ended stays so.
 """
 
 import struct
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from dedupstore.backends.deadline import Deadlines, Patience
 from dedupstore.backends.sftp_packets import Message, SFTPAttributes, wire
 from dedupstore.backends.ssh import SshChannel, connection_error
 from dedupstore.errors import BackendError, TransientError
@@ -23,7 +24,8 @@ _T = TypeVar("_T")
 
 _VERSION = 3
 _MAX_GREETING = 64 << 10
-_MAX_PACKET = 16 << 20
+_MAX_PACKET = 1 << 20  # OpenSSH's client takes a quarter of that
+_LOOK = 0.5  # seconds between two looks at the deadlines
 _GOODBYE = 2.0  # seconds that ssh gets to end by itself
 
 
@@ -53,17 +55,19 @@ class _Asked(NamedTuple):
 
 
 class Requests:
-    """The requests that go over `channel`, which it owns.  `host` is for messages, `timeout` in seconds.
+    """The requests that go over `channel`, which it owns.  `host` is for messages.
 
-    `extensions` has the names of the extensions that the server offers.
+    `extensions` has the names of the extensions that the server offers; `deadlines` those of the calls for which
+    requests are made.
 
     Raises BackendError if the login is refused, TransientError if it may work later.
     """
 
-    def __init__(self, channel: SshChannel, host: str, timeout: float) -> None:
+    def __init__(self, channel: SshChannel, host: str, patience: Patience) -> None:
         self._channel = channel
         self._host = host
-        self._timeout = timeout
+        self._patience = patience
+        self.deadlines = Deadlines(patience)
         self._lock = threading.Lock()
         self._waiting: dict[int, _Asked] = {}
         self._number = 0
@@ -73,7 +77,7 @@ class Requests:
             self.extensions = self._greet()
         except TimeoutError as error:
             channel.close()
-            raise connection_error(host, f"no answer for {timeout:.0f} s") from error
+            raise connection_error(host, f"no answer for {patience.silent:.0f} s") from error
         except (OSError, EOFError, wire.SFTPError) as error:
             words = channel.close(_GOODBYE) or f"no greeting from its sftp server: {error}"
             raise connection_error(host, words) from error
@@ -136,7 +140,7 @@ class Requests:
         message = Message()
         message.add_int(_VERSION)
         self._send(wire.CMD_INIT, message)
-        until = time.monotonic() + self._timeout
+        until = time.monotonic() + self._patience.silent
 
         def wait() -> None:
             if time.monotonic() > until:
@@ -154,11 +158,16 @@ class Requests:
 
     def _receive(self) -> None:
         """Hand every reply to whoever waits for it, until the connection ends.  Runs in its own thread."""
+        looked = 0.0
         try:
             while True:
-                kind, number, length = self._receive_header(self._check_silence)
+                kind, number, length = self._receive_header(self._check_time)
+                now = time.monotonic()
+                if now > looked + _LOOK:  # a server that never rests leaves no other time for it
+                    self.deadlines.check()
+                    looked = now
                 with self._lock:
-                    self._heard = time.monotonic()
+                    self._heard = now + length / self._patience.rate  # until when the rest must have come
                     asked = self._waiting.get(number)
                 if asked is None:
                     raise BackendError("it sent an answer that nobody asked for")
@@ -166,6 +175,7 @@ class Requests:
                 with self._lock:
                     # Not before: what ends the connection while the rest is on its way fails this one too.
                     failed = self._waiting.pop(number, None) is None
+                    self._heard = time.monotonic()
                 if not failed:
                     asked.reply.set_result(reply)
                 del asked, reply  # they hold a file's bytes, and the next answer may be long in coming
@@ -188,17 +198,18 @@ class Requests:
 
     def _receive_reply(self, kind: int, length: int, into: memoryview | None) -> Reply:
         if kind != wire.CMD_DATA or into is None:
-            return Reply(kind, memoryview(self._receive_bytes(length, self._check_silence)))
-        count = int.from_bytes(self._receive_bytes(min(4, length), self._check_silence), "big")
+            return Reply(kind, memoryview(self._receive_bytes(length, self._check_time)))
+        count = int.from_bytes(self._receive_bytes(min(4, length), self._check_time), "big")
         if count != length - 4 or count > len(into):
             raise BackendError("it sent another number of bytes than it says")
-        self._channel.receive(into[:count], self._check_silence)
+        self._channel.receive(into[:count], self._check_time)
         return Reply(kind, into[:count])
 
-    def _check_silence(self) -> None:
+    def _check_time(self) -> None:
+        self.deadlines.check()
         with self._lock:
             silent = time.monotonic() - self._heard
-            if self._ended is not None or (self._waiting and silent > self._timeout):
+            if self._ended is not None or (self._waiting and silent > self._patience.silent):
                 raise TimeoutError(f"no answer for {silent:.0f} s")
 
     def _fail(self, error: Exception) -> None:

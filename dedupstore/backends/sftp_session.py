@@ -9,7 +9,7 @@ Invariant: no reply is believed before its kind and its length are checked.  Wha
 as the functions of `os` do: FileNotFoundError, PermissionError, or an OSError without errno for SFTP's
 unspecific "failure".  A lost connection is a TransientError.
 
-This module and `sftp_requests` are imported while ssh is connecting, and not before.
+This module and `sftp_requests` are only imported while ssh is connecting.
 """
 
 import errno
@@ -31,6 +31,7 @@ _LARGE_REQUEST = 255 << 10  # OpenSSH's limit, and the fastest
 _IN_FLIGHT_BYTES = 4 << 20  # twice what OpenSSH lets be on the way in one channel
 _IN_FLIGHT_REQUESTS = 96
 _LIST_AHEAD = 4
+_NAME_BYTES = 128  # what a name of a listing costs on the way, at least
 _EOF = wire.SFTP_EOF.to_bytes(4, "big")
 
 
@@ -52,12 +53,13 @@ class Session:
     """The verbs, over `requests`.  All of them may be called from several threads at once.
 
     Its limits are those of `like`, a session with the same server, or else are asked for.  `handles` keeps files open
-    that are read in parts.
+    that are read in parts; `call` and `allow` are those of `Deadlines`.
     """
 
     def __init__(self, requests: Requests, like: "Session | None" = None) -> None:
         self._requests = requests
         self._ask = requests.ask
+        self.call, self.allow = requests.deadlines.call, requests.deadlines.allow
         self._limits: Answer[_Limits] | None = None
         if like is not None:
             self._limits = like._limits
@@ -197,6 +199,7 @@ class Session:
                 if _at_end(reply):
                     return
                 yield from _names(reply)
+                self.allow(_NAME_BYTES * int.from_bytes(reply.body[:4], "big"))
         finally:
             self.close_handle(handle)
 

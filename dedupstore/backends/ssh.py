@@ -8,6 +8,7 @@ is reaped by `close`.
 
 import os
 import re
+import resource
 import select
 import shlex
 import signal
@@ -41,6 +42,7 @@ _PERMANENT = (
 _EMPTY_WORDS = ("**", "kex_exchange_identification:", "Connection closed by UNKNOWN")
 """How lines begin that hide the reason: general advice, and what follows when a jump host's ssh has failed."""
 
+_MOST_WORDS = 16 << 20  # bytes in a file that ssh writes: what a server says on stderr could be endless
 _TICK = 0.5  # seconds between two looks at the clock
 _BUFFER = 1 << 20  # bytes each way: the more, the less often the two processes wait for and wake each other
 
@@ -71,6 +73,8 @@ class SshChannel:
             with theirs:
                 self._process = _start(command, theirs.fileno(), self._stderr.fileno())
             # The kernel minds the time: with `settimeout` each call would be two.
+            with suppress(OSError, ValueError):  # it has ended, or may have less
+                resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (_MOST_WORDS, _MOST_WORDS))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _kernel_time(min(_TICK, timeout)))
             self._writable = select.poll()
             self._writable.register(self._socket, select.POLLOUT)
@@ -98,7 +102,7 @@ class SshChannel:
                     left[0] = left[0][sent:]
 
     def receive(self, view: memoryview, idle: Callable[[], None]) -> None:
-        """Fill `view`.  Every half second in which nothing comes, `idle` is asked: it may raise to give up.
+        """Fill `view`.  Every half second in which not all comes, `idle` is asked: it may raise to give up.
 
         Raises EOFError when the stream ends first.
         """
@@ -111,6 +115,8 @@ class SshChannel:
             if count == 0:
                 raise EOFError
             view = view[count:]
+            if view:
+                idle()
 
     def close(self, patience: float = 0.0) -> str:
         """End the child, by force after `patience` seconds, and return the last line that it wrote to stderr.

@@ -22,18 +22,25 @@ def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
     Exits with 4 if there is damage. With an admin's key, --read-data also opens every block and proves every
     chunk; a writer's key can only compare the files with their SHA-256.
     """
+    from keys import stored
+
     console = workspace.console
     with workspace.repository(reading=True) as repository:
         with counter(console) as report:
+            named = stored.damaged(
+                workspace.backend, workspace.trust.believe(workspace.backend, workspace.url)
+            )
             try:
                 result = repository.check(read_data=read_data, report=report)
             except DamageError as error:
-                console.fail(str(error))
+                for line in (*named, str(error)):
+                    console.fail(line)
                 return DAMAGED
-        damaged = list(dict.fromkeys((*result.damaged, *repository.damage)))
+        damaged = list(dict.fromkeys((*named, *result.damaged, *repository.damage)))
         # They were found on the way, and are told below.
         repository.damage.clear()
         repository.alarms.clear()
+        repository.newer.clear()
     if not read_data:
         result.warnings.append("contents were not read, only looked for: --read-data reads every byte")
     if as_json:

@@ -18,6 +18,7 @@ class Console:
     def __init__(self) -> None:
         self.quiet = False
         self.verbose = False
+        self.alarmed = False
         _occupy_standard_descriptors()
         if sys.stdout is not None:
             # With this in place, click's own output (--help) fails in the same way as ours.
@@ -48,6 +49,11 @@ class Console:
     def warn(self, line: str) -> None:
         """Say something that needs attention, but is no failure."""
         _to_stderr(f"dedup: warning: {line}")
+
+    def alarm(self, line: str) -> None:
+        """Say what is wrong with the history of backups; the exit status tells of it, too."""
+        self.alarmed = True
+        _to_stderr(f"dedup: ALARM: {line}")
 
     def fail(self, line: str) -> None:
         """Say why the command failed."""

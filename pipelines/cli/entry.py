@@ -15,7 +15,7 @@ from pipelines.cli.console import Console
 from pipelines.cli.stop import Interrupted, catch_signals, interruption
 from pipelines.pipes import ReaderGoneError
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, ALARMED = 1, 2, 4
 _GARBAGE = (
     50_000  # objects; with the interpreter's 700, it looks a hundred times through what is being imported
 )
@@ -59,12 +59,15 @@ def _run(arguments: Sequence[str], console: Console) -> int:
 
     from dedupstore import memory
     from pipelines.cli.group import dedup
+    from pipelines.secrecy import keep_secret
 
+    keep_secret()  # before there is one
     memory.reuse_buffers()  # before GnuPG or a back end starts the first thread
 
     try:
         with dedup.make_context("dedup", list(arguments), obj=console) as context:
-            return dedup.invoke(context) or 0
+            status = dedup.invoke(context) or 0
+            return status or (ALARMED if console.alarmed else 0)
     except click.exceptions.Exit as done:  # --help
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as help_text:

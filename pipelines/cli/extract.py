@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipelines import dates, pipes, text
+from pipelines import dates, pipes, stream_names, text
 from pipelines.cli.dating import read_date
 from pipelines.cli.progress import bar
 from pipelines.cli.workspace import Workspace
@@ -97,7 +97,7 @@ def command(
                         fetch, choice, found, tree, notes, left_out, lambda done: update(done, None)
                     )
                 kept = notes.save(
-                    tree, f"{name.replace('/', '_')}.acls", f"access lists and mount points of {links[-1]}"
+                    tree, stream_names.beside(name, ".acls"), f"access lists and mount points of {links[-1]}"
                 )
             if kept:
                 console.say(f"access lists and mount points: {(folder or Path()) / kept}")

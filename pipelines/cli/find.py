@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 
 import click
 
-from dedupstore.errors import DamageError, DedupError, NotStoredError, StreamError
-from pipelines import dates, text
+from dedupstore.errors import DedupError, NotStoredError
+from pipelines import dates, mishap, text
 from pipelines.cli.dating import read_date
 from pipelines.cli.progress import counter
 from pipelines.cli.workspace import Workspace
@@ -37,7 +37,7 @@ def command(
         if when is not None and when.day is None:
             raise click.BadParameter("latest is no bound", param_hint=option)
     from pipelines import browse
-    from pipelines.chains import chain
+    from pipelines.chains import Link, chain
     from pipelines.listing import to_json
     from pipelines.versions import Versions, matcher, versions_rows, versions_table
 
@@ -60,8 +60,11 @@ def command(
                 links = chain(repository, snapshot, stream)
                 with browse.opened(repository, links) as entries:
                     found = [entry for entry, _ in entries if matches(entry.path)]
-            except (NotStoredError, StreamError, DamageError) as error:
-                workspace.console.warn(str(error))
+            except mishap.FATAL:
+                raise
+            except Exception as error:
+                link, why = str(Link(snapshot, stream)), mishap.told(error)
+                workspace.console.warn(why if why.startswith(link) else f"{link}: {why}")
                 failed += 1
             else:
                 versions.add(snapshot, stream.name, found)

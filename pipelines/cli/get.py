@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dedupstore.errors import DedupError
 from pipelines import dates, pipes, text
 from pipelines.cli.dating import read_date
 from pipelines.cli.progress import bar, counter
@@ -123,15 +122,15 @@ def _get_all(
     console = workspace.console
     began = time.monotonic()
 
-    def failed(name: str, error: DedupError) -> None:
-        console.fail(f"{name}: {error}")
+    def failed(name: str, why: str) -> None:
+        console.fail(f"{name}: {why}")
 
     with workspace.repository(reading=True) as repository:
         chosen, several = dates.find_all(when, repository.snapshots(), repository.streams, domain)
         if left := make_folder(folder):
             console.say(f"removed {text.count(left, 'half file')} of a run that was killed")
         for each, error in several.items():
-            failed(each, error)
+            failed(each, str(error))
         with counter(console) as progress:
             got = GetAll(repository, folder, force=force, raw=raw, failed=failed, progress=progress).run(
                 chosen

@@ -66,7 +66,7 @@ def dedup(ctx: click.Context, repository: str | None, file: str | None, quiet: b
 
     \b
     Exit status: 0 all good, 1 failed, 2 wrong usage, 3 some streams of a run failed,
-    4 a check found damage.
+    4 a check found damage, or backups that were seen before are gone.
     """
     console: Console = ctx.obj
     console.quiet, console.verbose = quiet, verbose

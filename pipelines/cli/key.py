@@ -1,6 +1,6 @@
 """`dedup key`: who may write and read."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -11,7 +11,7 @@ from pipelines.cli.workspace import Workspace
 from pipelines.listing import to_json
 
 if TYPE_CHECKING:
-    from keys.roster import Roster
+    from keys.roster import Role, Roster
 
 
 @click.group(cls=FullHelpGroup)
@@ -55,12 +55,14 @@ def list_keys(workspace: Workspace, as_json: bool) -> None:
 @click.argument("key", metavar="GPGKEY")
 @click.option(
     "--role",
-    type=click.Choice(["admin", "writer"]),
+    type=click.Choice(["admin", "writer", "pruner", "reader"]),
     default="writer",
     show_default=True,
     help="What it may do.",
 )
-@click.option("--domain", default="", metavar="NAME", help="Where it deduplicates; its own, if not given.")
+@click.option(
+    "--domain", default="", metavar="NAME", help="Where it deduplicates; a new one of its own, if not given."
+)
 @click.pass_obj
 def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
     """Let a GPG key in: a new machine as writer, a new colleague as admin.
@@ -73,9 +75,14 @@ def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
     url = workspace.url
     before = workspace.roster()
     arguments = (workspace.backend, url, before, workspace.gpg, workspace.trust, key)
-    roster = members.add(*arguments, "admin" if role == "admin" else "writer", domain)
-    fingerprint = roster.members[-1].fingerprint
-    workspace.console.answer(f"{fingerprint} is {role} now (roster {roster.serial})\n")
+    roster = members.add(*arguments, cast("Role", role), domain)
+    newcomer = roster.members[-1]
+    workspace.console.answer(f"{newcomer.fingerprint} is {role} now (roster {roster.serial})\n")
+    if not domain and newcomer.domain != newcomer.fingerprint:
+        workspace.console.say(
+            f"Its domain is {newcomer.domain}, a new one: its backups share nothing with what was stored in\n"
+            f"{newcomer.fingerprint} before, so the first of them stores everything again.\n"
+        )
     workspace.console.say(f"Next, there:\n\n    {trust_command(url, roster)}\n")
 
 
@@ -88,6 +95,7 @@ def remove(workspace: Workspace, key: str, yes: bool) -> None:
 
     What it stored so far stays listed. What removal does not undo is said when it is done.
     """
+    from dedupstore import sealing
     from keys import members
 
     url = workspace.url
@@ -97,16 +105,16 @@ def remove(workspace: Workspace, key: str, yes: bool) -> None:
         members.refuse_last_admin(before, leaving)
         if not yes and leaving.fingerprint in workspace.gpg.secret_fingerprints():
             _ask(workspace, leaving.fingerprint)
-        last = repository.heads().get(leaving.signing_key)
         repository.refuse_if_rolled_back()  # or its newest backups would be given up for good
+        closing = repository.closing_of(sealing.signer_of(leaving.signing_key))
         arguments = (workspace.backend, url, before, workspace.gpg, workspace.trust, leaving.fingerprint)
-        roster = members.remove(*arguments, last.name if last else b"")
+        roster = members.remove(*arguments, closing)
     workspace.console.answer(f"{leaving.fingerprint} is out (roster {roster.serial})\n")
     if leaving.role == "admin":
         warn_of_one_admin(workspace.console, roster)
     can = (
         "read everything that was stored, and that will be"
-        if leaving.role == "admin"
+        if leaving.role in ("admin", "reader")
         else "see names, dates and sizes of what was stored, and of what will be"
     )
     workspace.console.say(

@@ -11,6 +11,7 @@ from pipelines import dates, text
 from pipelines.cli.dating import read_date
 from pipelines.cli.workspace import Workspace
 from pipelines.listing import stream_row, table, to_json
+from pipelines.stream_names import order
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
@@ -66,7 +67,7 @@ def _streams(repository: "Repository", when: dates.When, as_json: bool) -> str:
         newest = dates.local(found[0]).date()
         found = [snapshot for snapshot in found if dates.local(snapshot).date() == newest]
     pairs = [(snapshot, stream) for snapshot in reversed(found) for stream in repository.streams(snapshot)]
-    pairs.sort(key=lambda pair: pair[1].name)
+    pairs.sort(key=lambda pair: order(pair[1].name))
     if as_json:
         return to_json([stream_row(snapshot, stream) for snapshot, stream in pairs])
     writers = _writers(snapshot for snapshot, _ in pairs)

@@ -99,9 +99,11 @@ class Workspace:
             try:
                 yield repository
                 for alarm in repository.alarms:
-                    self.console.warn(f"{alarm}; see: dedup check")
+                    self.console.alarm(f"{alarm}; see: dedup check")
             finally:
-                for found in repository.damage:
+                for found in dict.fromkeys(repository.damage):
+                    self.console.warn(found)
+                for found in dict.fromkeys(repository.newer):
                     self.console.warn(found)
 
     def __enter__(self) -> "Workspace":

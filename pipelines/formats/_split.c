@@ -153,6 +153,11 @@ static PyObject *afs_complete(PyObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(((walker_t *)self)->of.afs.complete);
 }
 
+static PyObject *afs_others(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLongLong(((walker_t *)self)->of.afs.others);
+}
+
 static PyObject *afs_trailing(PyObject *self, void *Py_UNUSED(closure))
 {
     const afs_t *a = &((walker_t *)self)->of.afs;
@@ -172,6 +177,7 @@ static PyGetSetDef afs_values[] = {
     {"reason", afs_reason, NULL, "Why it gave up, or is not complete at the end; empty.", NULL},
     {"complete", afs_complete, NULL, "Whether the end mark was found where the parser stood.", NULL},
     {"trailing", afs_trailing, NULL, "Bytes after the end mark.", NULL},
+    {"others", afs_others, NULL, "Sections among the vnodes that are not known.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

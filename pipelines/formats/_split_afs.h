@@ -45,6 +45,7 @@ typedef struct {
     afs_state_t state;
     uint8_t section, tag;
     uint8_t critical; /* the tag before was CRITICAL */
+    uint8_t closed;   /* `section` has ended, and others that are not known came after it */
     uint8_t data_kind, facts_known, complete;
     afs_facts_t facts;
     struct {
@@ -54,6 +55,7 @@ typedef struct {
     } vnode;
     hash_t hash;
     column_t vnodes;
+    uint64_t others; /* sections among the vnodes that are not known */
     char reason[REASON];
 } afs_t;
 
@@ -94,16 +96,25 @@ static void end_vnode(afs_t *a)
 
 static int on_section(afs_t *a, uint8_t tag)
 {
+    int other = tag > END_MARK; /* it has a length, so that it can be skipped */
     int follows = a->section == DUMP_HEADER ? tag == VOLUME_HEADER : tag == VNODE || tag == END_MARK;
 
-    if (!follows)
+    if (!follows && !other)
         return nonsense(a->reason, "a %s is followed by tag 0x%02x", section_name(a), tag);
-    if (a->section == VNODE)
+    if (other && a->critical)
+        return nonsense(a->reason, "after a %s, section 0x%02x is unknown and critical", section_name(a), tag);
+    if (a->section == VNODE && !a->closed)
         end_vnode(a);
     if (a->section == VOLUME_HEADER)
         a->facts_known = 1;
-    a->section = tag;
     a->critical = 0;
+    a->closed = (uint8_t)other;
+    if (other) {
+        a->others += a->section == VNODE;
+        expect_number(a, LENGTH_OF_LENGTH, 1);
+        return 1;
+    }
+    a->section = tag;
     if (tag != VOLUME_HEADER)
         expect_number(a, SECTION_NUMBER, tag == VNODE ? 8 : 4);
     return 1;
@@ -113,6 +124,8 @@ static int on_tag(afs_t *a, uint8_t tag)
 {
     if (tag <= HIGHEST_SECTION_TAG)
         return on_section(a, tag);
+    if (a->closed)
+        return nonsense(a->reason, "a section that is not known is followed by tag 0x%02x", tag);
 
     afs_kind_t kind = known_field(a->section, tag);
     int critical = a->critical;
@@ -255,9 +268,11 @@ static int on_number(afs_t *a)
     if (a->tag == LENGTH_OF_LENGTH) {
         if (number < 0x80)
             skip(a, number);
+        else if (number == 0x80) /* it would have to be understood to find its end */
+            return nonsense(a->reason, "a %s has a field of a length that is not said", section_name(a));
         else if (number > 0x88)
             return nonsense(a->reason, "a %s has a length that takes %u bytes", section_name(a), (unsigned)number & 0x7F);
-        else if (number > 0x80)
+        else
             expect_number(a, LENGTH, number & 0x7F);
         return 1;
     }

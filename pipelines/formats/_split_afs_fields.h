@@ -3,7 +3,8 @@
  * A dump is sections, each begun by a tag up to 20: dump header (1), volume header (2), any number of vnodes (3),
  * end mark (4).  A section is fields, each begun by a higher tag, in any order; numbers are big endian.
  * Source: src/volser/dump.h and dumpstuff.c of OpenAFS 1.8 (ReadDumpHeader, ReadVolumeHeader, ReadVnodes,
- * HandleUnknownTag, ReadStandardTagLen).
+ * HandleUnknownTag, ReadStandardTagLen); the AFS3 Dump Stream Tag Registry: sections 0x05 to 0x14 are tag, length, value,
+ * and lengths have one to nine bytes.
  */
 #ifndef PIPELINES_SPLIT_AFS_FIELDS_H
 #define PIPELINES_SPLIT_AFS_FIELDS_H

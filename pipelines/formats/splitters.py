@@ -88,6 +88,11 @@ class AfsSplitter:
         """How many bytes so far came after the end mark; they are content."""
         return self._walk.trailing
 
+    @property
+    def others(self) -> int:
+        """How many sections that are not known stand among the vnodes so far; each has a length, so it was skipped."""
+        return self._walk.others
+
     def header(self) -> DumpFacts | None:
         """Return what the dump header and the volume header say; None until both are parsed."""
         facts = self._walk.facts()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from dedupstore.errors import StreamError
 from dedupstore.splitting import Splitter
-from pipelines.formats.splitters import AfsSplitter, TarSplitter
+from pipelines.formats.splitters import AfsSplitter, DumpFacts, TarSplitter
 
 _DUMP_END = bytes.fromhex("043a214b6e")  # D_DUMPEND and DUMPENDMAGIC, src/volser/dump.h of OpenAFS
 _TAR_BLOCK = 512
@@ -21,6 +21,10 @@ class Judge(Splitter, Protocol):
 
     def findings(self, name: str) -> list[str]:
         """Return what is odd about the stream called `name`.  Raises `StreamError` if it is cut short."""
+        ...
+
+    def header(self) -> DumpFacts | None:
+        """Return what a volume dump says of itself, if it was understood so far; None for anything else."""
         ...
 
 
@@ -63,6 +67,10 @@ class DumpSplitter:
             )
         return [_raw(f"the volume dump for {name}", dump.unparsed, size, dump.reason)]
 
+    def header(self) -> DumpFacts | None:
+        """Return what the dump says of itself; see `Judge`."""
+        return self.dump.header()
+
 
 class WholeTarSplitter:
     """Splits a tar.  Some programs write no end: `must_end` says whether that is an error, or merely odd."""
@@ -91,6 +99,9 @@ class WholeTarSplitter:
         if tar.unparsed is not None:
             found.append(_raw(f"the tar for {name}", tar.unparsed, tail.size, tar.reason))
         return found
+
+    def header(self) -> None:
+        """Return nothing; see `Judge`."""
 
 
 def _raw(what: str, offset: int, size: int, reason: str) -> str:

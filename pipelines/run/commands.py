@@ -1,10 +1,11 @@
 """Streams that programs write: one program for one stream, or one for each name that another program prints.
 
 Invariant: the program's failure is the stream's failure.  Names go into arguments as they are, never through a
-shell.
+shell, and none becomes an option of the program.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dedupstore.errors import StreamError
 from pipelines.config_run import CommandSource, RunSettings
@@ -12,6 +13,7 @@ from pipelines.run.jobs import Desk, Line
 from pipelines.run.plain import Listed, attempt
 from pipelines.run.transfer import Transfer
 from pipelines.sources.command import Command
+from pipelines.text import safe
 
 # Seconds in which a program ends by itself once nobody reads, and after SIGTERM.  One that has nothing to write
 # does not notice; `vos dump`, which must not be killed, has a kind of its own.
@@ -31,29 +33,42 @@ class Commands:
     def listing(self, done: set[str]) -> Listed:
         """List its streams.  Raises `StreamError` if the list fails or names nothing."""
         listed = Listed()
-        for name, arguments in self._named():
-            line = Line(self.name, name, "stored", self._config.format)
-            listed.add(CommandJob(line, arguments, self._config), done)
+        for line, arguments in self._named("stored"):
+            if line.state == "failed":
+                listed.lines.append(line)
+            else:
+                listed.add(CommandJob(line, arguments, self._config), done)
         return listed
 
     def plan(self) -> list[Line]:
         """Say which streams a run would store."""
-        return [Line(self.name, name, "planned", self._config.format) for name, _ in self._named()]
+        return [line for line, _ in self._named("planned")]
 
-    def _named(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Return the streams' names and commands."""
+    def _named(self, state: Literal["stored", "planned"]) -> list[tuple[Line, tuple[str, ...]]]:
+        """Return the streams and their commands; failed are those whose name would be an option."""
         config = self._config
         if not config.list:
-            return [(self.name, config.command)]
+            return [(Line(self.name, self.name, state, config.format), config.command)]
         lines = [line for line in self._list().splitlines() if line]
         if not lines:
             raise StreamError(
                 f"the list of {self.name} is empty: {config.list[0]} printed nothing", "run it by hand"
             )
         return [
-            (f"{self.name}.{line}", tuple(each.replace("{name}", line) for each in config.command))
-            for line in dict.fromkeys(lines)
+            (self._line(name, state), tuple(each.replace("{name}", name) for each in config.command))
+            for name in dict.fromkeys(lines)
         ]
+
+    def _line(self, name: str, state: Literal["stored", "planned"]) -> Line:
+        config = self._config
+        line = Line(self.name, f"{self.name}.{name}", state, config.format)
+        if name.startswith("-") and any(each.startswith("{name}") for each in config.command):
+            line.state = "failed"
+            line.error = (
+                f"the name {safe(name)} would be an option of {config.command[0]}; let {{name}} not begin an "
+                "argument in `command`, as in --name={name} or ./{name}, or let `list` leave it out"
+            )
+        return line
 
     def _list(self) -> str:
         data = bytearray()

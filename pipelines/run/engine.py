@@ -5,11 +5,10 @@ stored since the last checkpoint: the next run publishes the rest, and takes up 
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dedupstore import layout
@@ -23,7 +22,7 @@ from dedupstore.errors import (
 )
 from dedupstore.records import Stream
 from dedupstore.session import RunDetails, Session
-from pipelines import dates
+from pipelines import dates, facts, mishap
 from pipelines.config_run import RunSettings
 from pipelines.run.jobs import Job, Line, Listing, Report, Source
 from pipelines.run.workers import Result, Workers
@@ -78,19 +77,20 @@ class Engine:
         """
         began = time.monotonic()
         report = self.report
-        report.taken_up = self._repository.complete_interrupted()
+        report.taken_up = self._repository.complete_interrupted(facts.parent_of)
         done = self._taken_up()
-        listings = self._list(done)
-        for listing in listings:
-            report.lines += listing.lines
-            report.warnings += listing.warnings
-        jobs = self._without_twins([job for listing in listings for job in listing.jobs])
-        if jobs:
-            with self._repository.session(self._details, level=self._level) as session:
+        # before the sources look up what an incremental can build on
+        with self._repository.session(self._details, level=self._level, parent_of=facts.parent_of) as session:
+            listings = self._list(done)
+            for listing in listings:
+                report.lines += listing.lines
+                report.warnings += listing.warnings
+            jobs = self._without_twins([job for listing in listings for job in listing.jobs])
+            if jobs:
                 self._store(session, jobs)
-                if self._stored:
-                    self.finishing = True
-                    report.snapshot = session.finish()
+            if self._stored:
+                self.finishing = True
+                report.snapshot = session.finish()
         for listing in listings:
             listing.published()
         report.seconds = time.monotonic() - began
@@ -188,7 +188,7 @@ class Engine:
                 self._progress(f"waiting to try {count(len(jobs), 'stream')} again", total - len(jobs), total)
                 self._wait(session, self._limits.retry_wait)
         self.report.lines += [
-            replace(result.line, state="failed", error=_words(result.error)) for result in failed
+            replace(result.line, state="failed", error=mishap.told(result.error)) for result in failed
         ]
 
     def _wait(self, session: Session, seconds: float) -> None:
@@ -230,9 +230,9 @@ def _refuse_names(planned: Iterable[Line]) -> None:
 
 def _kept(stream: Stream) -> Line:
     """Return the line of a stream that an interrupted run has stored."""
-    afs = stream.facts.get("afs")
-    kind = stream.kind if not isinstance(afs, Mapping) else "full" if afs.get("full") else "incr"
-    line = Line(str(stream.facts.get("source", "")), stream.name, "kept", kind)
+    volume = facts.volume_of(stream)
+    kind = stream.kind if volume is None else "full" if volume.full else "incr"
+    line = Line(facts.source_of(stream), stream.name, "kept", kind)
     line.size, line.new, line.stored = stream.size, stream.new, stream.stored
     return line
 
@@ -240,13 +240,3 @@ def _kept(stream: Stream) -> Line:
 def run_day(details: RunDetails) -> date:
     """Return the day of the run, as its calendar shows it."""
     return (datetime(1970, 1, 1) + timedelta(seconds=details.time + details.utc_offset)).date()
-
-
-def _words(error: BaseException | None) -> str:
-    if isinstance(error, DedupError):
-        return str(error)
-    trace = error.__traceback__ if error is not None else None
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})" if trace else ""
-    return f"{type(error).__name__}: {error}{where}; this is a bug"

@@ -4,29 +4,29 @@ Invariant: it is read from the repository's snapshots, in the order of this writ
 no local file can put another dump in the parent's place.
 """
 
-from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import dates
+from pipelines import dates, facts
+from pipelines.facts import VolumeFacts
+from pipelines.stream_names import order
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository, SnapshotInfo
 
 
 class Stored(NamedTuple):
-    """A volume's newest dump: the snapshot that lists it, its stream's name and its `facts["afs"]`.
+    """A volume's newest dump: the snapshot that lists it, its stream's name and its facts.
 
     `full_of` is the day of the full that it rests on, None if the chain is broken; `dumps` is how many there are in
-    that chain; `source` is whose it is.
+    that chain.
     """
 
     snapshot: "SnapshotInfo"
     name: str
-    facts: Mapping[str, Any]
+    facts: VolumeFacts
     full_of: date | None
     dumps: int
-    source: str
 
 
 class History:
@@ -40,37 +40,35 @@ class History:
         mine = repository.signer
         horizon = today - timedelta(days=days)
         self._newest: dict[tuple[str, int], Stored] = {}
-        chains: dict[tuple[str, str, int], Stored] = {}  # each dump, by its snapshot and volume
+        chains: dict[tuple[bytes, str, int], Stored] = {}  # each dump, by its snapshot and volume
         found = (
             info
-            for info in repository.snapshots()
+            for info in repository.reliable()
             if info.signer == mine and dates.local(info).date() >= horizon
         )
         for info in sorted(found, key=lambda info: info.sequence):
             for stream in repository.streams(info):
-                facts = stream.facts.get("afs")
-                if not isinstance(facts, Mapping) or not isinstance(facts.get("volume"), int):
+                if (known := facts.volume_of(stream)) is None:
                     continue
-                volume: int = facts["volume"]
-                source = str(stream.facts.get("source", ""))
-                parent = None if facts.get("full") else chains.get((str(facts.get("parent")), source, volume))
-                full_of = dates.local(info).date() if facts.get("full") else parent and parent.full_of
+                source, volume = known.source, known.volume
+                parent = None if known.full else chains.get((known.parent, source, volume))
+                full_of = dates.local(info).date() if known.full else parent and parent.full_of
                 dumps = parent.dumps + 1 if parent else 1
-                stored = Stored(info, stream.name, facts, full_of, dumps, source)
-                chains[info.name.hex(), source, volume] = self._newest[source, volume] = stored
+                stored = Stored(info, stream.name, known, full_of, dumps)
+                chains[info.name, source, volume] = self._newest[source, volume] = stored
 
     def newest(self, source: str, volume: int, name: str) -> Stored | None:
         """Return the newest dump of the volume; or of another one of that name, which it may have replaced."""
         if (source, volume) in self._newest:
             return self._newest[source, volume]
         others = [
-            stored for stored in self._newest.values() if (stored.source, stored.name) == (source, name)
+            stored for stored in self._newest.values() if (stored.facts.source, stored.name) == (source, name)
         ]
         return max(others, key=lambda stored: stored.snapshot.sequence, default=None)
 
     def states(self) -> dict[tuple[str, int], str]:
         """Return for each volume the digest of the vnodes of its newest dump, by source and id."""
-        return {key: str(stored.facts.get("state")) for key, stored in self._newest.items()}
+        return {key: stored.facts.state.hex() for key, stored in self._newest.items()}
 
     def gone(self, source: str, present: set[int], names: set[str], since: date) -> list[Stored]:
         """Return what the source had on that day or later, but is there neither by id nor by name; by name."""
@@ -82,4 +80,4 @@ class History:
             and stored.name not in names
             and dates.local(stored.snapshot).date() >= since
         )
-        return sorted(lost, key=lambda stored: stored.name)
+        return sorted(lost, key=lambda stored: order(stored.name))

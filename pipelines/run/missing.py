@@ -30,7 +30,7 @@ def gone(source: AfsSource, present: list[Volume], history: History, today: date
             source.name,
             stored.name,
             "gone",
-            reason=f"volume {stored.facts['volume']} is not there any more{renamed}",
+            reason=f"volume {stored.facts.volume} is not there any more{renamed}",
         )
         for stored in history.gone(source.name, ids, names, today - timedelta(days=_GONE_DAYS))
         if patterns.wants(stored.name, source.take, source.leave)  # else it was given up on purpose

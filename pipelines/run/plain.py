@@ -57,7 +57,7 @@ def attempt(desk: Desk, line: Line, source: CommandSource | FilesSource, begin: 
                 form=source.format,
                 allow_empty=source.allow_empty,
                 warn=lambda what: line.warnings.append(_as_keys(what)),
-                facts={"source": line.source},
+                origin=line.source,
             )
     except DedupError as error:
         error.hint = _as_keys(error.hint)

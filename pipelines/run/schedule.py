@@ -6,7 +6,8 @@ Invariant: a full that was missed (the host was down on that day, the dump faile
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 
-from pipelines.config_run import DAYS, Schedule
+from pipelines.config_rules import DAYS
+from pipelines.config_run import Schedule
 
 
 def full_reason(schedule: Schedule, name: str, size_kib: int, last_full: date, today: date) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 
 from pipelines import dates, listing, text
 from pipelines.run.jobs import Line, Report
+from pipelines.stream_names import order
 from pipelines.text import count, safe
 
 
 def page(report: Report) -> str:
     """Return the page that is mailed: totals, then everything that somebody must know."""
-    untimely = sorted((line for line in report.lines if line.untimely), key=lambda line: line.name)
+    untimely = sorted((line for line in report.lines if line.untimely), key=lambda line: order(line.name))
     parts = [_headline(report)]
     parts += _paragraph("FAILED", ((line, line.error) for line in report.of("failed")))
     parts += _paragraph(
@@ -37,7 +38,7 @@ def worth_saying(report: Report) -> bool:
 
 def table(report: Report) -> str:
     """Return one row for each stream."""
-    rows = sorted(report.lines, key=lambda line: (line.source, line.name))
+    rows = sorted(report.lines, key=lambda line: (line.source, order(line.name)))
     return listing.table(
         ("SOURCE", "KIND", "SIZE", "NEW", "SECONDS", "NAME", ""),
         (
@@ -55,7 +56,7 @@ def table(report: Report) -> str:
 
 def plan(report: Report) -> str:
     """Return one row for each stream of a dry run, and that it was one."""
-    rows = sorted(report.lines, key=lambda line: (line.source, line.name))
+    rows = sorted(report.lines, key=lambda line: (line.source, order(line.name)))
     shown = listing.table(("SOURCE", "KIND", "SIZE", "NAME", ""), map(_cells, rows), right=(2,))
     return f"{shown}\nnothing was stored\n"
 
@@ -136,7 +137,7 @@ def _totals(report: Report) -> str:
     }
     size, new = sum(line.size for line in stored), sum(line.new for line in stored)
     lines = [
-        f"Streams    {', '.join(f'{number} {kind}' for kind, number in kinds.items()) or 'none'}",
+        f"Streams    {', '.join(f'{number} {safe(kind)}' for kind, number in kinds.items()) or 'none'}",
         f"Size       {text.size(size)}, {text.size(new)} new ({text.saved(size, new)} deduplicated), "
         f"{text.size(sum(line.stored for line in stored))} stored",
         f"Time       {report.seconds:.0f} s",

@@ -12,8 +12,11 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dedupstore import layout
 from dedupstore.errors import DedupError, StreamError
+from pipelines import facts
 from pipelines.chains import MAX_DUMPS
 from pipelines.config_run import AfsSource, Schedule
 from pipelines.formats.splitters import AfsSplitter
@@ -190,7 +193,7 @@ class VolumeJob:
         try:
             stream = self._dump(desk, line, planned, parent, volume, backup, state, stale=stale)
         except _FullInsteadError as why:
-            planned = planned._replace(full=True, since=0, reason=why.message, parent="", continues=False)
+            planned = planned._replace(full=True, since=0, reason=why.message, parent=b"", continues=False)
             stream = self._dump(desk, line, planned, parent, volume, backup, None, stale=stale)
         line.kind, line.reason = ("full" if planned.full else "incr"), planned.reason
         line.untimely = planned.full and stored is not None and planned.reason != due
@@ -212,9 +215,9 @@ class VolumeJob:
             broken = "" if stored.full_of else "its full is not stored any more"
             if stored.dumps >= MAX_DUMPS:
                 broken = f"it has {stored.dumps} dumps already"
-            parent = afs.Parent(stored.snapshot.name.hex(), stored.facts, broken)
-            if isinstance(digest := stored.facts.get("state"), str):
-                state = memory.states.load(volume.id, digest)
+            parent = afs.Parent(stored.snapshot.name, stored.facts, broken)
+            if stored.facts.state:
+                state = memory.states.load(volume.id, stored.facts.state.hex())
             last_full = stored.full_of or memory.today
             due = full_reason(memory.schedule, volume.name, backup.size_k, last_full, memory.today)
         if memory.all_full:
@@ -252,7 +255,7 @@ class VolumeJob:
         splitter = AfsSplitter()
         with desk.watch(self._vos.dump(backup.id, planned.since), line.name) as source:
 
-            def facts() -> Mapping[str, Any]:
+            def judged() -> Mapping[str, Any]:
                 verdict = afs.judge(
                     planned,
                     volume,
@@ -271,9 +274,10 @@ class VolumeJob:
                 line.warnings += verdict.warnings
                 line.warnings += (f"ALARM: {alarm}" for alarm in verdict.alarms)
                 self._memory.save(line.source, volume.id, verdict.state)
-                return {**verdict.facts, "source": line.source}
+                assert verdict.facts is not None  # noqa: S101 (it is accepted)
+                return facts.wire(msgspec.structs.replace(verdict.facts, source=line.source))
 
-            return desk.session.put(line.name, source, kind="afs", splitter=splitter, facts=facts)
+            return desk.session.put(line.name, source, kind="afs", splitter=splitter, facts=judged)
 
 
 class _FullInsteadError(StreamError):

@@ -7,10 +7,11 @@ as dates, numbers and the volume's own list of vnodes can tell; in every doubt t
 docs/afs.md has the same for admins, and the list of facts.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple, Protocol
 
+from pipelines.facts import VolumeFacts
 from pipelines.formats.splitters import DumpFacts, succeed
 from pipelines.sources import vnodes, volume_state
 from pipelines.sources.vos_listing import Volume, VosError
@@ -25,15 +26,17 @@ OVERLAP = 10
 CLOCKS_DIFFER = 60
 
 
+_OTHERS = "it has sections that are not known, so it cannot be put together with others"
+
+
 class Parent(NamedTuple):
     """The newest stored stream of a volume.
 
-    snapshot: its snapshot's name, in hexadecimal.  facts: its `facts["afs"]`.  broken: why it cannot be restored, or
-    nothing built on it; empty if it can.
+    snapshot: its snapshot's name.  broken: why it cannot be restored, or nothing built on it; empty if it can.
     """
 
-    snapshot: str
-    facts: Mapping[str, Any]
+    snapshot: bytes
+    facts: VolumeFacts
     broken: str = ""
 
 
@@ -41,14 +44,14 @@ class Plan(NamedTuple):
     """What to do with a volume.
 
     since: seconds since 1970, 0 for a full.  reason: why it is dumped in full.  parent: the snapshot that an
-    incremental continues, in hexadecimal.  continues: what is stored is of the same history, so that both can be
+    incremental continues.  continues: what is stored is of the same history, so that both can be
     compared.
     """
 
     full: bool
     since: int
     reason: str
-    parent: str
+    parent: bytes
     continues: bool
 
 
@@ -67,6 +70,9 @@ class Splitter(Protocol):
     @property
     def trailing(self) -> int: ...  # noqa: D102
 
+    @property
+    def others(self) -> int: ...  # noqa: D102
+
     def header(self) -> DumpFacts | None: ...  # noqa: D102
 
     def vnodes(self) -> bytes: ...  # noqa: D102
@@ -84,7 +90,7 @@ class Verdict(NamedTuple):
     reason: str = ""
     warnings: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = {}
+    facts: VolumeFacts | None = None
     state: bytes | None = None
 
 
@@ -103,37 +109,35 @@ def plan(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | N
     broken = _broken(volume, backup, parent, state)
     reason = broken or due
     if reason or parent is None:
-        return Plan(True, 0, reason, "", not broken)
-    return Plan(False, max(1, parent.facts["until"] - OVERLAP), "", parent.snapshot, True)
+        return Plan(True, 0, reason, b"", not broken)
+    return Plan(False, max(1, parent.facts.until - OVERLAP), "", parent.snapshot, True)
 
 
 def _broken(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | None) -> str:
     """Say why no incremental can continue what is stored; empty if one can."""
     if parent is None:
         return "new"
-    facts = parent.facts
-    numbers = [facts.get(key) for key in ("volume", "until", "creation", "copy", "update", "uniquifier")]
-    known = [number for number in numbers if isinstance(number, int)]
-    if len(known) < len(numbers):
-        return "what is stored of it lacks facts"
-    number, until, creation, copy, update, _ = known
-    if number != volume.id:
-        return f"re-created: it was volume {number}"
+    known = parent.facts
+    if known.volume != volume.id:
+        return f"re-created: it was volume {known.volume}"
     if not volume.copy:
         return f"its read-write volume is {volume.status}, so nobody knows whether it was restored"
-    if not copy:
+    if not known.copy:
         return "nobody knows whether it was restored since what is stored of it"
-    if volume.copy != copy:  # a clone keeps the copy date of the first clone, so only this one tells
+    if volume.copy != known.copy:  # a clone keeps the copy date of the first clone, so only this one tells
         return f"restored, moved or re-created on {_day(volume.copy)}"
-    if volume.creation != creation:
+    if volume.creation != known.creation:
         return f"re-created on {_day(volume.creation)}"
-    if backup.update < update:
-        return f"its last change went back from {_day(update)} to {_day(backup.update)}"
-    if backup.backup < until:
-        return f"its clock went back: its clone is of {_day(backup.backup)}, what is stored of {_day(until)}"
+    if backup.update < known.update:
+        return f"its last change went back from {_day(known.update)} to {_day(backup.update)}"
+    if backup.backup < known.until:
+        stored = f"what is stored of {_day(known.until)}"
+        return f"its clock went back: its clone is of {_day(backup.backup)}, {stored}"
     if parent.broken:
         return f"broken chain: {parent.broken}"
-    if "unparsed" in facts:
+    if known.others:
+        return f"what is stored of it: {_OTHERS}"
+    if known.unparsed is not None:
         return "what is stored of it was not understood"
     if state is None:
         return "no list of its files on this host"
@@ -169,6 +173,8 @@ def judge(
         if wrong:
             return Verdict("reject", wrong)
         warnings.append(warning)
+    if not planned.full and splitter.others:
+        return Verdict("full", _OTHERS)
     if not planned.full and parent and (broken := _discontinued(backup, header, parent.facts)):
         return Verdict("full", broken)
     now = splitter.vnodes()
@@ -190,7 +196,7 @@ def judge(
         "accept",
         warnings=tuple(warnings),
         alarms=vnodes.alarms(compared),
-        facts={"afs": _facts(planned, volume, backup, header, splitter.unparsed, column, stale)},
+        facts=_facts(planned, volume, backup, header, splitter, column, stale),
         state=column,
     )
 
@@ -227,15 +233,15 @@ def _not_understood(splitter: Splitter) -> str:
     return f"not understood from byte {splitter.unparsed} on ({splitter.reason})"
 
 
-def _discontinued(backup: Volume, header: DumpFacts, facts: Mapping[str, Any]) -> str:
+def _discontinued(backup: Volume, header: DumpFacts, stored: VolumeFacts) -> str:
     if header.until != backup.backup:
         return f"somebody cloned it anew at {_day(header.until)}, maybe after a restore"
-    if header.until < facts["until"]:
-        return f"its clock went back from {_day(facts['until'])} to {_day(header.until)}"
-    if header.uniquifier < facts["uniquifier"]:
-        return f"its vnode counter went back from {facts['uniquifier']} to {header.uniquifier}"
-    if header.update < facts["update"]:
-        return f"its last change went back from {_day(facts['update'])} to {_day(header.update)}"
+    if header.until < stored.until:
+        return f"its clock went back from {_day(stored.until)} to {_day(header.until)}"
+    if header.uniquifier < stored.uniquifier:
+        return f"its vnode counter went back from {stored.uniquifier} to {header.uniquifier}"
+    if header.update < stored.update:
+        return f"its last change went back from {_day(stored.update)} to {_day(header.update)}"
     return ""
 
 
@@ -249,34 +255,31 @@ def _facts(
     volume: Volume,
     backup: Volume,
     header: DumpFacts,
-    unparsed: int | None,
+    splitter: Splitter,
     column: bytes | None,
     stale: bool,
-) -> dict[str, Any]:
-    facts = {
-        "volume": volume.id,
-        "dumped": backup.id,
-        "name": volume.name,
-        "since": header.since,
-        "until": header.until,
-        "creation": volume.creation,
-        "update": header.update,
-        "backup": header.backup,
-        "copy": _copy_date(volume, backup, header),
-        "uniquifier": header.uniquifier,
-        "parent": planned.parent,
-        "full": planned.full,
-        "server": backup.server,
-        "partition": backup.partition,
-    }
-    if unparsed is not None:
-        facts["unparsed"] = unparsed
-    if column is not None:
-        facts["state"] = volume_state.digest(column)
-    if stale:
-        facts["stale"] = True
-    return facts
+) -> VolumeFacts:
+    return VolumeFacts(
+        volume=volume.id,
+        dumped=backup.id,
+        name=volume.name,
+        server=backup.server,
+        partition=backup.partition,
+        since=header.since,
+        until=header.until,
+        creation=volume.creation,
+        copy=_copy_date(volume, backup, header),
+        update=header.update,
+        backup=header.backup,
+        uniquifier=header.uniquifier,
+        parent=planned.parent,
+        state=b"" if column is None else bytes.fromhex(volume_state.digest(column)),
+        unparsed=splitter.unparsed,
+        others=splitter.others > 0,
+        stale=stale,
+    )
 
 
 def _day(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y.%m.%dT%H:%M:%S}"
+    # not from a date without a zone: near the year 10000 Python looks a day ahead then
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y.%m.%dT%H:%M:%S}"

@@ -89,8 +89,7 @@ def _be_the_helper(source: AfsSource, asked: socket.socket) -> None:
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
-        os.closerange(3, keep)
-        os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+        privileges.close_all_but((0, 1, 2, keep))
         os.chdir("/")
         environment = {"PATH": os.environ.get("PATH", _SYSTEM_PATH)}
         _Helper(Vos(source, environment=environment), socket.socket(fileno=keep)).serve()

@@ -1,6 +1,7 @@
 """Root's rights: what root may believe, and how they are given up for good.
 
-Invariant: after `become` nothing in this process can get them back; what `trusted` accepts, nobody but root could
+Invariant: after `become` nothing in this process can get them back, and nothing is open that was open before the
+program began, but the standard streams; what `trusted` accepts, nobody but root could
 have written.
 """
 
@@ -10,11 +11,14 @@ import os
 import pwd
 import stat
 import termios
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from dedupstore.errors import DedupError
+from pipelines.secrecy import keep_secret
 
+_LAST_STREAM = 2
 _MOST_LINKS = 40  # as the kernel has it
 
 
@@ -78,11 +82,13 @@ def user_of(name: str) -> pwd.struct_passwd:
 def become(name: str) -> None:
     """Become that user, with its groups, home and a private umask, for good.  Needs root.
 
-    The controlling terminal is given up, too; Ctrl-C still reaches us.  Call it before the first thread is started:
+    The controlling terminal is given up, too; Ctrl-C still reaches us.  So is what whoever started us left open: it may
+    be a file that only root can open.  Call it before the first thread is started:
     threads of C libraries would keep root's rights otherwise.  Raises `PrivilegeError` if anything of root is left.
     """
     account = user_of(name)
     _leave_terminal()
+    _close_inherited()
     try:
         os.setgroups(os.getgrouplist(name, account.pw_gid))
         os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
@@ -90,6 +96,7 @@ def become(name: str) -> None:
     except OSError as error:
         raise PrivilegeError(f"cannot become {name}: {error.strerror}", "start it as root") from None
     _verify(account)
+    keep_secret()  # which setresuid(2) may have undone
     os.environ.update(HOME=account.pw_dir, USER=name, LOGNAME=name)
     os.umask(0o077)
 
@@ -118,6 +125,27 @@ def _leave_terminal() -> None:
         fcntl.ioctl(terminal, termios.TIOCNOTTY)
     finally:
         os.close(terminal)
+
+
+def close_all_but(keep: Container[int]) -> None:
+    """Close all other descriptors."""
+    for descriptor in _descriptors():
+        if descriptor not in keep:
+            with suppress(OSError):  # the one by which they were listed
+                os.close(descriptor)
+
+
+def _close_inherited() -> None:
+    """Close what was open when the program began: Python marks all that it opens itself to be closed by execve(2)."""
+    for descriptor in _descriptors():
+        with suppress(OSError):
+            if descriptor > _LAST_STREAM and os.get_inheritable(descriptor):
+                os.close(descriptor)
+
+
+def _descriptors() -> list[int]:
+    """Return what is open; the highest number may be above a limit that was lowered since."""
+    return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
 
 
 def _verify(account: pwd.struct_passwd) -> None:

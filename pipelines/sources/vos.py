@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pipelines.config_run import AfsSource
 from pipelines.sources import patterns, vos_listing
+from pipelines.sources.secrecy import encryption
 from pipelines.sources.vos_listing import BACKUP, READ_WRITE, UNKNOWN, Volume, VosError
 from pipelines.sources.vos_process import VosProcess, check
 
@@ -97,7 +98,8 @@ class Vos:
             return list(self._source.servers)
         said = self._say(["listaddrs", "-printuuid", "-noresolve"], "vos listaddrs", self._timeout)
         blocks = [block.split() for block in said.decode("ascii", "replace").split("UUID:")[1:]]
-        return [block[1] for block in blocks if len(block) > 1]  # one address of each server
+        # one address of each server
+        return [vos_listing.argument(block[1], "server") for block in blocks if len(block) > 1]
 
     def listing(self, server: str) -> list[Volume]:
         """Return the volumes of the server that are wanted, with their backup and read-only volumes.
@@ -186,6 +188,9 @@ class Vos:
     def dump_process(self, volume: int, since: int) -> VosProcess:
         """Start to dump the volume, as `dump` does."""
         arguments = ["dump", "-id", str(volume), *self._where(volume), "-time", _number(since)]
+        if self._source.encrypt:
+            place = self._places.get(volume)
+            arguments += encryption(place.server) if place else ["-encrypt"]
         return self._start(arguments, f"vos dump {volume}", lambda: self._release(volume))
 
     def _release(self, volume: int) -> None:

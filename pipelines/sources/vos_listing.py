@@ -22,6 +22,7 @@ BACKUP_SUFFIX = ".backup"
 
 _KINDS: dict[str, Kind] = {READ_WRITE: READ_WRITE, READ_ONLY: READ_ONLY, BACKUP: BACKUP}
 _STATUS = {"BUSY": "busy", "UNATTACHABLE": "unattachable"}
+_DIGITS = 10  # of a number: ids and dates have 32 bits
 _TOTAL = re.compile(rb"^Total number of volumes on server .*: *(\d+) *$", re.MULTILINE)
 _IDS = re.compile(r"(RWrite|ROnly|Backup): (\d+)")
 _SITE_IDS: tuple[tuple[str, Kind, str], ...] = (
@@ -62,6 +63,13 @@ class Volume(NamedTuple):
     update: int = 0
     access: int = 0
     backup_id: int = 0
+
+
+def argument(text: str, what: str) -> str:
+    """Return what shall become an argument of `vos`.  Raises `VosError` if `vos` would take it for an option."""
+    if not text or text.startswith("-") or not text.isprintable():
+        raise VosError(f"{text!a} is no {what}", "correct it; none begins with a hyphen")
+    return text
 
 
 def parse_listing(said: bytes, server: str) -> list[Volume]:
@@ -153,10 +161,12 @@ def _volume(fields: Mapping[str, str], server: str) -> Volume:
         text = (fields.get(key, "").split() or [""])[0]
         if not (text.isascii() and text.isdigit()):
             raise VosError(f"vos gave no usable {key} for volume {fields.get('id', '?')!a} on {server}")
+        if len(text) > _DIGITS:
+            raise VosError(f"vos gave an absurd {key} for volume {fields.get('id', '?')!a} on {server}")
         return int(text)
 
     said = fields.get("status", "missing")
-    volume, partition = number("id"), fields.get("part", "").strip()
+    volume, partition = number("id"), argument(fields.get("part", "").strip(), "partition")
     if said != OK:
         status = _STATUS.get(said, f"in the state {said!a}")
         return Volume("", volume, 0, UNKNOWN, server, partition, status)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../digest.h"
 #include "_chunker_core.h"
 
 static uint64_t state = UINT64_C(0x9E3779B97F4A7C15);
@@ -45,6 +46,20 @@ static void check_buffer(const chunker_t *c, const uint8_t *data, size_t size)
         check(length == chunk_length_scalar(c, data + start, rest), "scalar and vector code differ");
         check(length <= rest && length <= c->maximum, "a chunk is too long");
         check(length == 0 ? rest < c->maximum : length >= c->minimum, "a chunk is too short, or missing");
+        digest_number(length);
+        start += length;
+    } while (length != 0);
+}
+
+static void check_wide(const chunker_t *c, const uint8_t *data, size_t size)
+{
+    size_t start = 0, length;
+
+    do {
+        size_t rest = size - start;
+        length = chunk_length_wide(c, data + start, rest);
+        check(length <= rest && length <= c->maximum, "a chunk by the wide hash is too long");
+        check(length == 0 ? rest < c->maximum : length >= c->minimum, "a chunk by the wide hash is too short, or missing");
         start += length;
     } while (length != 0);
 }
@@ -67,8 +82,11 @@ int main(void)
         check(chunker_init(&chunker, gear, minimum, average, maximum), "good sizes were refused");
         check(!chunker_init(&chunker, gear, 63, average, maximum), "a minimum of 63 was taken");
         check_buffer(&chunker, data, size);
+        if (minimum > WIDE_WINDOW)
+            check_wide(&chunker, data, size);
         free(data);
         free(gear);
     }
+    print_digest();
     return 0;
 }

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from dedupstore import interrupted, sequences
+from dedupstore import facts, interrupted, sequences
 from dedupstore.errors import StreamError
-from dedupstore.localstate import StateFolder
 from dedupstore.sequences import BlockWriter
 from dedupstore.session import Progress, Session
 from tests.store import World, begin, noise
@@ -118,7 +117,7 @@ def test_facts_are_asked_for_at_the_end_and_may_give_the_stream_up(world: World)
             session.put("bad", source, facts=refuse)
         good = session.put("good", io.BytesIO(SHARED), facts=lambda: {"n": 7})
         session.finish()
-    assert {"n": 7} == good.facts
+    assert {"n": 7} == facts.load(good.facts)
     with pytest.raises(LookupError):
         world.get("bad")
 
@@ -212,11 +211,11 @@ def test_of_two_checkpoints_at_once_the_newer_one_is_noted(
     seen, done = threading.Event(), threading.Event()
     real = interrupted.note
 
-    def late(state: StateFolder, run: bytes, checkpoint: bytes) -> None:
+    def late(*note: Any) -> None:
         if not seen.is_set():
             seen.set()
             assert done.wait(60)
-        real(state, run, checkpoint)
+        real(*note)
 
     monkeypatch.setattr("dedupstore.interrupted.note", late)
     with world.open(world.writer) as repository, begin(repository) as session, ThreadPoolExecutor(2) as pool:

@@ -21,7 +21,7 @@ Damage = Callable[[Path], None]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a few chunks be many: several files of each kind."""
     monkeypatch.setattr(cache_merge, "MOST_RECENT", 10)
-    monkeypatch.setattr(cache_columns, "MOST", 1500)
+    monkeypatch.setattr(cache_columns, "MOST", 900)
 
 
 @pytest.fixture

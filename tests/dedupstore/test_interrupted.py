@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dedupstore import catalogue, layout
+from dedupstore import facts, layout
 from dedupstore.backends.local import LocalBackend
+from dedupstore.errors import TrustError
 from dedupstore.layout import Kind
 from dedupstore.localstate import StateFolder
-from dedupstore.records import Done
+from dedupstore.records import Condemned, Done
 from dedupstore.repository import SnapshotInfo
 from tests.store import World, begin, noise
 
@@ -25,7 +26,7 @@ def kill_a_run(world: World, host: str = "") -> None:
         session.put("second", io.BytesIO(SECOND))
         session.checkpoint()
         session.put("third", io.BytesIO(THIRD))
-        session.__exit__(None, None, None)
+        session._packs.close()
 
 
 def complete(world: World, host: str = "") -> tuple[list[SnapshotInfo], list[str]]:
@@ -45,7 +46,7 @@ def test_what_was_checkpointed_is_published_by_the_next_run_once(world: World) -
     assert ([], []) == complete(world)
     with world.open(world.admin) as repository:
         (shown,) = repository.snapshots()
-        assert {"a": 1} == repository.streams(shown)[0].facts
+        assert {"a": 1} == facts.load(repository.streams(shown)[0].facts)
         assert [] == repository.alarms
 
 
@@ -105,6 +106,67 @@ def test_a_checkpoint_that_is_gone_or_another_is_told(world: World) -> None:
     assert "stored again" in told
 
 
+def test_junk_that_looks_like_a_done_record_does_not_discard_a_checkpoint(world: World) -> None:
+    """Anybody who can write to the storage can make such a file, without any key."""
+    kill_a_run(world)
+    (note,) = (world.folder / "state" / "writer" / "checkpoints").iterdir()
+    run = bytes.fromhex(note.name)
+    for kind in (Kind.DONE, Kind.ENDED, Kind.FENCE):
+        for name in (bytes(32), layout.sha256(b"junk")):
+            world.backend().create(layout.run_record_file(kind, run, name), b"junk")
+    ((info,), _) = complete(world)
+    assert 2 == info.streams
+
+
+def test_a_done_record_of_another_member_does_not_discard_a_checkpoint(world: World) -> None:
+    kill_a_run(world)
+    (note,) = (world.folder / "state" / "writer" / "checkpoints").iterdir()
+    run = bytes.fromhex(note.name)
+    world.sign(world.member("evil"), Kind.DONE, Done(run, bytes(32), b"", 1), run)
+    ((info,), _) = complete(world)
+    assert 2 == info.streams
+
+
+def test_a_checkpoint_is_completed_as_a_new_run_and_the_dead_one_is_said_to_have_ended(world: World) -> None:
+    kill_a_run(world)
+    (note,) = (world.folder / "state" / "writer" / "checkpoints").iterdir()
+    ((info,), _) = complete(world)
+    assert note.name != info.run.hex()
+    runs = [path.name for path in world.files("runs")]
+    assert 1 == sum(name.startswith(note.name) and name.endswith(".ended") for name in runs)
+    assert 1 == sum(name.startswith(info.run.hex()) and name.endswith(".done") for name in runs)
+
+
+def test_a_completion_killed_just_before_it_dropped_its_note_is_not_done_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_a_run(world)
+    with monkeypatch.context() as patch:
+        patch.setattr("dedupstore.interrupted.forget", lambda state, run: None)
+        complete(world)
+    assert ([], []) == complete(world)
+    assert 1 == len(world.files("snapshots"))
+
+
+def test_a_stream_that_builds_on_what_is_gone_is_not_completed(world: World) -> None:
+    kill_a_run(world)
+    with world.open(world.writer) as repository:
+        missing = {"first": bytes(32)}
+        (info,) = repository.complete_interrupted(lambda stream: missing.get(stream.name, b""))
+        assert ["second"] == [stream.name for stream in repository.streams(info)]
+        assert any("builds on" in told for told in repository.damage)
+
+
+def test_what_was_condemned_meanwhile_is_not_completed(world: World) -> None:
+    pruner = world.member("pruner", role="pruner")
+    kill_a_run(world)
+    index = b"".join(layout.digests(world.backend().names("index")))
+    world.sign(pruner, Kind.CONDEMNED, Condemned(1, b"", index, b"", b""))
+    published, damage = complete(world)
+    assert [] == published
+    assert 2 == sum("stored again" in told for told in damage)
+
+
 def test_a_note_of_another_run_publishes_nothing(world: World) -> None:
     """The state folder is not believed further than the signed checkpoint goes."""
     kill_a_run(world)
@@ -145,16 +207,6 @@ def test_a_damaged_note_is_told_once_and_stops_no_later_run(world: World, conten
     assert ([], []) == complete(world)
 
 
-def test_a_run_that_was_withdrawn_is_not_published(world: World) -> None:
-    kill_a_run(world)
-    (note,) = (world.folder / "state" / "writer" / "checkpoints").iterdir()
-    run = bytes.fromhex(note.name)
-    withdrawn = catalogue.seal_record(world.writer, Kind.DONE, Done(run=run, snapshot=b"", finished=1))
-    world.backend().create(layout.done_file(run, layout.sha256(withdrawn)), withdrawn)
-    assert ([], []) == complete(world)
-    assert [] == world.files("snapshots")
-
-
 class Stale(LocalBackend):
     """Its first listing of runs is of long ago."""
 
@@ -172,6 +224,10 @@ def test_a_stale_listing_does_not_publish_a_run_twice(world: World, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr("dedupstore.interrupted.forget", lambda state, run: None)
         complete(world)
-    with world.open(world.writer, backend=Stale(world.path)) as repository:
-        assert [] == repository.complete_interrupted()
+    with (
+        world.open(world.writer, backend=Stale(world.path)) as repository,
+        pytest.raises(TrustError, match="went back"),
+    ):
+        repository.complete_interrupted()
+    assert ([], []) == complete(world)
     assert 1 == len(world.files("snapshots"))

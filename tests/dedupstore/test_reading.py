@@ -74,7 +74,11 @@ def test_a_block_that_two_threads_ask_for_is_fetched_once(world: World) -> None:
         repository.refresh_index()
         (stream,) = repository.streams(repository.snapshots()[0])
         reader = StreamReader(repository, "writer")
-        stretches = [stretch for batch in reader.stretches(stream.content) for stretch in batch]
+        stretches = [
+            stretch
+            for batch in reader.stretches(reader.recipes(stream).content.chunks())
+            for stretch in batch
+        ]
         first = pool.submit(reader.data.read, stretches)
         assert backend.begun.wait(60)
         second = pool.submit(reader.data.read, stretches)

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedupstore import layout
+from dedupstore import layout, packing
 from dedupstore.errors import DedupError, KeyAccessError, StreamError
-from dedupstore.packing import INDEX_CHUNKS, INDEX_PACKS, MOST_UPLOADS, PACK_CHUNKS
+from dedupstore.packing import (
+    INDEX_BLOCKS,
+    INDEX_CHUNKS,
+    INDEX_PACKS,
+    MOST_UPLOADS,
+    PACK_BLOCKS,
+    PACK_CHUNKS,
+)
 from dedupstore.reading import READ_SIZE
 from dedupstore.sequences import BLOCK_CHUNKS, BLOCK_SIZE
 from tests.store import Alternating, Marking, Range, World, begin, noise, text
@@ -108,7 +115,22 @@ def test_a_name_is_stored_once_in_a_run(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "a\nb", "\x7f", "x" * 10_000, "é" * 128, "a\u2028b", "a\udc80b"]
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a//b",
+        "a/../b",
+        "/a",
+        "a/",
+        "a\nb",
+        "\x7f",
+        "x" * 10_000,
+        "é" * 128,
+        "a\u2028b",
+        "a\udc80b",
+    ],
 )
 def test_names_that_cannot_be_shown_or_typed_are_refused(world: World, name: str) -> None:
     """The message is one printable line."""
@@ -176,20 +198,22 @@ def test_facts_that_no_reader_could_read_fail_their_stream_only(world: World, fa
     assert (b"1", b"3") == (world.get("good"), world.get("bad"))
 
 
-@pytest.mark.parametrize(
-    ("limit", "value"), [("dedupstore.layout.MAX_STREAMS", 2), ("dedupstore.session._MOST_DESCRIBED", 300)]
-)
-def test_a_stream_that_does_not_fit_into_the_snapshot_is_refused(
+@pytest.mark.parametrize(("limit", "value"), [("MAX_STREAMS", 2), ("MAX_DESCRIBED", 300)])
+def test_a_run_of_more_streams_than_a_snapshot_lists_has_several(
     world: World, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    """No reader would take a snapshot of more."""
-    monkeypatch.setattr(limit, value)
+    monkeypatch.setattr(layout, limit, value)
+    names = ["one", "two", "three", "four", "five"]
     with world.open(world.writer) as repository, begin(repository) as session:
-        session.put("one", io.BytesIO(b"1"))
-        session.put("two", io.BytesIO(b"2"))
-        with pytest.raises(StreamError, match="three does not fit"):
-            session.put("three", io.BytesIO(b"3"))
-        assert 2 == session.finish().streams
+        for name in names:
+            session.put(name, io.BytesIO(name.encode()))
+        session.finish()
+    with world.open(world.admin) as repository:
+        infos = sorted(repository.snapshots(), key=lambda info: info.sequence)
+        assert names == [stream.name for info in infos for stream in repository.streams(info)]
+        assert [1, 2, 3] == [info.sequence for info in infos]
+    assert 1 == len([file for file in world.files("runs") if file.suffix == ".done"])
+    assert b"five" == world.get("five")
 
 
 def test_pieces_of_a_few_bytes_fill_no_pack_or_index_beyond_its_bounds(world: World) -> None:
@@ -202,7 +226,8 @@ def test_pieces_of_a_few_bytes_fill_no_pack_or_index_beyond_its_bounds(world: Wo
     most = max(block.chunks for pack in packs for block in pack.blocks)
     assert BLOCK_CHUNKS == most
     assert layout.MAX_PACK_CHUNKS >= PACK_CHUNKS + most
-    assert layout.MAX_UNPACKED / 2 > (INDEX_CHUNKS + MOST_UPLOADS * (PACK_CHUNKS + most)) * 36
+    assert layout.MAX_PACK_CHUNKS >= INDEX_CHUNKS + MOST_UPLOADS * (PACK_CHUNKS + most)
+    assert layout.MAX_PACK_BLOCKS >= INDEX_BLOCKS + MOST_UPLOADS * (PACK_BLOCKS + 1)
     assert layout.MAX_INDEX_PACKS >= INDEX_PACKS + MOST_UPLOADS
     assert data == world.get()
 
@@ -216,3 +241,20 @@ def test_what_was_stored_since_the_last_listing_is_read_with_the_same_repository
             snapshot = session.finish()
         (stream,) = repository.streams(snapshot)
         assert b"new" == b"".join(repository.read(snapshot, stream))
+
+
+def test_thousands_of_tiny_streams_fill_no_pack_or_index_beyond_its_bounds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stream has blocks of its own: these are many long before chunks are."""
+    monkeypatch.setattr(packing, "PACK_BLOCKS", 40)
+    monkeypatch.setattr(packing, "INDEX_BLOCKS", 60)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        for number in range(300):
+            session.put(f"s{number}", io.BytesIO(b"%d" % number))
+        session.finish()
+        for name in repository.cache.index_files():
+            blocks = [len(pack.blocks) for _, pack in repository.cache.packs_of([name])]
+            assert max(blocks) <= 40
+            assert sum(blocks) <= 60 + packing.MOST_UPLOADS * 40
+    assert b"299" == world.get("s299")

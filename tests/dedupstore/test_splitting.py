@@ -5,14 +5,17 @@ import subprocess
 from array import array
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedupstore import splitting
+from dedupstore import _divide, splitting
 from dedupstore.chunker import Chunker, ChunkSizes
-from dedupstore.errors import StreamError
+from dedupstore.errors import DamageError, StreamError
+from dedupstore.recipes import LAYOUT, ListWriter, Recipe
+from dedupstore.sequences import LayoutWriter
 from tests.store import Marking, Range, World, begin, column, noise
 
 RANGES = st.lists(st.builds(Range, st.integers(1, 300), st.booleans(), st.booleans()), max_size=40)
@@ -54,8 +57,12 @@ def test_a_layout_reads_back_as_it_was_written(ranges: list[Range], at_once: int
             expected[-1] = (part.content, expected[-1][1] + part.length)
         else:
             expected.append((part.content, part.length))
-    found = [(bool(n % 2), length) for n, length in enumerate(splitting.lengths([layout + divider.finish()]))]
-    assert expected == [pair for pair in found if pair[1]]
+    layout += divider.finish()
+    covered = tuple(
+        sum(length for content, length in expected if content is wanted) for wanted in (False, True)
+    )
+    found = list(splitting.pairs(layout, (covered[0], covered[1]), first=True, ended=True))
+    assert expected == [(bool(n % 2), length) for n, length in enumerate(found) if length]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +116,114 @@ def test_the_division_reads_and_writes_no_byte_outside(tmp_path: Path) -> None:
     )
     done = subprocess.run([program], capture_output=True, text=True)
     assert (0, "") == (done.returncode, done.stderr)
+
+
+def varying(count: int, seed: int = 0) -> list[Range]:
+    """Return the ranges of many files, large and small."""
+    numbers = iter(noise(4 * count, seed))
+    return [
+        part
+        for a, b, c, d in zip(numbers, numbers, numbers, numbers, strict=True)
+        for part in (Range(100 + a, False), Range(1 + (b << (c % 9)) + d, True, True))
+    ]
+
+
+def layout_of(ranges: list[Range]) -> bytes:
+    """Return what a divider writes."""
+    size = sum(part.length for part in ranges)
+    divider = splitting.Divider(Marking(ranges))
+    return divider.divide(memoryview(bytearray(size)), 0, size, ended=True).layout + divider.finish()
+
+
+class Cut(NamedTuple):
+    """A layout that was stored: its recipe, and its chunks by id."""
+
+    recipe: Recipe
+    chunks: dict[bytes, bytes]
+
+
+def cut(layout: bytes, at_once: int = 1 << 20) -> Cut:
+    """Store a layout as a stream's writer does."""
+    chunks: dict[bytes, bytes] = {}
+    nodes: dict[bytes, bytes] = {}
+
+    class Blocks:
+        def store(self, ids: list[bytes], data: memoryview, starts: list[int], ends: list[int]) -> None:
+            for id_, start, end in zip(ids, starts, ends, strict=True):
+                chunks[id_] = bytes(data[start:end])
+
+        def flush(self) -> None:
+            pass
+
+    sizes = ChunkSizes(256, 1024, 4096)
+    recipe = ListWriter(bytes(32), nodes.__setitem__, LAYOUT)
+    writer = LayoutWriter(bytes(32), Chunker(bytes(32), sizes), Blocks(), recipe)  # type: ignore[arg-type]
+    for start in range(0, len(layout), at_once):
+        writer.write(layout[start : start + at_once])
+    root = writer.finish()
+    found = array("Q", splitting.pairs(layout, sums(layout), first=True, ended=True))
+    covers = (sum(found[::2]), sum(found[1::2]))
+    return Cut(Recipe(root, lambda ids, sizes: (nodes[id_] for id_ in ids), covers), chunks)
+
+
+def sums(layout: bytes) -> tuple[int, int]:
+    """Return the bytes of skeleton and content that a layout covers."""
+    found = _divide.pairs(layout, len(layout), True, True)
+    assert found is not None
+    return found[2], found[3]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 3000), st.integers(0, 9), st.integers(1, 3), st.booleans())
+def test_each_chunk_of_a_layout_holds_whole_pairs(count: int, seed: int, first: int, half: bool) -> None:
+    """The recipe says what each covers; the last may lack its second number."""
+    ranges = [Range(first, True, True), *varying(count, seed), *([Range(7, False)] if half else [])]
+    layout = layout_of(ranges)
+    recipe, chunks = cut(layout)
+    entries = [entry for some in recipe.chunks() for entry in some]
+    assert layout == b"".join(chunks[entry[0]] for entry in entries)
+    read = io.BytesIO(layout).read
+    lengths = list(splitting.lengths(read, recipe.parts(), len(layout)))
+    assert list(splitting.pairs(layout, sums(layout), first=True, ended=True)) == lengths
+    assert all(256 <= length <= 4096 + 18 for _, length, _, _ in entries[:-1])
+
+
+def test_a_change_in_the_middle_of_a_layout_keeps_its_other_chunks() -> None:
+    ranges = varying(40_000)
+    middle = len(ranges) // 2
+    changed = [*ranges[:middle], Range(300, False), Range(5_000, True, True), *ranges[middle + 4 :]]
+    before, after = cut(layout_of(ranges)), cut(layout_of(changed))
+    assert len(before.chunks) > 100
+    assert len(after.chunks.keys() - before.chunks.keys()) <= 6
+
+
+def test_a_layout_is_cut_alike_however_it_comes() -> None:
+    layout = layout_of(varying(400_000))
+    assert len(layout) > 1 << 20
+    assert cut(layout).chunks.keys() == cut(layout, 99_991).chunks.keys()
+
+
+@pytest.mark.parametrize("covers", [(5, 7), (6, 6), (0, 0)])
+def test_a_chunk_that_covers_other_bytes_than_its_recipe_says_is_damage(covers: tuple[int, int]) -> None:
+    with pytest.raises(DamageError, match="covers other bytes"):
+        splitting.pairs(b"\x05\x06", covers, first=True, ended=True)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "first", "ended"),
+    [
+        (b"\x05\x06\x07", False, False),
+        (b"\x05\x86", True, True),
+        (b"\x00\x06", False, True),
+        (b"\x05\x00", True, True),
+        (b"\x85\x00\x01", True, True),
+        (b"\xff" * 9 + b"\x01", True, True),
+        (b"\xff" * 8 + b"\x7f\x01" + b"\xff" * 8 + b"\x7f\x01", True, True),
+    ],
+)
+def test_a_chunk_that_holds_no_whole_pairs_is_damage(chunk: bytes, first: bool, ended: bool) -> None:
+    with pytest.raises(DamageError, match="number that is cut short"):
+        splitting.pairs(chunk, (0, 0), first=first, ended=ended)
 
 
 ENDS = st.lists(st.integers(0, 5_000), max_size=20).map(sorted)

@@ -182,3 +182,41 @@ def test_a_walk_does_not_go_back(world: World) -> None:
             for step in (stored.skip, stored.read, stored.copy):
                 with pytest.raises(ValueError, match="not walked back"):
                     step(-1)
+
+
+@pytest.mark.parametrize(("skeleton", "content"), [(700, 90_000), (60, 5_000), (0, 0)])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.integers(0, len(DATA)), max_size=8), count=st.integers(0, 400_000))
+def test_a_seek_goes_anywhere(
+    world: World, skeleton: int, content: int, places: list[int], count: int
+) -> None:
+    if not world.files("snapshots"):
+        store(world, skeleton, content)
+    with world.open(world.admin) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with repository.open_stream(snapshot, stream) as stored:
+            for place in places:
+                stored.seek(place)
+                assert place == stored.position
+                assert DATA[place : place + count] == stored.read(count)
+            stored.seek(len(DATA))
+            assert b"" == stored.read(1)
+            with pytest.raises(ValueError, match="no position"):
+                stored.seek(len(DATA) + 1)
+
+
+def test_skipping_many_ranges_costs_no_more_than_a_few(world: World) -> None:
+    """Most of the layout is passed through its tree, not range by range."""
+    ranges = [Range(1, False), Range(1, True)] * 15_000
+    data = noise(30_000)
+    with world.open(world.writer) as repository, begin(repository) as session:
+        session.put("s", io.BytesIO(data), splitter=Marking(ranges))
+        session.finish()
+    with world.open(world.admin) as repository:
+        (snapshot,) = repository.snapshots()
+        (stream,) = repository.streams(snapshot)
+        with repository.open_stream(snapshot, stream) as stored:
+            stored.skip(29_001)
+            assert 29_001 == stored.position
+            assert data[29_001:] == stored.read(30_000)

@@ -2,23 +2,68 @@
 
 import hashlib
 import struct
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
+from blake3 import blake3
 
-from dedupstore import blocks, layout, recipes, records, sealing, splitting
+from dedupstore import blocks, catalogue, layout, packs, recipes, records, sealing, splitting
+from dedupstore.access import Access, Signer
 from dedupstore.blocks import BlockKey
+from dedupstore.chunker import ChunkSizes
+from dedupstore.errors import DamageError
 from dedupstore.layout import Header, Kind
-from dedupstore.records import Done, Index, IndexedPack, PackTable, Root, Run, Snapshot, Stream
+from dedupstore.records import (
+    Closing,
+    Condemned,
+    Done,
+    Ended,
+    Fence,
+    HeldBlock,
+    Index,
+    IndexedPack,
+    Ledger,
+    Origin,
+    PackTables,
+    PlacedBlock,
+    Root,
+    Run,
+    SignedTable,
+    Snapshot,
+    Stream,
+    Table,
+    Tombstones,
+)
 from tests.store import Marking, Range, sealed_block
 
 REPOSITORY = bytes(range(16))
 KEY = bytes(range(32))
+PUBLIC = sealing.public_of(KEY)
+SIGNER = hashlib.sha256(PUBLIC).digest()
+RUN = bytes(range(16, 32))
+ONE, TWO = bytes([1]) * 32, bytes([2]) * 32
 
 
-def short(data: bytes) -> str:
-    """Return enough of a hash to tell data apart."""
-    return hashlib.sha256(data).hexdigest()[:24]
+def access() -> Access:
+    """Return the access of an admin whose signing key, and whose catalogue keys, are `KEY`."""
+    sizes = ChunkSizes(64, 256, 1024)
+    return Access(
+        repository=REPOSITORY,
+        epoch=2,
+        domain="d",
+        signers={SIGNER: Signer("admin", "admin", "d", PUBLIC)},
+        content_sizes=sizes,
+        raw_sizes=sizes,
+        skeleton_sizes=sizes,
+        layout_sizes=sizes,
+        sealing_public=b"",
+        id_key=KEY,
+        chunker_key=KEY,
+        catalogue_keys={2: KEY},
+        signing_key=KEY,
+    )
 
 
 def test_magic_and_header() -> None:
@@ -33,88 +78,272 @@ def test_names_of_files() -> None:
     """Where each kind of file lies."""
     digest = hashlib.sha256(b"").digest()
     hexed = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert layout.content_file(Kind.DATA, digest) == f"data/e3/{hexed}"
-    assert layout.content_file(Kind.TREE, digest) == f"tree/e3/{hexed}"
-    assert layout.content_file(Kind.INDEX, digest) == f"index/{hexed}"
-    assert layout.content_file(Kind.SNAPSHOT, digest) == f"snapshots/{hexed}"
-    assert layout.content_file(Kind.CHECKPOINT, digest) == f"checkpoints/{hexed}"
-    assert layout.run_file(REPOSITORY) == "runs/000102030405060708090a0b0c0d0e0f.run"
-    done = f"runs/000102030405060708090a0b0c0d0e0f-{hexed}.done"
-    assert layout.done_file(REPOSITORY, digest) == done
-    assert layout.digest_of(done) == digest
-    assert layout.run_done(done) == REPOSITORY
-    assert layout.roster_file(12) == "roster/00000012"
+    run = "101112131415161718191a1b1c1d1e1f"
+    folders = {
+        Kind.INDEX: "index",
+        Kind.SNAPSHOT: "snapshots",
+        Kind.CHECKPOINT: "checkpoints",
+        Kind.LEDGER: "ledgers",
+        Kind.CLOSING: "closings",
+        Kind.CONDEMNED: "condemned",
+        Kind.TOMBSTONES: "tombstones",
+        Kind.JOURNAL: "journal",
+        Kind.STATEMENT: "statements",
+        Kind.SLOT: "slots",
+        Kind.DATA: "data/e3",
+        Kind.TREE: "tree/e3",
+    }
+    assert {kind: f"{folder}/{hexed}" for kind, folder in folders.items()} == {
+        kind: layout.content_file(kind, digest) for kind in folders
+    }
+    assert f"runs/{run}.run" == layout.run_file(RUN)
+    of_runs = {Kind.DONE: f"runs/{run}-{hexed}.done", Kind.ENDED: f"runs/{run}-{hexed}.ended"}
+    for kind, name in {**of_runs, Kind.FENCE: f"fences/{run}-{hexed}"}.items():
+        assert name == layout.run_record_file(kind, RUN, digest)
+        assert (digest, RUN) == (layout.digest_of(name), layout.run_of(name, kind))
+    assert "roster/00000012" == layout.roster_file(12)
 
 
 def test_keys_derived_from_others() -> None:
-    """File key, tree key, node key."""
+    """File key, node key, name of a signer."""
     header = Header(Kind.INDEX, REPOSITORY, 1, bytes(32))
     sealed = sealing.encrypt_once(sealing.file_cipher(KEY, header), b"plain", b"associated")
-    tree = sealing.tree_key(KEY, bytes(32), REPOSITORY, bytes(16))
-    assert [sealed.hex(), tree.hex(), recipes.node_key(KEY).hex()] == VECTORS["keys"]
+    assert VECTORS["keys"] == [sealed.hex(), recipes.node_key(KEY).hex(), sealing.signer_of(PUBLIC).hex()]
 
 
 def test_a_block() -> None:
-    """Codec, nonce and associated data of a block."""
-    key = BlockKey(Kind.DATA, REPOSITORY, 3, bytes(16), KEY)
+    """Codec, nonce and associated data of a block, and its seal."""
+    key = BlockKey(Kind.DATA, REPOSITORY, bytes(16), KEY)
     sealed = sealed_block(key, 258, b"\0abc")
-    assert sealed.hex() == VECTORS["block"]
-    assert blocks.open_block(key, 258, sealed, 3, "x") == b"abc"
+    assert VECTORS["block"] == [sealed.hex(), blocks.seal_of(sealed).hex()]
+    assert b"abc" == blocks.open_block(key, 258, sealed, 3, "x")
 
 
 def test_a_data_key_that_was_sealed_once_still_opens() -> None:
     """HPKE with MLKEM768-X25519."""
     private = bytes(range(96))
     opened = sealing.open_data_key(bytes.fromhex(VECTORS["sealed"]), private, REPOSITORY, 2, bytes(16))
-    assert opened == KEY
+    assert KEY == opened
 
 
-def test_a_signature() -> None:
-    """Ed25519 is deterministic."""
+def test_a_tree_key_that_was_sealed_once_still_opens() -> None:
+    """A salt, and the key encrypted."""
+    sealed = bytes.fromhex(VECTORS["tree"])
+    assert 80 == len(sealed)
+    assert KEY == sealing.open_tree_key(sealed, bytes(32), REPOSITORY, bytes(16))
+
+
+def test_a_catalogue_file() -> None:
+    """Header, padding, frame and signature: the file that was made once is made again, and opens."""
+    header = Header(Kind.RUN, REPOSITORY, 2, ONE)
+    payload = records.encode(Run(RUN, 1, "h"))
+    body = b"\x93\xc4\x20" + SIGNER + b"\xc4\x40" + sealing.sign(KEY, header, payload)
+    body += b"\xc4" + bytes([len(payload)]) + payload
+    # a Zstandard frame of one segment, its size stated in a byte, and one block that is stored as it is
+    frame = b"\x28\xb5\x2f\xfd\x20" + bytes([len(body)]) + (len(body) << 3 | 1).to_bytes(3, "little") + body
+    plain = struct.pack("<I", len(frame)) + frame
+    plain = plain.ljust(4096 - 60 - 16, b"\0")
+    data = header.pack() + sealing.encrypt_once(sealing.file_cipher(KEY, header), plain, header.pack())
+    assert [4096, VECTORS["file"]] == [len(data), hashlib.sha256(data).hexdigest()]
+    name = layout.run_file(RUN)
+    assert (SIGNER, Run(RUN, 1, "h")) == catalogue.open_record(access(), Kind.RUN, name, data, Run)
+
+
+def test_signatures() -> None:
+    """Ed25519 is deterministic: of a file, and of a table."""
     signature = sealing.sign(KEY, Header(Kind.RUN, REPOSITORY, 1, bytes(32)), b"payload")
-    assert signature.hex() == VECTORS["signature"]
+    assert VECTORS["signatures"] == [
+        signature.hex(),
+        sealing.sign_table(KEY, REPOSITORY, b"payload").hex(),
+    ]
 
 
-@pytest.mark.parametrize("name", ["index", "table", "snapshot", "run", "done"])
-def test_a_record(name: str) -> None:
-    """The MessagePack of each record."""
-    pack = IndexedPack(bytes(32), "D", 9000, [(bytes(16), 1, b"s")], [(0, 0, 17, 1)], bytes(32), bytes(4))
-    stream = Stream("n", "raw", 5, 6, 7, 8, Root(1, bytes(32), 5), Root(), Root(), {"a": 1})
-    made = {
-        "index": Index(REPOSITORY, "d", 5, [pack]),
-        "table": PackTable("d", [(0, 0, 17, 1)], bytes(32), bytes(4)),
-        "snapshot": Snapshot(
-            *(REPOSITORY, "d", 1, {bytes(32): (1, KEY)}, 2, 3600, 3, 4, "h", "p", (1, KEY), [stream])
+HELD = [HeldBlock(20, 1, b"seal" * 4), HeldBlock(300, 2, b"leas" * 4)]
+TABLE = Table(
+    key=RUN,
+    kind="T",
+    domain="d",
+    blocks=records.hold_blocks(HELD),
+    ids=bytes(48),
+    lengths=struct.pack("<III", 3, 4, 5),
+)
+SIGNED = SignedTable(SIGNER, b"s" * 64, b"p")
+PLACED = records.place_blocks([PlacedBlock(0, 1), PlacedBlock(1, 258)])
+PACK = IndexedPack(ONE, "D", 9000, [(RUN, ((1, b"k" * 80), (2, b"l" * 80)))], PLACED[:8], [SIGNED])
+STREAM = Stream("a/b", "tar", 9, 1, 2, 3, Root(2, ONE, 4, 7), Root(0, TWO, 5), Root(1, ONE, 6, 2), b"\x80")
+HEADS = {ONE: (5, TWO)}
+ABOUT: dict[str, Any] = {
+    "time": 6,
+    "utc_offset": -3600,
+    "started": 7,
+    "finished": 8,
+    "host": "h",
+    "program": "p",
+}
+ORIGIN = Origin(REPOSITORY, ONE, TWO, 9)
+
+PLAIN_PACK = {
+    "name": ONE,
+    "kind": "D",
+    "size": 9000,
+    "keys": [[RUN, [[1, b"k" * 80], [2, b"l" * 80]]]],
+    "blocks": bytes([0, 0, 0, 0, 1, 0, 0, 0]),
+    "tables": [[SIGNER, b"s" * 64, b"p"]],
+}
+PLAIN_STREAM = {
+    "name": "a/b",
+    "kind": "tar",
+    "size": 9,
+    "time": 1,
+    "stored": 2,
+    "new": 3,
+    "content": [2, ONE, 4, 7],
+    "skeleton": [0, TWO, 5, 0],
+    "layout": [1, ONE, 6, 2],
+    "facts": b"\x80",
+}
+PLAIN_ORIGIN = {"repository": REPOSITORY, "snapshot": ONE, "signer": TWO, "sequence": 9}
+
+# Each record, and its MessagePack as plain values, key by key.
+RECORDS: list[tuple[msgspec.Struct, dict[str, Any]]] = [
+    (
+        TABLE,
+        {
+            "key": RUN,
+            "kind": "T",
+            "domain": "d",
+            "blocks": b"\x14\0\0\0\x01\0\0\0" + b"seal" * 4 + b"\x2c\x01\0\0\x02\0\0\0" + b"leas" * 4,
+            "ids": bytes(48),
+            "lengths": b"\3\0\0\0\4\0\0\0\5\0\0\0",
+        },
+    ),
+    (
+        PackTables(PLACED, [SIGNED]),
+        {"blocks": b"\0\0\0\0\1\0\0\0\1\0\0\0\2\1\0\0", "tables": [[SIGNER, b"s" * 64, b"p"]]},
+    ),
+    (
+        Index(RUN, "d", 5, [PACK], ONE + TWO),
+        {"run": RUN, "domain": "d", "time": 5, "packs": [PLAIN_PACK], "replaces": ONE + TWO},
+    ),
+    (
+        Snapshot(
+            run=RUN,
+            domain="d",
+            sequence=4,
+            heads=HEADS,
+            **ABOUT,
+            roster=(3, TWO),
+            streams=[STREAM],
+            origin=ORIGIN,
         ),
-        "run": Run(REPOSITORY, 1, "h", [KEY]),
-        "done": Done(REPOSITORY, KEY, 9),
-    }
-    encoded = records.encode(made[name])
-    assert short(encoded) == VECTORS[name]
-    assert records.decode(encoded, type(made[name]), name) == made[name]
+        {
+            "run": RUN,
+            "domain": "d",
+            "sequence": 4,
+            "heads": {ONE: [5, TWO]},
+            **ABOUT,
+            "roster": [3, TWO],
+            "streams": [PLAIN_STREAM],
+            "origin": PLAIN_ORIGIN,
+        },
+    ),
+    (Run(RUN, 1, "h"), {"run": RUN, "started": 1, "host": "h"}),
+    (Done(RUN, ONE, TWO, 9), {"run": RUN, "snapshots": ONE, "index": TWO, "finished": 9}),
+    (Ended(RUN, 9), {"run": RUN, "time": 9}),
+    (Ledger(9, ONE, RUN + ONE + TWO), {"time": 9, "replaces": ONE, "done": RUN + ONE + TWO}),
+    (
+        Closing(SIGNER, 9, ONE, TWO, ONE + TWO),
+        {"signer": SIGNER, "time": 9, "snapshots": ONE, "index": TWO, "records": ONE + TWO},
+    ),
+    (
+        Condemned(9, ONE, TWO, b"", ONE + TWO),
+        {"time": 9, "packs": ONE, "index": TWO, "snapshots": b"", "abandoned": ONE + TWO},
+    ),
+    (Fence(RUN, 9), {"run": RUN, "time": 9}),
+    (
+        Tombstones(9, ONE, ONE + SIGNER + TWO + b"\2\1" + bytes(6), TWO),
+        {"time": 9, "replaces": ONE, "snapshots": ONE + SIGNER + TWO + b"\2\1" + bytes(6), "index": TWO},
+    ),
+]
 
 
-def test_a_list_and_a_layout() -> None:
-    """Where lists of chunks are cut, and how lengths are written."""
+@pytest.mark.parametrize(("record", "plain"), RECORDS, ids=[type(record).__name__ for record, _ in RECORDS])
+def test_a_record(record: msgspec.Struct, plain: dict[str, Any]) -> None:
+    """The MessagePack of each record, byte for byte."""
+    encoded = records.encode(record)
+    assert msgspec.msgpack.encode(plain) == encoded
+    assert record == records.decode(encoded, type(record), "x")
+
+
+def test_what_tables_ledgers_and_tombstones_have_in_their_columns() -> None:
+    """The rows of columns with several numbers."""
+    assert HELD == TABLE.held
+    assert [3, 4, 5] == list(TABLE.sizes)
+    assert [PlacedBlock(0, 1)] == list(PACK.placed())
+    assert [(RUN, ONE, TWO)] == list(Ledger(9, b"", RUN + ONE + TWO).entries())
+    (stone,) = Tombstones(9, b"", ONE + SIGNER + TWO + b"\2\1" + bytes(6), b"").entries()
+    assert (ONE, SIGNER, TWO, 258) == tuple(stone)
+
+
+def test_a_signed_table_opens() -> None:
+    """A table with its signature, as packs and index files have it."""
+    payload = records.encode(TABLE)
+    signed = SignedTable(SIGNER, sealing.sign_table(KEY, REPOSITORY, payload), payload)
+    assert VECTORS["signed table"] == hashlib.sha256(records.encode(signed)).hexdigest()
+    assert b"\x93\xc4\x20" + SIGNER + b"\xc4\x40" == records.encode(signed)[:37]
+    assert TABLE == packs.open_table(access(), signed, "x")
+    with pytest.raises(DamageError, match="does not bear the signature"):
+        packs.open_table(replace(access(), repository=bytes(16)), signed, "x")
+
+
+def test_where_lists_are_cut_and_what_their_nodes_are() -> None:
+    """Nodes of content and skeleton: of chunks, and of nodes."""
     nodes: list[bytes] = []
     writer = recipes.ListWriter(KEY, lambda id_, node: nodes.append(node))
     ids = [hashlib.sha256(struct.pack("<I", n)).digest() for n in range(500)]
     writer.extend(ids, [n + 1 for n in range(500)])
     root = writer.finish()
-    assert [root.depth, root.size, short(root.id), [len(node) // 36 for node in nodes]] == VECTORS["list"]
+    assert VECTORS["list"] == [root.depth, root.size, root.entries, root.id.hex()]
+    assert VECTORS["nodes"] == [len(node) for node in nodes]
+    assert ids[0] + b"\1\0\0\0" + ids[1] + b"\2\0\0\0" == nodes[0][:72]
+    of_first = sum(range(1, 61)).to_bytes(8, "little") + b"\x3c\0\0\0"
+    assert blake3(nodes[0], key=KEY).digest() + of_first == nodes[-1][:44]
+
+
+def test_what_nodes_of_layouts_are() -> None:
+    """Nodes of layouts have sums of skeleton and content, too."""
+    nodes: list[bytes] = []
+    writer = recipes.ListWriter(KEY, lambda id_, node: nodes.append(node), recipes.LAYOUT)
+    ids = [hashlib.sha256(struct.pack("<I", n)).digest() for n in range(100)]
+    writer.extend(ids, [n + 1 for n in range(100)], [(n, 258) for n in range(100)])
+    root = writer.finish()
+    assert VECTORS["layout list"] == [root.depth, root.size, root.entries, root.id.hex()]
+    assert VECTORS["layout nodes"] == [len(node) for node in nodes]
+    assert ids[1] + b"\2\0\0\0" + b"\1" + bytes(7) + b"\2\1" + bytes(6) == nodes[0][52:104]
+    count = len(nodes[0]) // 52
+    sums = [sum(range(1, count + 1)), sum(range(count)), 258 * count]
+    of_first = struct.pack("<QIQQ", sums[0], count, *sums[1:])
+    assert blake3(nodes[0], key=KEY).digest() + of_first == nodes[-1][:60]
+
+
+def test_a_layout() -> None:
+    """How lengths are written."""
     ranges = [Range(5, False), Range(300, True), Range(1, False), Range(2, False)]
     divider = splitting.Divider(Marking(ranges))
     written = divider.divide(memoryview(bytearray(308)), 0, 308, ended=True).layout
-    assert (written + divider.finish()).hex() == "05ac0203"
+    assert "05ac0203" == (written + divider.finish()).hex()
 
 
 VECTORS: dict[str, Any] = {
     "keys": [
         "79017101a6d15833b1d0493cd8d585f8b725872033",
-        "30494e6c13c5bdd33daa43c64729cd8dca9301b199e6c977f82dbffc36647c05",
         "78e9c2bb002c700bb7bf13f9e81095505bdbf5930833889ef06bb95c7fd8a09a",
+        "56475aa75463474c0285df5dbf2bcab73da651358839e9b77481b2eab107708c",
     ],
-    "block": "d21c3a170055c7587602e1ec82012d2d618e8953",
+    "block": [
+        "d21c3a17b014e12ed1bf766b96da6d2b93611b22",
+        "d439dd5ad21d4180e940dacdbd81fcf4",
+    ],
     "sealed": (
         "0ad5e80c626d7de5623209f40721dbce271437ccf20d54ba44cd2a4c1e61230d484333f041e6075d7ff1bd53c6910e6a"
         "00402be6c2d8c1dd96042bb38745436fa8faefe123ccf60b0c37c944fefff0056de615d02b35feeaaa1b2ad761f1457a"
@@ -142,14 +371,24 @@ VECTORS: dict[str, Any] = {
         "4277c8cfa1a5229429817e7c91e761201e9d866e859eabcac3cf418624427250b112c2c12102f18fae89c3e5065c02a9"
         "9f7d2b14041379bdd27dad26cf0d914a"
     ),
-    "signature": (
-        "44cc52efb2bf05e6127893584eae2cca1128a372e2f87cd9278be266feb4f8e6453340d9feb670c37192affe4623ba50"
-        "f34e395984118aa5525fd5db32a71f0b"
+    "tree": (
+        "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5fced363b133a7693bb29e629c43"
+        "6be73e0563da8950b3fb59fcae1ce9f492d45062ace2b64f657586bcd6ea09be791ba1"
     ),
-    "index": "80abecde45907680739fd4f7",
-    "table": "fbf26693fcca6e387a9fd00e",
-    "snapshot": "1957078eb5dd9b78279bdd5a",
-    "run": "b02ccf5d06ed3db38ec0cd7e",
-    "done": "d81dcf4d460076f8825de5e1",
-    "list": [2, 125250, "137e83b26d5da1f4c9e601fa", [60, 183, 75, 35, 89, 47, 11, 7]],
+    "file": "5eb6e2c5bce21e726d2ef8ea7557982f407e5a8887d2df47506f5bd28de6f42d",
+    "signatures": [
+        (
+            "44cc52efb2bf05e6127893584eae2cca1128a372e2f87cd9278be266feb4f8e6453340d9feb670c37192affe46"
+            "23ba50f34e395984118aa5525fd5db32a71f0b"
+        ),
+        (
+            "109e5b50adc5bcce7a96f3fd235bbe5989474810aa850bc85cefd45e6866f3d00e91b98ef977a9ef01806fb358"
+            "1e8f55e38b650c977a288b874a72129f5f3a06"
+        ),
+    ],
+    "signed table": "d30f99b7c0f0216791ec477714e4e832a2d4cd1b6a745734c204182ced0967e5",
+    "list": [2, 125250, 7, "132d3482f25549df1cf39e0064d34de891183b937a0a80367ee12f0eee230db2"],
+    "nodes": [2160, 6588, 2700, 1260, 3204, 1692, 396, 308],
+    "layout nodes": [3120, 2080, 120],
+    "layout list": [2, 5050, 2, "2ccbb02180697b84a9eeef4b8b97e9fd115b5dc8c641afa96a40683a24f7fe16"],
 }

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from dedupstore.session import RunDetails
 from pipelines import config
@@ -14,10 +14,16 @@ from pipelines.cli.workspace import Workspace
 from pipelines.put import store
 from tests.e2e.conftest import Shell
 from tests.pipelines.afs.model import SYMLINK, Volume
-from tests.pipelines.volumes import DAY, FIRST_DAY, facts_of
+from tests.pipelines.volumes import DAY, FIRST_DAY, facts_of, store_with
 from tests.servers.afs_cell import AfsCell
 
 DATES = ("2023.11.14", "2023.11.15", "2023.11.16")
+
+
+class HasEnviron(Protocol):
+    """A machine, by the environment in which `dedup` runs there."""
+
+    environ: dict[str, str]
 
 
 class _Quiet(Console):
@@ -25,15 +31,18 @@ class _Quiet(Console):
         self.quiet, self.verbose = True, False
 
 
-def put(shell: Shell, name: str, dump: bytes, *, day: int, facts: dict[str, Any] | None = None) -> str:
+def put(shell: HasEnviron, name: str, dump: bytes, *, day: int, facts: dict[str, Any] | None = None) -> bytes:
     """Store a stream of that many days after the first; return the snapshot's name."""
     environ = shell.environ
     settings = replace(config.load(None, None, environ, root=False), gpg_home=Path(environ["GNUPGHOME"]))
     with Workspace(settings, _Quiet()) as workspace, workspace.repository(reading=False) as repository:
         details = RunDetails("host", "test", FIRST_DAY + day * DAY, 0)
         with repository.session(details) as session:
-            store(session, name, io.BytesIO(dump), facts=facts, warn=print)
-            return session.finish().name.hex()
+            if facts is None:
+                store(session, name, io.BytesIO(dump), warn=print)
+            else:
+                store_with(session, name, dump, facts)
+            return session.finish().name
 
 
 class Day(NamedTuple):
@@ -63,7 +72,7 @@ def make_days(cell: AfsCell, name: str, edits: list[Callable[[Volume], None]]) -
 
 def put_days(shell: Shell, name: str, days: list[Day]) -> None:
     """Store the dumps with the facts of a chain."""
-    parent = ""
+    parent = b""
     for number, day in enumerate(days):
         parent = put(shell, name, day.dump, day=number, facts=facts_of(day.dump, parent))
 

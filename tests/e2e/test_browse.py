@@ -52,7 +52,7 @@ def test_get_gives_one_full_dump_of_every_date(browsing: Shell, fulls: list[byte
 
 def test_get_of_everything_merges_each_volume(browsing: Shell, fulls: list[bytes]) -> None:
     raw = browsing(f"dedup get {DATES[2]} {NAME} --raw").stdout
-    put(browsing, "another", fulls[0], day=2, facts=facts_of(fulls[0], ""))
+    put(browsing, "another", fulls[0], day=2, facts=facts_of(fulls[0]))
     put(browsing, "orphan", raw, day=2)
     said = browsing(f"dedup get {DATES[2]} --all -o $OUT/all", status=3)
     out = Path(browsing.environ["OUT"]) / "all"
@@ -79,7 +79,7 @@ def test_get_of_an_incremental_on_its_own_needs_raw(browsing: Shell, tmp_path: P
     said = browsing("dedup get latest alone", status=1)
     assert b"" == said.stdout
     assert b"nothing says what it builds on; give it as it was stored with --raw" in said.stderr
-    put(browsing, "orphan", raw, day=3, facts=facts_of(raw, "ab" * 32))
+    put(browsing, "orphan", raw, day=3, facts=facts_of(raw, b"\xab" * 32))
     said = browsing("dedup get latest orphan -o $OUT/file", status=1)
     assert b"that is not stored any more; take another date" in said.stderr
     assert [] == os.listdir(tmp_path / "out")
@@ -155,7 +155,7 @@ def test_find_says_which_dates_hold_which_version(browsing: Shell) -> None:
 
 def test_find_goes_on_where_one_dump_cannot_be_read(browsing: Shell) -> None:
     raw = browsing(f"dedup get {DATES[1]} {NAME} --raw").stdout
-    put(browsing, "orphan", raw, day=3, facts=facts_of(raw, "ab" * 32))
+    put(browsing, "orphan", raw, day=3, facts=facts_of(raw, b"\xab" * 32))
     said = browsing("dedup find new", status=1)
     assert 2 == len(said.stdout.splitlines())
     assert b"dedup: 1 of 4 could not be looked into, as said above\n" in said.stderr

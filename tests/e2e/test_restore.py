@@ -12,6 +12,7 @@ import pytest
 from tests.afsdump import make_dump, same_volume
 from tests.e2e.conftest import Shell
 from tests.e2e.stored_volumes import DATES, Day, first_day, make_days, put, put_days, second_day, third_day
+from tests.pipelines.volumes import facts_of
 from tests.servers.afs_cell import AfsCell
 from tests.servers.sshd import wait_for
 from tests.store import flip_bit, noise
@@ -109,7 +110,7 @@ def test_what_cannot_work_is_told_before_anything_is_made(
 ) -> None:
     put(restoring, "text", b"text", day=6)
     put(restoring, f"{NAME}.alone", days[1].dump, day=6)
-    facts = {"afs": {"volume": 1, "since": 5, "until": 6, "parent": "ab" * 32}}
+    facts = facts_of(days[1].dump, b"\xab" * 32)
     put(restoring, f"{NAME}.orphan", days[1].dump, day=6, facts=facts)
     before, own = volumes(afs_cell), dumped(afs_cell, NAME)
     if "--server" not in line and NEW in line and NAME in line:

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def store(
     # or else the clone might be from before a restore; the volume server's clock may lag by a second
     wait_for(lambda: int(time.time()) > volume.copy + 1, 5)
     backup = vos.backup(volume.id) if fresh else vos.examine(volume.backup_id)
-    known = Parent("ab12", parent.facts["afs"]) if parent else None
+    known = Parent(b"\xab" * 32, parent.facts) if parent else None
     state = parent.state if parent else None
     plan = afs.plan(volume, backup, known, state, due)
     dump = dumped(vos, backup.id, plan.since)
@@ -84,6 +85,41 @@ def next_second(vos: Vos, name: str) -> None:
     """Wait until a clone made now has another date than the last."""
     backup = vos.examine(listed(vos, name).backup_id)
     wait_for(lambda: int(time.time()) > backup.backup, 5)
+
+
+LISTENER = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.setsockopt(socket.SOL_SOCKET, 8, 1 << 26)
+print("ready", flush=True)
+packets = clear = 0
+while b"END OF TEST" not in (packet := wire.recv(65536)):
+    packets += len(packet) > 500
+    clear += b"firstfirst" in packet
+print(packets, clear, flush=True)
+"""
+GOODBYE = "import socket; socket.socket(2, 2).sendto(b'END OF TEST', ('192.0.2.1', 9))"
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_a_dump_of_another_host_is_not_to_be_read_on_the_way(
+    afs_cell: AfsCell, source: AfsSource, encrypt: bool
+) -> None:
+    name = f"v.secret.{encrypt}"
+    create(afs_cell, name)
+    vos = Vos(replace(source, encrypt=encrypt))
+    backup = vos.backup(listed(vos, name).id)
+    with subprocess.Popen(
+        afs_cell.command(sys.executable, "-c", LISTENER), stdout=subprocess.PIPE, text=True
+    ) as listener:
+        assert listener.stdout is not None
+        assert "ready\n" == listener.stdout.readline()
+        dump = dumped(vos, backup.id, 0)
+        afs_cell.run(sys.executable, "-c", GOODBYE)
+        packets, clear = map(int, listener.stdout.readline().split())
+    assert b"firstfirst" in dump
+    assert packets > 0
+    assert encrypt == (clear == 0)
 
 
 def test_a_listing_has_what_examine_has(afs_cell: AfsCell, vos: Vos) -> None:
@@ -146,7 +182,7 @@ def test_a_full_and_its_incrementals_chain(afs_cell: AfsCell, vos: Vos) -> None:
 
     next_second(vos, "v.chain")
     plan, nothing = store(vos, "v.chain", full)
-    until = full.facts["afs"]["until"]
+    until = full.facts.until
     assert (False, until - afs.OVERLAP) == (plan.full, plan.since)
     assert ("accept", full.state) == (nothing.outcome, nothing.state)
 
@@ -207,7 +243,32 @@ def test_a_volume_made_anew_under_the_same_name_is_another_one(afs_cell: AfsCell
     create(afs_cell, "v.anew")
     plan, verdict = store(vos, "v.anew", full)
     assert (True, "accept") == (plan.full, verdict.outcome)
-    assert f"re-created: it was volume {full.facts['afs']['volume']}" == plan.reason
+    assert f"re-created: it was volume {full.facts.volume}" == plan.reason
+
+
+def test_a_read_only_copy_that_became_the_volume_means_a_full(afs_cell: AfsCell, vos: Vos) -> None:
+    """The id is the old one, the contents those of the last release: `vos convertROtoRW`."""
+    name, now = "v.convert", int(time.time())
+    site = ("-server", afs_cell.server, "-partition", afs_cell.partition)
+    create(afs_cell, name, make_dump(name, 1, FILES, now=now - 5000))
+    made = listed(vos, name).copy
+    wait_for(lambda: int(time.time()) > made + 1, 5)  # the copy's date becomes the volume's
+    afs_cell.vos("addsite", *site, "-id", name)
+    afs_cell.vos("release", name)
+    changed = make_dump(name, 1, {**FILES, "c": b"third" * 300}, now=now - 4000)
+    incremental = changed.replace(b"t\0\2" + bytes(4), b"t\0\2" + (now - 5000).to_bytes(4), 1)
+    restore(afs_cell, name, incremental, "incremental")
+    _, full = store(vos, name, None)
+    volume = listed(vos, name)
+    afs_cell.vos("remove", *site, "-id", f"{name}.backup")
+    afs_cell.vos("remove", *site, "-id", name)
+    # OpenAFS 1.8.9 converts it, calls that a failure (it returns the length of a path), and leaves the database
+    afs_cell.vos("convertROtoRW", *site, "-id", f"{name}.readonly", "-force", check=False)
+    afs_cell.vos("syncvldb", afs_cell.server)
+    assert (volume.id, "RW", "OK") == (vos.examine(volume.id).id, *listed(vos, name)[3:7:3])
+    plan, verdict = store(vos, name, full)
+    assert (True, "accept") == (plan.full, verdict.outcome)
+    assert plan.reason.startswith("restored, moved or re-created on ")
 
 
 def test_a_volume_deleted_between_list_and_dump_is_gone(afs_cell: AfsCell, vos: Vos) -> None:
@@ -231,7 +292,7 @@ def test_the_old_clone_of_an_offline_volume_is_stored_under_its_own_time(afs_cel
     with pytest.raises(VosError, match="off line"):
         vos.backup(volume.id)
     _, verdict = store(vos, "v.offline", None, fresh=False)
-    assert ("accept", clone.backup) == (verdict.outcome, verdict.facts["afs"]["until"])
+    assert ("accept", clone.backup) == (verdict.outcome, verdict.facts.until)
     assert afs.is_stale(clone, clone.backup + 3600)
 
 

@@ -44,6 +44,25 @@ static void check_ranges(const column_t *ranges, size_t size, column_t *all)
     check(sum == size, "ranges do not cover the buffer");
 }
 
+#ifdef TESTS_DIGEST_H
+static void digest_end(int state, uint64_t unparsed, const char *reason)
+{
+    digest_number((uint64_t)state);
+    digest_number(unparsed);
+    digest((const uint8_t *)reason, strlen(reason));
+}
+#else /* the fuzzer needs none */
+static void digest(const uint8_t *p, size_t size)
+{
+    (void)p, (void)size;
+}
+
+static void digest_end(int state, uint64_t unparsed, const char *reason)
+{
+    (void)state, (void)unparsed, (void)reason;
+}
+#endif
+
 typedef void (*split_function)(void *, const uint8_t *, size_t, column_t *);
 
 /* Walk data in pieces of random lengths below `longest`, or in one piece if that is 0. */
@@ -87,6 +106,9 @@ static void check_afs(const uint8_t *data, size_t size)
     afs_end(&whole);
     check(whole.complete + (whole.reason[0] != 0) == 1, "neither complete nor a reason, or both");
     check(whole.state != UNPARSED || whole.unparsed < size, "gave up behind the end");
+    digest(ranges.bytes, ranges.used);
+    digest(whole.vnodes.bytes, whole.vnodes.used);
+    digest_end(whole.state, whole.unparsed, whole.reason);
     check(whole.vnodes.used <= size / 9 * VNODE_RECORD, "more vnodes than there can be");
     for (int i = 0; i < 4; i++) {
         column_t again = {0};
@@ -123,6 +145,8 @@ static void check_tar(const uint8_t *data, size_t size)
     walk(split_archive, &whole, data, size, 0, &ranges);
     tar_end(&whole);
     check(whole.complete || whole.reason[0] != 0, "neither complete nor a reason");
+    digest(ranges.bytes, ranges.used);
+    digest_end(whole.state, whole.unparsed, whole.reason);
     check(whole.state != TAR_UNPARSED || whole.unparsed <= size, "gave up behind the end");
     for (int i = 0; i < 4; i++) {
         column_t again = {0};
@@ -167,6 +191,7 @@ static void check_succeed(const uint8_t *data, size_t size)
         missing += bare && !known;
         check(bare && known ? taken : memcmp(before, now, VNODE_RECORD) == 0, "a wrong successor");
     }
+    digest(state, (count - parents) * VNODE_RECORD);
     check(missing == s.missing, "a wrong number of missing vnodes");
     check(s.missing + s.altered_count <= count - parents, "more findings than vnodes");
     free(state);

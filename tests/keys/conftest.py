@@ -46,9 +46,9 @@ class World:
         """Let someone in after this roster, as the user of this GPG."""
         return members.add(self.backend, self.url, roster, gpg, self.trust, spec, role, domain)
 
-    def remove(self, roster: Roster, gpg: Gpg, spec: str, last_snapshot: bytes = b"") -> Roster:
+    def remove(self, roster: Roster, gpg: Gpg, spec: str, closing: bytes = b"") -> Roster:
         """Put someone out after this roster, as the user of this GPG."""
-        return members.remove(self.backend, self.url, roster, gpg, self.trust, spec, last_snapshot)
+        return members.remove(self.backend, self.url, roster, gpg, self.trust, spec, closing)
 
     def another_host(self) -> Trust:
         """The trust of a host that has met no repository."""

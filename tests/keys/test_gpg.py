@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import KeyAccessError, TrustError
-from keys.gpg import Gpg, normal_fingerprint, verify
-from tests.gpg_home import GpgHome
+from keys.gpg import Gpg, normal_fingerprint
+from keys.public import UnsureError, encrypt, verify
+from tests.gpg_home import GpgHome, gpg_with
 from tests.keys.conftest import People
 
 DATA = b"first line\r\nsecond line\n"
@@ -96,6 +97,41 @@ def test_a_weak_digest_does_not_count(home: GpgHome, digest: str) -> None:
     key = home.make_key("alice")
     with pytest.raises(TrustError, match=r"ERRSIG|with SHA-256, SHA-384 or SHA-512"):
         verify(detached(home, key, "--digest-algo", digest), DATA, [home.gpg.export(key)])
+
+
+@pytest.mark.parametrize("period", ["1d", "75y"])  # by 2099, or not even then
+def test_a_signature_that_can_expire_does_not_count(home: GpgHome, period: str) -> None:
+    key = home.make_key("alice")
+    with pytest.raises(TrustError, match=r"EXPSIG|it can expire"):
+        verify(detached(home, key, "--default-sig-expire", period), DATA, [home.gpg.export(key)])
+
+
+@pytest.mark.parametrize("clock", ["19990101T000000", "20400101T000000", "20980101T000000"])
+def test_the_local_clock_does_not_matter(
+    home: GpgHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    """Keys and signatures of the past and of the future, and one that expired between."""
+    now, then = ("--faked-system-time", "20500101T000000"), ("--faked-system-time", "20500301T000000")
+    lasting, expiring = home.make_key("lasting", *now), home.make_key("expiring", *now)
+    home.run(*now, "--quick-set-expire", expiring, "90d")
+    made = [
+        (key, detached(home, key, *then), home.run(*then, "--export", key)) for key in (lasting, expiring)
+    ]
+    monkeypatch.setenv("PATH", str(gpg_with(tmp_path / "bin", f"--faked-system-time {clock}")), prepend=":")
+    for key, signature, public_key in made:
+        assert verify(signature, DATA, [public_key]) == key
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"", b"junk", b"\xff" * 5000, b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ", b"$ORIGIN example.org.\n"],
+)
+def test_a_malformed_key_does_not_spoil_those_after_it(people: People, bad: bytes) -> None:
+    signature, key = people.of_alice.sign(DATA, people.alice), people.of_alice.export(people.alice)
+    for before in (bad, key[:100], people.of_alice.export(people.bob)[:-1] + bad):
+        assert verify(signature, DATA, [before, key]) == people.alice
+    with pytest.raises(UnsureError, match="NO_PUBKEY"):
+        verify(signature, DATA, [bad])
 
 
 def test_two_signatures_in_one_blob_do_not_count(people: People) -> None:
@@ -211,27 +247,72 @@ def test_a_fingerprint_that_a_human_typed_must_be_a_whole_one(people: People) ->
 
 
 def test_only_the_named_key_opens_a_message(people: People) -> None:
-    message = people.of_alice.encrypt(DATA, people.wendy)
+    message = encrypt(DATA, people.of_alice.export(people.wendy), people.wendy)
     assert people.of_wendy.decrypt(message) == DATA
     with pytest.raises(KeyAccessError, match="secret key is not here"):
         people.of_alice.decrypt(message)
 
 
-def test_settings_of_the_user_neither_armor_a_message_nor_let_others_read_it(
-    home: GpgHome, people: People
+SETTINGS = [
+    *("default-key MALLORY\nencrypt-to-default-key", "encrypt-to MALLORY", "hidden-encrypt-to MALLORY"),
+    *("recipient MALLORY", "hidden-recipient MALLORY", "default-recipient MALLORY", "default-recipient-self"),
+    *("group ALICE=MALLORY", "local-user MALLORY", "sender mallory@example.org", "throw-keyids"),
+    *("armor", "textmode", "comment x", "include-key-block", "set-notation a@b.c=d", "digest-algo SHA1"),
+    *("default-sig-expire 1y", "cipher-algo 3DES", "compress-algo none", "personal-cipher-preferences 3DES"),
+    *("trust-model direct", "no-default-keyring", "export-options export-pka", "import-options import-clean"),
+    *("export-filter drop-subkey=secret=0", "export-filter keep-uid=mbox=nobody", "list-options show-photos"),
+    *("charset utf-16", "fast-list-mode", "legacy-list-mode", "list-only", "dry-run", "output /nowhere/x"),
+    *("disable-cipher-algo AES256", "disable-pubkey-algo ECDH", "faked-system-time 19990101T000000"),
+    *("max-output 1", "status-fd 1", "no-batch", "keyserver hkp://localhost", "agent-program /bin/false"),
+    *("homedir /nowhere", "no-such-option"),
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_nothing_depends_on_a_gpg_conf(people: People, settings: str) -> None:
+    with people.everyone.subset(people.alice, people.mallory) as home:
+        exported = home.gpg.export(people.alice)
+        text = settings.replace("MALLORY", people.mallory).replace("ALICE", people.alice)
+        (home.path / "gpg.conf").write_text(f"{text}\n")
+        assert home.gpg.fingerprint("alice") == people.alice
+        assert sorted(home.gpg.secret_fingerprints()) == sorted([people.alice, people.mallory])
+        assert home.gpg.export(people.alice) == exported
+        signature = home.gpg.sign(DATA, people.alice)
+        assert verify(signature, DATA, [exported]) == people.alice
+        message = encrypt(DATA, exported, people.alice)
+        assert home.gpg.decrypt(message) == DATA
+        with pytest.raises(KeyAccessError, match="secret key is not here"):
+            people.of_mallory.decrypt(message)
+
+
+@pytest.mark.parametrize("arguments", ['{} "$@"', '"$@" {}'])
+@pytest.mark.parametrize("option", ["--recipient-file", "--hidden-recipient-file"])
+def test_a_message_that_another_could_open_is_refused(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, arguments: str
 ) -> None:
-    home.run("--import", data=people.everyone.run("--export"))
-    (home.path / "gpg.conf").write_text(f"armor\nencrypt-to {people.mallory}\n")
-    message = home.gpg.encrypt(DATA, people.wendy)
-    assert people.of_wendy.decrypt(message) == DATA
-    assert not message.startswith(b"-")
-    with pytest.raises(KeyAccessError):
-        people.of_mallory.decrypt(message)
+    """As a newer gpg does for a key with an additional decryption subkey."""
+    public_key = people.of_alice.export(people.wendy)
+    (tmp_path / "other").write_bytes(people.of_alice.export(people.mallory))
+    script = gpg_with(tmp_path / "bin", "") / "gpg"
+    more = arguments.format(f"{option} {tmp_path}/other")
+    script.write_text(
+        script.read_text().replace("exec", f'case "$*" in *--encrypt*) set -- {more};; esac\nexec')
+    )
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+    with pytest.raises(KeyAccessError, match=f"others than {people.wendy} could open"):
+        encrypt(DATA, public_key, people.wendy)
+
+
+def test_what_is_not_the_named_key_is_not_encrypted_to(people: People) -> None:
+    wendy, bob = people.of_alice.export(people.wendy), people.of_alice.export(people.bob)
+    for public_key in (b"", b"junk", wendy[:50], bob, wendy + bob):
+        with pytest.raises(KeyAccessError, match=f"not usable as {people.wendy}"):
+            encrypt(DATA, public_key, people.wendy)
 
 
 @pytest.mark.parametrize("place", [5, 60, -3])
 def test_an_altered_message_does_not_open(people: People, place: int) -> None:
-    message = bytearray(people.of_alice.encrypt(DATA, people.wendy))
+    message = bytearray(encrypt(DATA, people.of_alice.export(people.wendy), people.wendy))
     message[place] ^= 1
     with pytest.raises(KeyAccessError, match="could not decrypt"):
         people.of_wendy.decrypt(bytes(message))
@@ -240,7 +321,7 @@ def test_an_altered_message_does_not_open(people: People, place: int) -> None:
 def test_a_key_with_a_passphrase_works_through_the_agent(home: GpgHome) -> None:
     key = home.make_key("alice", passphrase="open sesame")
     home.answer_passphrase("open sesame")
-    message = home.gpg.encrypt(DATA, key)
+    message = encrypt(DATA, home.gpg.export(key), key)
     assert home.gpg.decrypt(message) == DATA
     assert verify(home.gpg.sign(DATA, key), DATA, [home.gpg.export(key)]) == key
     assert "GETPIN" in home.pinentry_log.read_text()
@@ -248,7 +329,7 @@ def test_a_key_with_a_passphrase_works_through_the_agent(home: GpgHome) -> None:
 
 def test_a_cancelled_or_wrong_passphrase_is_told_plainly(home: GpgHome) -> None:
     key = home.make_key("alice", passphrase="open sesame")
-    message = home.gpg.encrypt(DATA, key)
+    message = encrypt(DATA, home.gpg.export(key), key)
     home.cancel_passphrase()
     with pytest.raises(KeyAccessError, match=r"^GPG could not decrypt: cancelled$"):
         home.gpg.decrypt(message)
@@ -263,7 +344,7 @@ def test_pinentry_is_told_the_terminal_of_this_process(
     home: GpgHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = home.make_key("alice", passphrase="open sesame")
-    message = home.gpg.encrypt(DATA, key)
+    message = encrypt(DATA, home.gpg.export(key), key)
     home.answer_passphrase("open sesame")
     leader, terminal = pty.openpty()
     saved = os.dup(2)
@@ -290,7 +371,16 @@ def test_says_why_a_key_that_has_expired_does_not_sign_or_encrypt(home: GpgHome)
     with pytest.raises(KeyAccessError, match="its secret key is expired, revoked or not made for this"):
         home.gpg.sign(DATA, key)
     with pytest.raises(KeyAccessError, match="its public key is expired, revoked or not made for this"):
-        home.gpg.encrypt(DATA, key)
+        encrypt(DATA, home.gpg.export(key), key)
+
+
+def test_a_user_who_never_used_gpg_has_no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GNUPGHOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert [] == Gpg().secret_fingerprints()
+    assert {} == Gpg().user_ids(["0" * 40])
+    with pytest.raises(KeyAccessError, match="no GPG key here answers to 'alice'"):
+        Gpg().fingerprint("alice")
 
 
 def test_says_that_gpg_is_missing(people: People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from threading import Barrier, Thread
 
 import pytest
 
-from dedupstore import layout
+from dedupstore import layout, sealing
 from dedupstore.access import Access, Signer
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import DamageError, DedupError, KeyAccessError, TrustError
 from dedupstore.localstate import StateFolder
-from keys import members, slots
+from keys import chain, members, slots
 from keys import roster as rosters
 from keys.gpg import Gpg
 from keys.roster import Roster
@@ -38,7 +38,7 @@ def try_init(
 
 def test_a_new_repository_has_one_slot_for_each_and_one_roster(world: World, people: People) -> None:
     expected = [layout.content_file(layout.Kind.SLOT, member.slot) for member in world.roster.members]
-    assert files(world.folder) == sorted([*expected, "roster/00000001"])
+    assert files(world.folder) == sorted([*expected, "place/id", "roster/00000001"])
     assert [(member.fingerprint, member.role) for member in world.roster.members] == [
         (people.alice, "admin"),
         (people.bob, "admin"),
@@ -102,7 +102,7 @@ def test_a_cancelled_signature_leaves_no_repository(people: People, tmp_path: Pa
         home.cancel_passphrase()
         with pytest.raises(KeyAccessError, match=f"could not sign with the key {admin}: cancelled"):
             try_init(people, tmp_path / "new", [], [admin], home.gpg)
-    assert rosters.listing(LocalBackend(tmp_path / "new")) == {}
+    assert chain.listing(LocalBackend(tmp_path / "new")) == {}
 
 
 def test_of_two_inits_at_once_exactly_one_wins(people: People, tmp_path: Path) -> None:
@@ -136,7 +136,43 @@ def test_of_two_inits_at_once_exactly_one_wins(people: People, tmp_path: Path) -
         thread.join()
     assert [error.message for error in lost] == [f"there is a repository here already: {folder}"]
     backend = LocalBackend(folder)
-    assert [rosters.fetch(backend, 1, rosters.listing(backend)[1]).decode()] == won
+    assert [chain.fetch(backend, 1, chain.listing(backend)[1]).decode()] == won
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *("export-options export-pka", "export-filter keep-uid=mbox=nobody"),
+        "default-key MALLORY\nencrypt-to-default-key\nlocal-user MALLORY",
+    ],
+)
+def test_a_repository_does_not_depend_on_the_gpg_conf_of_its_admin(
+    people: People, tmp_path: Path, settings: str
+) -> None:
+    with people.everyone.subset(people.alice, people.mallory) as home:
+        (home.path / "gpg.conf").write_text(settings.replace("MALLORY", people.mallory))
+        first = try_init(people, tmp_path / "new", [], [people.alice], home.gpg)
+        backend, url = LocalBackend(tmp_path / "new"), str(tmp_path / "new")
+        trust = Trust(StateFolder(tmp_path / "state"))
+        second = members.add(backend, url, first, home.gpg, trust, people.bob, "admin")
+    assert members.unlock(backend, second, people.of_bob, reading=True).domain == people.bob
+    third = members.add(backend, url, second, people.of_bob, trust, people.wendy, "writer")
+    other = Trust(StateFolder(tmp_path / "other"))
+    assert other.examine(backend, url, people.bob) == third
+    with pytest.raises(KeyAccessError, match="none of your GPG keys"):
+        members.unlock(backend, third, people.of_mallory, reading=True)
+
+
+def test_an_admins_key_must_be_able_to_sign(world: World, people: People, tmp_path: Path) -> None:
+    with GpgHome() as home:
+        home.run("--import", data=people.everyone.run("--export-secret-keys", people.alice))
+        mute = home.make_key("mute", algorithm="ed25519", usage="cert")
+        home.run("--passphrase", "", "--quick-add-key", mute, "cv25519", "encr", "0")
+        with pytest.raises(KeyAccessError, match=f"{mute} cannot encrypt and sign"):
+            world.add(world.roster, home.gpg, mute, "admin")
+        with pytest.raises(KeyAccessError, match=f"{mute} cannot encrypt and sign"):
+            try_init(people, tmp_path / "new", [], [people.alice, mute], home.gpg)
+        assert world.add(world.roster, home.gpg, mute, "writer").members[-1].fingerprint == mute
 
 
 # --- unlock ----------------------------------------------------------------------------------------------------
@@ -148,12 +184,16 @@ def test_an_admin_gets_everything(world: World, people: People) -> None:
     assert isinstance(access, Access)
     assert (access.repository, access.epoch, access.domain) == (world.roster.repository, 1, people.alice)
     assert access.signers == {
-        alice.signing_key: Signer(people.alice, "admin", people.alice),
-        bob.signing_key: Signer(people.bob, "admin", people.bob),
-        wendy.signing_key: Signer(people.wendy, "writer", people.wendy),
+        sealing.signer_of(key): Signer(name, role, name, key)
+        for key, name, role in (
+            (alice.signing_key, people.alice, "admin"),
+            (bob.signing_key, people.bob, "admin"),
+            (wendy.signing_key, people.wendy, "writer"),
+        )
     }
     assert access.content_sizes == (4096, 16384, 65536)
-    assert access.skeleton_sizes == (1024, 4096, 16384)
+    assert access.raw_sizes == (2048, 8192, 32768)
+    assert access.skeleton_sizes == (2048, 8192, 32768)
     assert access.layout_sizes == (256, 1024, 4096)
     assert slots.sealing_public(access.sealing_private[1]) == access.sealing_public
 
@@ -190,7 +230,8 @@ def test_who_was_removed_is_told_so(world: World, people: People) -> None:
         == caught.value.message
     )
     back = world.add(roster, people.of_alice, people.wendy, "writer")
-    assert people.wendy == members.unlock(world.backend, back, people.of_wendy, reading=False).domain
+    access = members.unlock(world.backend, back, people.of_wendy, reading=False)
+    assert access.domain == f"{people.wendy}-2"
 
 
 def test_a_swapped_slot_is_refused(world: World, people: People) -> None:
@@ -225,7 +266,17 @@ def test_a_new_writer_can_open_it_and_share_a_domain(world: World, people: Peopl
     assert access.domain == people.wendy
     assert (access.id_key, access.catalogue_keys) == (old.id_key, old.catalogue_keys)
     assert access.sealing_private == {}
-    assert access.signers[roster.members[-1].signing_key].name == people.mallory
+    assert access.signers[sealing.signer_of(roster.members[-1].signing_key)].name == people.mallory
+
+
+def test_a_new_reader_holds_what_opens_contents_and_a_pruner_does_not(world: World, people: People) -> None:
+    roster = world.add(world.roster, people.of_bob, "mallory", "reader")
+    reader = members.unlock(world.backend, roster, people.of_mallory, reading=True)
+    assert slots.sealing_public(reader.sealing_private[1]) == reader.sealing_public
+    pruner = world.add(
+        world.remove(roster, people.of_bob, people.mallory), people.of_bob, "mallory", "pruner"
+    )
+    assert {} == members.unlock(world.backend, pruner, people.of_mallory, reading=True).sealing_private
 
 
 def test_a_new_admin_can_read_and_sign_and_every_host_follows(world: World, people: People) -> None:
@@ -261,7 +312,7 @@ def test_refuses_to_add_a_member_or_to_be_asked_by_a_writer(world: World, people
         world.remove(world.roster, people.of_wendy, people.bob)
 
 
-@pytest.mark.parametrize("domain", ["a/b", "line\nbreak", "x" * 256])
+@pytest.mark.parametrize("domain", ["a//b", "line\nbreak", "x" * 256])
 def test_refuses_a_domain_that_is_no_plain_name(world: World, people: People, domain: str) -> None:
     before = files(world.folder)
     with pytest.raises(DedupError, match="the name"):
@@ -269,14 +320,14 @@ def test_refuses_a_domain_that_is_no_plain_name(world: World, people: People, do
     assert files(world.folder) == before
 
 
-def test_a_removed_writer_is_locked_out_and_its_last_snapshot_is_on_record(
+def test_a_removed_writer_is_locked_out_and_its_closing_list_is_on_record(
     world: World, people: People
 ) -> None:
     roster = world.remove(world.roster, people.of_bob, "wendy", LAST)
     gone = roster.members[2]
-    assert (gone.fingerprint, gone.removed, gone.last_snapshot) == (people.wendy, 2, LAST)
-    signer = rosters.membership(roster).signers[gone.signing_key]
-    assert signer == Signer(people.wendy, "writer", people.wendy, LAST)
+    assert (gone.fingerprint, gone.removed, gone.closing) == (people.wendy, 2, LAST)
+    signer = rosters.membership(roster).signers[sealing.signer_of(gone.signing_key)]
+    assert signer == Signer(people.wendy, "writer", people.wendy, gone.signing_key, LAST)
     with pytest.raises(KeyAccessError, match="none of your GPG keys"):
         members.unlock(world.backend, roster, people.of_wendy, reading=False)
 
@@ -287,8 +338,30 @@ def test_who_comes_back_gets_a_new_signing_key_beside_the_old_one(world: World, 
     old, new = (member for member in third.members if member.fingerprint == people.wendy)
     assert old.signing_key != new.signing_key
     signers = members.unlock(world.backend, third, people.of_wendy, reading=False).signers
-    assert (signers[old.signing_key].last_snapshot, signers[new.signing_key].last_snapshot) == (LAST, None)
+    assert [LAST, None] == [signers[sealing.signer_of(one.signing_key)].closing for one in (old, new)]
     assert members.find(third, people.of_alice, people.wendy) == new
+
+
+def test_who_comes_back_gets_a_domain_that_was_never_used(world: World, people: People) -> None:
+    def back(roster: Roster, domain: str = "") -> Roster:
+        left = world.remove(roster, people.of_alice, people.wendy)
+        return world.add(left, people.of_alice, people.wendy, "writer", domain)
+
+    second = back(world.roster)
+    third = back(second)
+    assert [m.domain for m in third.members[2:]] == [people.wendy, f"{people.wendy}-2", f"{people.wendy}-3"]
+    access = members.unlock(world.backend, third, people.of_wendy, reading=False)
+    assert access.domain == f"{people.wendy}-3"
+    assert back(third, people.wendy).members[-1].domain == people.wendy  # if an admin says so
+
+
+def test_a_newcomer_does_not_get_the_domain_that_another_uses_under_its_name(
+    world: World, people: People
+) -> None:
+    left = world.remove(world.roster, people.of_alice, people.wendy)
+    second = world.add(left, people.of_alice, people.wendy, "writer", people.mallory)
+    third = world.add(second, people.of_alice, people.mallory, "writer")
+    assert [m.domain for m in third.members[-2:]] == [people.mallory, f"{people.mallory}-2"]
 
 
 def test_refuses_to_remove_the_last_admin_a_stranger_or_someone_twice(world: World, people: People) -> None:
@@ -302,7 +375,7 @@ def test_refuses_to_remove_the_last_admin_a_stranger_or_someone_twice(world: Wor
         remove(second, "mallory")
     with pytest.raises(DedupError, match=f"{people.bob} was removed already, in roster 2"):
         remove(second, people.bob)
-    assert max(rosters.listing(world.backend)) == 2
+    assert max(chain.listing(world.backend)) == 2
 
 
 def test_a_member_is_found_without_its_public_key_in_the_local_keyring(people: People, world: World) -> None:

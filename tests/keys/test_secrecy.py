@@ -72,7 +72,9 @@ def test_errors_about_what_is_in_a_slot_hold_no_secret(world: World, people: Peo
         {"signing_key": slot.id_key},
     ]
     for changes in wrong:
-        data = slots.seal(msgspec.structs.replace(slot, **changes), people.of_alice, people.alice)
+        data = slots.seal(
+            msgspec.structs.replace(slot, **changes), people.of_alice.export(people.alice), people.alice
+        )
         roster, entry = stored(world, data, people.alice)
         try:
             slots.load(world.backend, roster, entry, people.of_alice)

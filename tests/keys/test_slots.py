@@ -9,7 +9,7 @@ import pytest
 from dedupstore import layout, records
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.layout import Kind
-from keys import slots
+from keys import public, slots
 from keys.roster import Member, Roster
 from keys.slots import Slot
 from tests.keys.conftest import People, World
@@ -90,6 +90,13 @@ def test_an_altered_slot_is_not_even_given_to_gpg(world: World, people: People) 
         slots.load(world.backend, world.roster, entry, people.of_mallory)
 
 
+def test_a_slot_that_is_missing_is_damage(world: World, people: People) -> None:
+    entry = member(world, people.alice)
+    (world.folder / layout.content_file(Kind.SLOT, entry.slot)).unlink()
+    with pytest.raises(DamageError, match="is missing"):
+        slots.load(world.backend, world.roster, entry, people.of_alice)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -106,7 +113,9 @@ def test_refuses_a_slot_that_does_not_fit_the_roster(
     world: World, people: People, changes: dict[str, Any]
 ) -> None:
     slot = slots.load(world.backend, world.roster, member(world, people.alice), people.of_alice)
-    wrong = slots.seal(msgspec.structs.replace(slot, **changes), people.of_alice, people.alice)
+    wrong = slots.seal(
+        msgspec.structs.replace(slot, **changes), people.of_alice.export(people.alice), people.alice
+    )
     roster, entry = stored(world, wrong, people.alice)
     with pytest.raises(DamageError, match=layout.content_file(Kind.SLOT, entry.slot)):
         slots.load(world.backend, roster, entry, people.of_alice)
@@ -116,13 +125,15 @@ def test_refuses_sealing_keys_in_a_writers_slot(world: World, people: People) ->
     admin = slots.load(world.backend, world.roster, member(world, people.alice), people.of_alice)
     writer = slots.load(world.backend, world.roster, member(world, people.wendy), people.of_wendy)
     leaky = msgspec.structs.replace(writer, sealing_keys=admin.sealing_keys)
-    roster, entry = stored(world, slots.seal(leaky, people.of_alice, people.wendy), people.wendy)
+    roster, entry = stored(
+        world, slots.seal(leaky, people.of_alice.export(people.wendy), people.wendy), people.wendy
+    )
     with pytest.raises(DamageError, match="do not fit"):
         slots.load(world.backend, roster, entry, people.of_wendy)
 
 
 def test_a_slot_must_begin_as_one(world: World, people: People) -> None:
-    body = people.of_alice.encrypt(GOLDEN, people.alice)
+    body = public.encrypt(GOLDEN, people.of_alice.export(people.alice), people.alice)
     roster, entry = stored(world, layout.magic(Kind.ROSTER) + body, people.alice)
     with pytest.raises(DamageError, match="does not begin as a slot"):
         slots.load(world.backend, roster, entry, people.of_alice)

@@ -11,10 +11,11 @@ import pytest
 from dedupstore import layout
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import KeyAccessError, NewerFormatError, NotARepositoryError, StateError, TrustError
-from keys import gpg, members
+from keys import chain, gpg, members
 from keys import roster as rosters
-from keys.roster import ChunkerSettings, Epoch, Member, Payload, Roster
+from keys.roster import ChunkerSettings, Epoch, Features, Member, Payload, Roster
 from keys.trust import normal_url
+from tests.gpg_home import gpg_with
 from tests.keys.conftest import People, World
 from tests.keys.test_roster import altering, without
 
@@ -23,7 +24,7 @@ def publish(
     world: World, before: Roster, user: gpg.Gpg, signer: str, listed: list[Member] | None = None
 ) -> Roster:
     """Put the next roster there with a signature of this key, whether or not it may."""
-    serial = max(rosters.listing(world.backend)) + 1
+    serial = max(chain.listing(world.backend)) + 1
     payload = rosters.successor(before, serial, listed or before.members, int(time.time()))
     data = rosters.sign(payload, user, signer)
     world.backend.create(layout.roster_file(serial), data)
@@ -148,13 +149,13 @@ def test_first_contact_passes_over_what_does_not_follow(world: World, people: Pe
 def test_first_contact_is_not_stopped_by_what_anybody_could_put_there(world: World, people: People) -> None:
     publish(world, world.roster, people.of_wendy, people.wendy)
     newer = rosters.successor(world.roster, 3, world.roster.members, 0)
-    newer = msgspec.structs.replace(newer, critical=["later"])
+    newer = msgspec.structs.replace(newer, features=Features(["later"]))
     world.backend.create("roster/00000003", rosters.sign(newer, people.of_wendy, people.wendy))
     world.backend.create("roster/00000004", b"rubbish")
     host = world.another_host()
     assert host.examine(world.backend, world.url, people.alice) == world.roster
     assert len(host.damage) == 3
-    with pytest.raises(NewerFormatError, match="roster/00000003 needs format 1, suite 1, 'later'"):
+    with pytest.raises(NewerFormatError, match="roster/00000003 needs format 1, 'later'"):
         host.examine(world.backend, world.url, people.mallory)
 
 
@@ -180,9 +181,9 @@ def test_a_provider_cannot_use_an_admins_name_in_a_roster_of_his_own(
 ) -> None:
     """Mallory makes a repository that lists alice, first with her real key, then with his own under her name."""
     alices, mallorys = (people.of_mallory.export(key) for key in (people.alice, people.mallory))
-    victim = Member("", "admin", b"a" * 32, "x", b"s" * 32, alices, 1)
+    victim = Member("", "admin", 1, b"a" * 32, "x", b"s" * 32, alices, 1)
     victim = msgspec.structs.replace(victim, fingerprint=people.alice)
-    mallory = Member(people.mallory, "admin", b"m" * 32, "x", b"t" * 32, mallorys, 1)
+    mallory = Member(people.mallory, "admin", 1, b"m" * 32, "x", b"t" * 32, mallorys, 1)
     impostor = msgspec.structs.replace(victim, public_key=mallorys)
     for number, listed in enumerate(([mallory, victim], [impostor], [mallory, impostor])):
         payload = Payload(
@@ -191,7 +192,7 @@ def test_a_provider_cannot_use_an_admins_name_in_a_roster_of_his_own(
             previous=b"",
             time=0,
             chunker=ChunkerSettings(),
-            epochs=[Epoch(1, bytes(1216))],
+            epochs=[Epoch(1, 1, bytes(1216))],
             members=listed,
         )
         backend = LocalBackend(tmp_path / str(number))
@@ -203,6 +204,20 @@ def test_a_provider_cannot_use_an_admins_name_in_a_roster_of_his_own(
 def test_a_short_key_id_is_not_enough_to_trust(world: World, people: People) -> None:
     with pytest.raises(KeyAccessError, match="full GPG fingerprint"):
         world.another_host().examine(world.backend, world.url, people.alice[-16:])
+
+
+def test_a_clock_that_is_behind_hides_neither_a_repository_nor_a_removal(
+    world: World, people: People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    behind = gpg_with(tmp_path / "bin", "--faked-system-time 20100101T000000")
+    monkeypatch.setenv("PATH", str(behind), prepend=":")
+    host = world.another_host()
+    host.accept(world.url, host.examine(world.backend, world.url, people.alice))
+    monkeypatch.undo()
+    second = world.remove(world.roster, people.of_alice, people.wendy)
+    monkeypatch.setenv("PATH", str(behind), prepend=":")
+    assert host.believe(world.backend, world.url) == second
+    assert host.damage == []
 
 
 # --- afterwards ------------------------------------------------------------------------------------------------
@@ -280,11 +295,11 @@ def test_a_pinned_roster_that_was_altered_is_refused(world: World, data: bytes) 
 def test_a_newer_format_is_believed_only_from_an_admin(world: World, people: People) -> None:
     for serial, user, key in ((2, people.of_wendy, people.wendy), (3, people.of_alice, people.alice)):
         newer = rosters.successor(world.roster, serial, world.roster.members, 0)
-        newer = msgspec.structs.replace(newer, suite=2)
+        newer = msgspec.structs.replace(newer, features=Features(["later"]))
         world.backend.create(layout.roster_file(serial), rosters.sign(newer, user, key))
         if key == people.wendy:
             assert world.trust.believe(world.backend, world.url) == world.roster
-    with pytest.raises(NewerFormatError, match="roster/00000003 needs format 1, suite 2"):
+    with pytest.raises(NewerFormatError, match="roster/00000003 needs format 1, 'later'"):
         world.trust.believe(world.backend, world.url)
 
 

@@ -97,7 +97,7 @@ class _Reader:
         self.contents: list[tuple[int, int, bool]] = []
         self.vnodes: list[tuple[int, ...]] = []
         self.trailing = 0
-        self.complete = False
+        self.complete = self.critical = False
 
     def take(self, count: int) -> bytes:
         if self.at + count > len(self.data):
@@ -117,13 +117,15 @@ class _Reader:
             self.refuse()
         if self.number(8) >> 32 != 0xB3A11322:
             self.refuse()
-        if self.section(1, []) != 2:
+        if self.others(self.section(1, [])) != 2:
             self.refuse()
-        tag = self.section(2, [])
+        tag = self.others(self.section(2, []))
         while tag == 3:
             vnode = [self.number(4), self.number(4), 0, 0, 0, 0, 0]
             tag = self.section(3, vnode)
-            self.vnodes.append(tuple(vnode[:6])) if tag in (3, 4) else None
+            if tag >= 3 and not (tag > 4 and self.critical):
+                self.vnodes.append(tuple(vnode[:6]))
+            tag = self.others(tag)
         if tag != 4 or self.number(4) != 0x3A214B6E:
             self.refuse()
         self.complete = True
@@ -153,20 +155,35 @@ class _Reader:
                 self.take(4 * count)
             elif not critical:
                 self.unknown(tag, must_be_known)
+        self.critical = critical
         return tag
+
+    def others(self, tag: int) -> int:
+        """Skip sections that are not known; return the tag of the next one that is."""
+        while 4 < tag <= 20:
+            if self.critical:
+                self.refuse()
+            self.skip()
+            tag = self.number(1)
+            if tag > 20:
+                self.refuse()
+        return tag
+
+    def skip(self) -> None:
+        length = self.number(1)
+        if length == 0x80 or length > 0x88:
+            self.refuse()
+        if length > 0x80:
+            length = self.number(length - 0x80)
+        if length >> 63:
+            self.refuse()
+        self.take(length)
 
     def unknown(self, tag: int, critical: bool) -> None:
         if critical or tag > 0x7F:
             self.refuse()
         if tag <= 0x60:
-            length = self.number(1)
-            if length > 0x88:
-                self.refuse()
-            if length >= 0x80:
-                length = self.number(length - 0x80)
-            if length >> 63:
-                self.refuse()
-            self.take(length)
+            self.skip()
         elif tag <= 0x7A:
             self.take(4)
 

@@ -72,7 +72,17 @@ def test_every_key_is_read() -> None:
     assert RunSettings(4, 0, 1, 2, 0, 3, "backup") == found.run
     assert Schedule(6, 14, 0, ("db.*",)) == found.schedule
     afs = AfsSource(
-        "cell", ("fs1",), ("a",), ("user.*",), ("user.x",), False, False, True, "example.org", "/usr/bin/vos"
+        "cell",
+        ("fs1",),
+        ("a",),
+        ("user.*",),
+        ("user.x",),
+        False,
+        False,
+        True,
+        False,
+        "example.org",
+        "/usr/bin/vos",
     )
     command = CommandSource("pg", ("pg_dump", "{name}"), ("psql",), "raw", True)
     files = FilesSource("dumps", "/var/backups", ("*.sql",), ("x.sql",), "tar", True)
@@ -149,8 +159,8 @@ def test_the_example_shows_the_defaults() -> None:
             'line 5: take = [\'a/*.sql\'] is not understood; write take = ["a name without slashes", "*.sql"]',
         ),
         (
-            '[[source]]\nkind = "files"\nname = "x/y"\nfolder = "/x"\n',
-            "line 3: the name 'x/y' is a path; use a plain name, without slashes",
+            '[[source]]\nkind = "files"\nname = "x//y"\nfolder = "/x"\n',
+            "line 3: the name 'x//y' is no relative path; use plain names with one slash between them",
         ),
         (
             '[[source]]\nname = "x"\n',
@@ -162,16 +172,40 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nservers = "fs1"\n',
-            'line 4: servers = \'fs1\' is not understood; write servers = ["a text", "another"]',
+            "line 4: servers = 'fs1' is not understood; write servers = "
+            '["a text that begins with no hyphen", "another"]',
+        ),
+        (
+            '[[source]]\nkind = "afs"\nname = "x"\nservers = ["fs1", "-noauth"]\n',
+            "line 4: servers = ['fs1', '-noauth'] is not understood; write servers = "
+            '["a text that begins with no hyphen", "another"]',
+        ),
+        (
+            '[[source]]\nkind = "afs"\nname = "x"\npartitions = ["-localauth"]\n',
+            "line 4: partitions = ['-localauth'] is not understood; write partitions = "
+            '["a text that begins with no hyphen", "another"]',
+        ),
+        (
+            '[[source]]\nkind = "afs"\nname = "x"\ncell = "-config"\n',
+            "line 4: cell = '-config' is not understood; write cell = \"a text that begins with no hyphen\"",
+        ),
+        (
+            '[[source]]\nkind = "command"\nname = "x"\nlist = ["y"]\ncommand = ["/opt/{name}/dump", "{name}"]\n',
+            "line 5: what `list` prints would choose the program; write {name} in one of its arguments, and the "
+            "program itself as it is",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\ncommand = ["x"]\n',
-            "line 4: unknown key 'command' in source; known are: kind, name, servers, partitions, take, leave, "
-            "backupsys, noauth, localauth, cell, vos",
+            "line 4: unknown key 'command' in source; known are: kind, name, noauth, servers, partitions, take, leave, "
+            "backupsys, localauth, encrypt, cell, vos",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nlocalauth = true\n',
             "line 4: localauth and noauth contradict each other; keep one of the two",
+        ),
+        (
+            '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nencrypt = true\n',
+            "line 5: without a key, as with noauth, nothing is encrypted; keep one of the two",
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\n',
@@ -187,8 +221,8 @@ def test_the_example_shows_the_defaults() -> None:
             "arguments",
         ),
         (
-            ETC.replace("etc", "a/b", 1),
-            "line 3: the name 'a/b' is a path; use a plain name, without slashes",
+            ETC.replace("etc", "a/../b", 1),
+            "line 3: the name 'a/../b' is no relative path; use plain names with one slash between them",
         ),
         (ETC + ETC, "line 7: there are two sources called 'etc'; rename one of them"),
         (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dedupstore.errors import DamageError, DedupError, KeyAccessError
+from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.records import Root, Stream
 from pipelines import get_all as get_all_module
 from pipelines.get_all import SMALL, GetAll
@@ -54,8 +54,8 @@ def stream(name: str, size: int) -> Any:
 
 
 def get_all(fake: Fake, folder: Path, failed: list[tuple[str, str]]) -> GetAll:
-    def note(name: str, error: DedupError) -> None:
-        failed.append((name, str(error)))
+    def note(name: str, why: str) -> None:
+        failed.append((name, why))
 
     return GetAll(
         fake,  # type: ignore[arg-type]
@@ -84,6 +84,25 @@ def test_small_streams_come_while_a_large_one_is_on_its_way(tmp_path: Path) -> N
     )
     assert (2, 10, 0, [], []) == (got.streams, got.size, got.failed, got.there, failed)
     assert {"large", "small"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_an_error_that_nobody_foresaw_costs_only_its_stream(tmp_path: Path) -> None:
+    def absurd() -> Iterator[bytes]:
+        yield b"half"
+        raise OverflowError("date value out of range")
+
+    def good() -> Iterator[bytes]:
+        yield b"good"
+
+    failed: list[tuple[str, str]] = []
+    got = get_all(Fake({"bad": absurd, "good": good}), tmp_path, failed).run(
+        [stream("bad", 9), stream("good", 4)]
+    )
+    assert (1, 1) == (got.streams, got.failed)
+    assert ["good"] == [path.name for path in tmp_path.iterdir()]
+    ((name, why),) = failed
+    assert "bad" == name
+    assert why.startswith("OverflowError: date value out of range (test_get_all.py, line ")
 
 
 @pytest.mark.parametrize(("uploads", "most"), [(1, 1), (4, 2)])

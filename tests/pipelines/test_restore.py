@@ -57,8 +57,8 @@ def test_what_was_replaced_comes_back_from_its_clone() -> None:
     target = Target("user.a", SITE, replaced)
     vos = Vos("/bin/vos", ("-cell", "a b"))
     assert (
-        "vos dump -id user.a.backup -cell 'a b' | vos restore -server fs1.example.org -partition /vicepa "
-        "-name user.a -overwrite full -cell 'a b'"
+        "vos dump -id user.a.backup -encrypt -cell 'a b' | vos restore -server fs1.example.org -partition /vicepa "
+        "-name user.a -overwrite full -encrypt -cell 'a b'"
     ) == undo(vos, target)
     assert undo(vos, target) in [line for line, _ in next_steps(vos, target, "user.a")]
 
@@ -103,3 +103,28 @@ def test_nothing_is_made_where_something_was_to_be_overwritten(tmp_path: Path) -
     with pytest.raises(DedupError) as caught:
         find_target(Vos(str(tmp_path / "vos")), "user.a", "user.a", SITE, overwrite=True)
     assert "there is no volume user.a to overwrite; leave --overwrite out to make it" == str(caught.value)
+
+
+@pytest.mark.parametrize("site", [Site("-noauth", "/vicepa"), Site("fs1", "-localauth"), Site("", "a")])
+def test_no_place_becomes_an_option_of_vos(site: Site) -> None:
+    with pytest.raises(VosError, match=r"is no (server|partition); .*none begins with a hyphen"):
+        site.arguments()
+
+
+def test_no_cell_and_no_stored_name_becomes_an_option_of_vos(tmp_path: Path) -> None:
+    fake = FakeVos(tmp_path)
+    fake.says("fails", "VLDB: no such entry")
+    with pytest.raises(DedupError, match="there is no volume -localauth beside which to restore"):
+        find_target(Vos(str(tmp_path / "vos")), "new", "-localauth", None, overwrite=False)
+    assert ["examine -id new -format -noresolve"] == fake.called()
+    with pytest.raises(DedupError, match="'-config' is no cell"):
+        Vos.find(localauth=False, cell="-config")
+
+
+@pytest.mark.parametrize(("server", "more"), [("fs1.example.org", " -encrypt"), ("127.0.0.1", "")])
+def test_what_goes_to_another_host_is_encrypted(tmp_path: Path, server: str, more: str) -> None:
+    fake = FakeVos(tmp_path)
+    running = Vos(str(tmp_path / "vos")).restore(Site(server, "a"), "user.a.r", overwrite=False)
+    running.feed([], lambda done: None)
+    running.close()
+    assert [f"restore -server {server} -partition a -name user.a.r{more}"] == fake.called()

@@ -69,6 +69,7 @@ unknown_fields = st.one_of(
     ),
     longs.map(lambda value: b"k" + value),
     st.sampled_from([b"\x7b", b"\x7f", b"\x2a\x80", b"\x7e", b"\x7e\x7b", b"\x80", b"\xff", b"\x06"]),
+    st.sampled_from([b"\x06\0", b"\x14\2ab", b"\x05\x80", b"\x05\x81\1a", b"\x7e\x07\0"]),
 )
 vnode_fields = st.one_of(
     longs.map(lambda value: b"v" + value),
@@ -102,7 +103,10 @@ dumps = st.builds(
     joined(volume_fields),
     st.lists(st.builds(vnode, st.integers(1, 99), joined(vnode_fields)), max_size=5),
     st.sampled_from(
-        [END, END, END, b"", END[:-1], END + b"more", END + END, END[:4] + b"!", b"\1", b"\2", b"\5"]
+        [
+            *(END, END, b"\5\3abc" + END, b"\x14\x81\2ab" + END, b"", END[:-1], END + b"more", END + END),
+            *(END[:4] + b"!", b"\1", b"\2", b"\5", b"\6\x80" + END, b"\5\x7f" + END),
+        ]
     ),
 )
 
@@ -209,7 +213,12 @@ def test_keeps_the_beginning_of_an_endless_name() -> None:
         (dump(vnode(2, b"\x2a\x88" + b"\x80" + bytes(7))), None, "a vnode's field claims 2^63 bytes or more"),
         (dump(vnode(2, b"h\x80" + bytes(7))), None, "a vnode claims data of 2^63 bytes or more"),
         (dump(header=b"t\0\3"), None, "a dump header has an odd number of times, 3"),
-        (dump(end=b"\5"), None, "a volume header is followed by tag 0x05"),
+        (dump(end=b"\1"), None, "a volume header is followed by tag 0x01"),
+        (dump(vnode(2, b"\x2a\x80")), None, "a vnode has a field of a length that is not said"),
+        (dump(end=b"\5\x80"), None, "a volume header has a field of a length that is not said"),
+        (dump(end=b"\5\x89"), None, "a volume header has a length that takes 9 bytes"),
+        (dump(vnode(2, b"\x7e\5\0")), None, "after a vnode, section 0x05 is unknown and critical"),
+        (dump(vnode(2, b"\5\0v")), None, "a section that is not known is followed by tag 0x76"),
         (dump(end=b"\4ABCD"), None, "its end mark is wrong: 0x41424344"),
     ],
 )

@@ -1,5 +1,7 @@
 """What starting the command costs, and what it is called."""
 
+import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -40,6 +42,32 @@ def test_the_version_costs_next_to_nothing() -> None:
         "paramiko",
     }
     assert set() == loaded & heavy
+
+
+KEPT_SECRET = """
+import atexit, ctypes, os, resource, sys
+resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+def end():
+    print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3), file=sys.stderr, flush=True)
+    os.abort()
+atexit.register(end)
+sys.argv = ["dedup", "--help"]
+from pipelines.cli import main
+main()
+"""
+
+
+def test_no_memory_of_a_command_gets_into_a_core_dump(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT_SECRET],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (-signal.SIGABRT, "(0, 0) 0") == (done.returncode, done.stderr.splitlines()[0])
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_help_loads_no_command() -> None:

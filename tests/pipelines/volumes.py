@@ -7,7 +7,11 @@ from typing import Any
 from dedupstore.access import Access
 from dedupstore.records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
+from dedupstore.session import Session
 from pipelines.chains import Link
+from pipelines.facts import VolumeFacts, wire
+from pipelines.formats.detect import HEAD, detect
+from pipelines.formats.splitters import AfsSplitter, TarSplitter
 from pipelines.put import store
 from tests.afsdump import parse
 from tests.store import World, begin
@@ -23,20 +27,37 @@ def sample(number: int) -> bytes:
     return path.read_bytes()
 
 
-def facts_of(dump: bytes, parent: str = "") -> dict[str, Any]:
+def facts_of(dump: bytes, parent: bytes = b"", source: str = "") -> dict[str, Any]:
     """Return the facts that `dedup run` stores with a dump."""
     parsed = parse(dump)
     since, until = parsed.span
-    assert isinstance(parsed.volume["p"], int)
-    return {
-        "afs": {
-            "volume": parsed.volume["p"] or parsed.volume["i"],
-            "since": since,
-            "until": until,
-            "parent": parent,
-            "full": since == 0,
-        }
-    }
+    number = parsed.volume["p"] or parsed.volume["i"]
+    assert isinstance(number, int)
+    return wire(
+        VolumeFacts(
+            source=source,
+            volume=number,
+            dumped=number,
+            name="samp",
+            server="fs1",
+            partition="/vicepa",
+            since=since,
+            until=until,
+            creation=1,
+            copy=1,
+            update=1,
+            backup=until,
+            uniquifier=1,
+            parent=parent,
+        )
+    )
+
+
+def store_with(session: Session, name: str, data: bytes, facts: Any) -> Stream:
+    """Store a stream as `put.store` does, but with these facts, whatever they are."""
+    kind = detect(data[:HEAD])
+    splitter = {"afs": AfsSplitter, "tar": TarSplitter}.get(kind, lambda: None)()
+    return session.put(name, io.BytesIO(data), kind=kind, splitter=splitter, facts=facts)
 
 
 def put(
@@ -53,7 +74,10 @@ def put(
         begin(repository, FIRST_DAY + day * DAY) as session,
     ):
         for name, data in streams.items():
-            store(session, name, io.BytesIO(data), facts=(facts or {}).get(name), warn=_fail)
+            if facts and name in facts:
+                store_with(session, name, data, facts[name])
+            else:
+                store(session, name, io.BytesIO(data), warn=_fail)
         return session.finish()
 
 
@@ -62,7 +86,7 @@ def put_chain(world: World, name: str = "user.samp") -> list[SnapshotInfo]:
     snapshots: list[SnapshotInfo] = []
     for day, number in enumerate((2, 3, 4)):
         dump = sample(number)
-        parent = snapshots[-1].name.hex() if snapshots else ""
+        parent = snapshots[-1].name if snapshots else b""
         snapshots.append(put(world, {name: dump}, {name: facts_of(dump, parent)}, day=day))
     return snapshots
 

@@ -108,12 +108,12 @@ def read_volume_header(data: bytes, at: int) -> tuple[VolumeHeader, int]:
 
 
 def _section(data: bytes, at: int, widths: tags.Widths) -> tuple[dict[str, tuple[int, int]], int]:
-    """Return where the value of each tag stands, and where the section ends."""
+    """Return where the value of each tag stands, and where the section ends, with others after it."""
     found: dict[str, tuple[int, int]] = {}
     for tag, start, stop in tags.walk(data, at, widths):
         found[chr(tag)] = start, stop
         at = stop
-    return found, at
+    return found, tags.skip_others(data, at)
 
 
 def _number(data: bytes, found: dict[str, tuple[int, int]], tag: str) -> int:

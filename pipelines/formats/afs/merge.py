@@ -10,6 +10,7 @@ with the dumps: contents go through in pieces.
 import struct
 from collections.abc import Iterator, Sequence
 
+from dedupstore.errors import StreamError
 from pipelines.formats.afs import tags
 from pipelines.formats.afs.join import check_chain, living
 from pipelines.formats.afs.reader import DumpReader
@@ -37,6 +38,7 @@ def check(streams: Sequence[Stream]) -> None:
     check_chain(dumps)
     for _ in living(dumps):
         pass
+    _check_others(dumps)
 
 
 def _pieces(dumps: Sequence[DumpReader]) -> Iterator[bytes | memoryview]:
@@ -44,7 +46,18 @@ def _pieces(dumps: Sequence[DumpReader]) -> Iterator[bytes | memoryview]:
     yield dumps[-1].volume.raw
     for dump, _ in living(dumps):
         yield from dump.copy()
+    _check_others(dumps)
     yield _END
+
+
+def _check_others(dumps: Sequence[DumpReader]) -> None:
+    """Refuse to leave out what may belong to the volume, once all dumps were walked."""
+    for dump in dumps:
+        if dump.others and len(dumps) > 1:
+            raise StreamError(
+                f"{dump.header} has sections that this version does not know: it cannot be merged",
+                "take each dump as it is with --raw",
+            )
 
 
 def _joined(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:

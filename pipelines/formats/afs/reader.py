@@ -46,6 +46,7 @@ class DumpReader:
         self._ahead = 0  # how many bytes of `_held` the stream itself has behind it: none or all
         self._start = self._data = self._end = 0  # of the present vnode, relative to `_held`
         self._copying = False
+        self.others = 0  # sections among the vnodes that are not known, so far
         self._name = "the dump"
         self.header = self._parse(lambda: read_header(self._held))
         self._name = str(self.header)
@@ -68,7 +69,10 @@ class DumpReader:
                 self._more()
                 continue
             if held[at] != tags.VNODE:
-                break
+                if not tags.is_other(held[at]):
+                    break
+                self._skip_other()
+                continue
             try:
                 end, size = measure(held, at)
             except IndexError:
@@ -122,6 +126,18 @@ class DumpReader:
         else:
             self._stream.skip(self._end - self._ahead)
             self._held, self._at, self._ahead = b"", 0, 0
+
+    def _skip_other(self) -> None:
+        """Go to the end of a section that is not known, or look further ahead for where that is."""
+        try:
+            self._at, self._end = tags.value(self._held, self._at + 1, self._held[self._at])
+        except IndexError:
+            self._more()
+        except tags.UnknownTagError as error:
+            raise self._unknown(error) from None
+        else:
+            self.others += 1
+            self._pass()
 
     def _parse(self, parse: Callable[[], tuple[T, int]]) -> T:
         while True:

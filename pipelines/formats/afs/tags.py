@@ -2,7 +2,8 @@
 
 A dump is a sequence of sections.  A byte up to 20 begins one, a larger byte is a tag in it, and its value follows.
 All numbers are big endian.  Sources in OpenAFS 1.8: src/volser/dump.h, src/volser/dumpstuff.c (DumpDumpHeader,
-DumpVolumeHeader, DumpVnode, ReadVnodes, SkipTag).
+DumpVolumeHeader, DumpVnode, ReadVnodes, SkipTag).  The AFS3 Dump Stream Tag Registry says what lengths are, and that
+new sections (0x05 to 0x14) have one.
 
 Invariant: `walk` either finds where each value ends or raises; it never guesses a width.
 """
@@ -10,7 +11,7 @@ Invariant: `walk` either finds where each value ends or raises; it never guesses
 from collections.abc import Iterator, Mapping
 
 DUMP, VOLUME, VNODE, END = 1, 2, 3, 4  # what begins a section
-LAST_SECTION = 20
+LAST_SECTION = 20  # those after END are a length and so many bytes
 BEGIN_MAGIC, END_MAGIC, VERSION = 0xB3A11322, 0x3A214B6E, 1
 
 DIRECTORY, FILE, SYMLINK = 2, 1, 3  # kinds of vnode
@@ -59,18 +60,39 @@ def walk(data: bytes, at: int, widths: Widths) -> Iterator[tuple[int, int, int]]
             return
 
 
+def is_other(tag: int) -> bool:
+    """Tell whether a tag begins a section that is not known."""
+    return END < tag <= LAST_SECTION
+
+
+def value(data: bytes, start: int, tag: int) -> tuple[int, int]:
+    """Return where the value begins and ends whose length stands at `start`.
+
+    Raises `IndexError` if more data are needed, `UnknownTagError` if the length is none.
+    """
+    length, begin = data[start], start + 1
+    if length == 0x80 or length > 0x88:  # not said, or none
+        raise UnknownTagError(tag, start - 1)
+    if length > 0x80:
+        size = length & 0x7F
+        length = int.from_bytes(_exactly(data, begin, size))
+        begin += size
+        if length >> 63:
+            raise UnknownTagError(tag, start - 1)
+    return begin, begin + length
+
+
+def skip_others(data: bytes, at: int) -> int:
+    """Return where the sections that are not known end that begin at `at`, if any.  Raises as `value`."""
+    while is_other(tag := data[at]):
+        _, at = value(data, at + 1, tag)
+    return at
+
+
 def _unknown(data: bytes, tag: int, start: int) -> int:
     """Return where the value of an unknown tag ends, as volserver's SkipTag steps over it."""
-    if tag <= 0x60:  # ASN.1 BER: a short length, or the number of bytes in which the length stands
-        length = data[start]
-        start += 1
-        if length == 0x80:
-            raise UnknownTagError(tag, start - 2)
-        if length > 0x80:
-            size = length & 0x7F
-            length = int.from_bytes(_exactly(data, start, size))
-            start += size
-        return start + length
+    if tag <= 0x60:
+        return value(data, start, tag)[1]
     if tag <= 0x7A:
         return start + 4
     if tag <= 0x7F:

@@ -58,7 +58,7 @@ class Faulty:
 
     def names(self, folder: str) -> Iterator[str]:
         """See `contract.Backend`."""
-        return (entry.name for entry in self.list(folder))
+        return iter([entry.name for entry in self.list(folder)])
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `contract.Backend`."""

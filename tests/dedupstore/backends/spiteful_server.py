@@ -2,6 +2,8 @@
 
     spiteful_server.py LOG fail KIND     answers requests of a kind with "failure", without doing them
     spiteful_server.py LOG die NUMBER    ends before its request of that number, counted from 1
+    spiteful_server.py LOG folder NUMBER answers the sync of a folder of that number with "failure"; with a + behind
+                                         it, also all that follow
 
 KIND is the name of a request in `paramiko.sftp`, or of an extension.  The kinds of all requests go to the file LOG,
 one a line.
@@ -15,7 +17,8 @@ from pathlib import Path
 from typing import IO
 
 KINDS = {4: "close", 6: "write", 3: "open", 8: "fstat", 17: "stat", 18: "rename", 14: "mkdir", 13: "remove"}
-EXTENDED, STATUS, FAILURE = 200, 101, 4
+EXTENDED, STATUS, HANDLE, FAILURE = 200, 101, 102, 4
+OPEN_TO_READ = (1).to_bytes(4, "big") + bytes(4)  # how the request ends
 
 
 def receive(stream: IO[bytes]) -> bytes:
@@ -43,11 +46,22 @@ def main(log: Path, fault: str, which: str) -> None:
     assert server.stdout is not None
     to_server, from_server = server.stdin, server.stdout
     failing: set[bytes] = set()
+    opening: set[bytes] = set()  # requests to open a file or folder for reading
+    readable: set[bytes] = set()  # what they gave
+    syncs = 0
+
+    def fails(sync: int) -> bool:
+        if fault != "folder":
+            return False
+        number = int(which.rstrip("+"))
+        return sync == number or (which.endswith("+") and sync > number)
 
     def give_back() -> None:
         while packet := receive(from_server):
             if packet[1:5] in failing:
                 packet = bytes([STATUS]) + packet[1:5] + FAILURE.to_bytes(4, "big") + bytes(8)
+            if packet[0] == HANDLE:  # which another file may have had before
+                (readable.add if packet[1:5] in opening else readable.discard)(packet[5:])
             send(sys.stdout.buffer, packet)
 
     threading.Thread(target=give_back, daemon=True).start()
@@ -62,7 +76,11 @@ def main(log: Path, fault: str, which: str) -> None:
                     server.kill()
                     server.wait()
                     os._exit(1)
-                if fault == "fail" and kind == which:
+                if kind == "open" and packet.endswith(OPEN_TO_READ):
+                    opening.add(packet[1:5])
+                of_folder = kind == "fsync@openssh.com" and any(map(packet.endswith, readable))
+                syncs += of_folder
+                if (fault == "fail" and kind == which) or (of_folder and fails(syncs)):
                     failing.add(packet[1:5])
                     packet = bytes([17]) + packet[1:5] + bytes(4)  # of nothing: it harms nobody
             send(to_server, packet)

@@ -1,5 +1,6 @@
 """What only a folder of this machine can show: full disks, rights, and the order of its writes."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -137,7 +138,7 @@ def test_syncs_a_file_before_it_gets_its_name_and_its_folders_afterwards(
 
     def spying_fsync(file: int) -> None:
         path = Path(f"/proc/self/fd/{file}").readlink().relative_to(tmp_path)
-        steps.append(f"sync {path.parts[0] if path.parts[0] == 'tmp' else path}")
+        steps.append(f"sync {'tmp' if path.parts[:1] == ('tmp',) else path}")
         fsync(file)
 
     def spying_link(source: Path, target: Path) -> None:
@@ -152,5 +153,46 @@ def test_syncs_a_file_before_it_gets_its_name_and_its_folders_afterwards(
 
     steps.clear()
     backend.create("packs/ab/third", b"data")
-    expected = ["sync tmp", "link", "sync packs", "link", "sync packs/ab"]
+    expected = ["sync tmp", "link", "sync .", "sync packs", "link", "sync packs/ab"]
     assert expected == steps
+
+
+def test_a_folder_that_cannot_be_synced_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def failing(file: int) -> None:
+        if Path(f"/proc/self/fd/{file}").readlink().is_dir():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(file)
+
+    backend = LocalBackend(tmp_path)
+    backend.create("packs/1", b"data")
+    monkeypatch.setattr(os, "fsync", failing)
+    for name in ("packs/2", "packs/1", "index/1"):  # a new file, a taken name, a new folder
+        with pytest.raises(BackendError, match="Input/output error; look at the disk"):
+            backend.create(name, b"data")
+
+
+def test_syncs_a_folder_that_another_process_has_just_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = LocalBackend(tmp_path)
+    backend.create("config", b"")
+    synced: list[Path] = []
+    fsync, link = os.fsync, os.link
+
+    def spying_fsync(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink())
+        fsync(file)
+
+    def late_link(source: Path, target: Path) -> None:
+        try:
+            link(source, target)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True)  # as another process would
+            raise
+
+    monkeypatch.setattr(os, "fsync", spying_fsync)
+    monkeypatch.setattr(os, "link", late_link)
+    backend.create("packs/ab/1", b"data")
+    assert [tmp_path, tmp_path / "packs", tmp_path / "packs/ab"] == synced[1:]

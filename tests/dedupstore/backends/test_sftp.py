@@ -16,6 +16,7 @@ import pytest
 
 from dedupstore.backends import open_backend
 from dedupstore.backends.contract import Entry
+from dedupstore.backends.deadline import Patience
 from dedupstore.backends.retry import Retry
 from dedupstore.backends.sftp import SftpBackend
 from dedupstore.errors import AlreadyExistsError, BackendError, NoSpaceError, TransientError
@@ -31,7 +32,7 @@ Login = Callable[[Sshd], None]
 
 def impatient(server: Sshd, folder: str) -> SftpBackend:
     """Return a client that soon loses patience."""
-    return SftpBackend("127.0.0.1", USER, server.port, f"/home/{folder}", timeout=TIMEOUT)
+    return SftpBackend("127.0.0.1", USER, server.port, f"/home/{folder}", patience=Patience(TIMEOUT))
 
 
 def test_connects_again_after_its_ssh_was_killed(sftp_place: Place) -> None:
@@ -54,7 +55,7 @@ def test_loses_and_mixes_nothing_while_the_connection_breaks_again_and_again(
 
     def work(name: str) -> bytes:
         backend.create(name, contents[name])
-        return backend.read(name)
+        return backend.read(name, 0, 16 << 20)
 
     def uploading() -> set[Path]:
         found = set()

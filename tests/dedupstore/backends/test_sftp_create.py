@@ -11,7 +11,7 @@ import pytest
 
 from dedupstore.backends import open_backend
 from dedupstore.backends.contract import Backend
-from dedupstore.errors import BackendError, TransientError
+from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
 
 SERVER = Path(__file__).with_name("spiteful_server.py")
 DATA = os.urandom(600_000)  # three writes
@@ -77,3 +77,44 @@ def test_a_connection_lost_at_any_request_leaves_the_file_whole_or_absent(
                 folder.rmdir()
     assert number > 12
     assert DATA == target.read_bytes()
+
+
+def test_durable_is_false_where_folders_cannot_be_synced(spiteful: Spiteful, tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    with closing(spiteful("folder", "1+")) as backend:
+        assert not backend.durable
+        backend.create("packs/ab/1", DATA)
+        assert DATA == backend.read("packs/ab/1")
+        assert not backend.durable
+
+
+def test_durable_is_false_once_a_folder_could_not_be_synced_nor_any_other(spiteful: Spiteful) -> None:
+    with closing(spiteful("folder", "1+")) as backend:
+        backend.create("packs/ab/1", DATA)
+        assert not backend.durable
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_folder_that_cannot_be_synced_this_once_is_an_error(
+    spiteful: Spiteful, tmp_path: Path, number: int
+) -> None:
+    """Four are synced for the first file: those above the repository, `tmp`, `packs` and the file itself."""
+    with closing(spiteful("folder", str(number))) as backend:
+        with pytest.raises(BackendError, match=r"cannot write host:.*/repo.*: its folder cannot be synced"):
+            backend.create("packs/1", DATA)
+        backend.create("packs/2", DATA)
+        assert backend.durable
+        assert not list(backend.list("tmp"))
+
+
+def test_a_name_that_another_took_counts_only_when_its_folder_is_synced(
+    spiteful: Spiteful, tmp_path: Path
+) -> None:
+    (tmp_path / "repo/packs").mkdir(parents=True)
+    (tmp_path / "repo/tmp").mkdir()
+    (tmp_path / "repo/packs/1").write_bytes(b"theirs")
+    with closing(spiteful("folder", "1")) as backend:
+        with pytest.raises(BackendError, match="its folder cannot be synced"):
+            backend.create("packs/1", DATA)
+        with pytest.raises(AlreadyExistsError):
+            backend.create("packs/1", DATA)

@@ -49,6 +49,39 @@ def test_a_flipped_bit_is_damage(stored: World, folder: str) -> None:
     assert 1 <= len(json.loads(said.out)["damaged"])
 
 
+def test_a_backup_that_is_gone_is_an_alarm_in_the_status_of_every_command(stored: World) -> None:
+    for path in stored.files("snapshots"):
+        path.unlink()
+    said = stored.wendy.dedup("list")
+    assert 4 == said.status
+    assert "ALARM: the repository went back" in said.err
+
+
+@pytest.mark.parametrize("who", ["alice", "wendy"])
+@pytest.mark.parametrize("victim", ["alice", "bob", "wendy"])
+def test_a_slot_that_is_harmed_is_damage_whoever_looks(stored: World, who: str, victim: str) -> None:
+    first = rosters.parse((stored.repository / "roster/00000001").read_bytes(), 1).decode()
+    slot = next(member.slot for member in first.members if member.fingerprint == stored.keys[victim]).hex()
+    path = stored.repository / "slots" / slot
+    spoil(path)
+    said = stored.host(who).dedup("check")
+    assert 4 == said.status
+    assert f"slots/{slot}, the slot of " in said.out.decode() + said.err
+    path.unlink()
+    said = stored.host(who).dedup("check")
+    assert 4 == said.status
+    assert "is missing" in said.out.decode() + said.err
+
+
+def test_an_older_roster_that_is_harmed_is_damage(stored: World) -> None:
+    stored.alice.does("key add mallory@example.org")
+    stored.wendy.does("list")
+    spoil(stored.repository / "roster" / "00000001")
+    said = stored.wendy.dedup("check")
+    assert 4 == said.status
+    assert b"damaged: the roster before roster/00000002, whose SHA-256 is " in said.out
+
+
 def test_no_repository_is_said_to_be_none(world: World) -> None:
     for line in ("list", "put x", "check", f"trust accept --yes --admin {world.keys['alice']}"):
         said = world.alice.fails(f"-r {world.folder}/nothing {line}", b"data")
@@ -63,9 +96,8 @@ def test_a_newer_format_is_said_to_be_newer(world: World) -> None:
     data[5] = 2
     (world.repository / "roster/00000002").write_bytes(data)
     for line in ("list", "put x", f"trust accept --yes --admin {world.keys['alice']}"):
-        assert (
-            "dedup: roster/00000002 needs format 2, suite 1; install a newer version of dedup"
-            == world.wendy.fails(line, b"data")
+        assert "dedup: roster/00000002 needs format 2; install a newer version of dedup" == world.wendy.fails(
+            line, b"data"
         )
 
 

@@ -182,3 +182,40 @@ def test_a_signal_leaves_no_half_file(stored: World) -> None:
     assert 128 + signal.SIGTERM == process.returncode
     assert b"interrupted" in said
     assert [] == [path.name for path in out.iterdir()]
+
+
+def test_names_with_slashes_become_files_in_folders_and_none_replaces_another(world: World) -> None:
+    for name in ("web", "web/x", "web/deep/y", "mail/z", "a", "web.d"):
+        world.wendy.does(["put", name, "--date", "2026.11.01T03:00"], name.encode())
+    out = world.alice.folder / "out"
+    world.alice.does("get 2026.11.01 --all -o out")
+    found = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert {
+        "web": b"web",
+        "web.d.d/x": b"web/x",
+        "web.d.d/deep/y": b"web/deep/y",
+        "mail/z": b"mail/z",
+        "a": b"a",
+        "web.d": b"web.d",
+    } == found
+    assert {0o700} == {path.stat().st_mode & 0o777 for path in out.rglob("*") if path.is_dir()}
+    assert "all are there already" in world.alice.dedup("get 2026.11.01 --all -o out").err
+    listed = [line.split()[-1] for line in world.alice.does("list latest").decode().splitlines()[1:]]
+    assert ["mail/z", "web/deep/y", "web/x", "a", "web", "web.d"] == listed
+    assert b"web/x" == world.alice.does("get latest web/x")
+
+
+def test_a_folder_that_leads_elsewhere_or_is_a_file_costs_only_what_is_in_it(world: World) -> None:
+    for name in ("web/x", "mail/z", "a"):
+        world.wendy.does(["put", name, "--date", "2026.11.01T03:00"], name.encode())
+    out, elsewhere = world.alice.folder / "out", world.alice.folder / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "web").symlink_to(elsewhere)
+    (out / "mail").write_bytes(b"mine")
+    said = world.alice.dedup("get 2026.11.01 --all -o out")
+    assert 3 == said.status
+    assert "dedup: web/x: out/web is no folder; move it away, or choose another folder\n" in said.err
+    assert "dedup: mail/z: out/mail is no folder; move it away, or choose another folder\n" in said.err
+    assert [] == list(elsewhere.iterdir())
+    assert (b"a", b"mine") == ((out / "a").read_bytes(), (out / "mail").read_bytes())

@@ -124,7 +124,7 @@ def test_a_snapshot_that_vanished_is_told(world: World) -> None:
     for path in world.files("snapshots"):
         path.unlink()
     said = world.wendy.dedup("list")
-    assert "dedup: warning: the repository went back" in said.err
+    assert "dedup: ALARM: the repository went back" in said.err
     said = world.wendy.dedup("put a", b"data")
     assert (1, b"") == (said.status, said.out)
     assert "dedup: the repository went back" in said.err

@@ -101,8 +101,8 @@ def test_a_date_of_the_far_future_is_wrong_usage(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["a/b"], "the name 'a/b' is a path; use a plain name, without slashes"),
-        ([".."], "the name '..' is a path; "),
+        (["a//b"], "the name 'a//b' is no relative path; use plain names with one slash between them"),
+        ([".."], "the name '..' is no relative path; "),
         (["a\nb"], r"the name 'a\nb' has control characters; "),
         (["a\x1b[2J"], r"the name 'a\x1b[2J' has control characters; "),
         ([""], "the name '' has 0 bytes; use 1 to 255 bytes"),

@@ -144,6 +144,25 @@ def test_a_new_writer_can_put_and_a_removed_one_cannot(world: World) -> None:
     assert b"data of mallory" == world.bob.does("get latest theirs")
 
 
+def test_a_key_that_comes_back_is_given_a_new_domain_and_the_admin_is_told(world: World) -> None:
+    key = world.keys["mallory"]
+    assert "domain" not in world.alice.dedup("key add mallory@example.org").err
+    host = world.host("mallory")
+    host.does(f"trust accept --yes --admin {world.keys['alice']}")
+    host.does("put before", b"first time")
+    world.alice.does(f"key remove {key}")
+    said = world.alice.dedup("key add mallory@example.org")
+    assert (
+        f"Its domain is {key}-2, a new one: its backups share nothing with what was stored in\n{key} before"
+        in (said.err)
+    )
+    host.does("put after", b"second time")
+    assert b"first time" == world.alice.does("get latest before")
+    assert b"second time" == world.alice.does("get latest after")
+    domains = [member["domain"] for member in json.loads(world.bob.does("key list --json"))["members"]]
+    assert [key, f"{key}-2"] == domains[-2:]
+
+
 def test_key_list_shows_those_who_were_too(world: World) -> None:
     world.alice.does("key add mallory@example.org --domain shared")
     world.alice.does(f"key remove {world.keys['mallory']}")
@@ -227,7 +246,7 @@ def test_key_refuses_what_makes_no_sense(world: World) -> None:
     assert "is not a member of this repository" in world.alice.fails("key remove mallory@example.org")
     world.alice.does("key remove bob@example.org")
     assert "is the last admin; add another admin first" in world.alice.fails("key remove alice@example.org")
-    said = world.alice.fails("key add mallory@example.org --role reader", status=2)
+    said = world.alice.fails("key add mallory@example.org --role king", status=2)
     assert "Invalid value for '--role'" in said
 
 

@@ -11,6 +11,7 @@ from dedupstore.errors import StreamError
 from pipelines.formats.afs.merge import check
 from pipelines.formats.afs.reader import DumpReader, Vnode
 from pipelines.formats.afs.vnodes import read_status
+from pipelines.formats.splitters import AfsSplitter
 from pipelines.formats.stream import Stream
 from tests.afsdump import parse
 from tests.pipelines.afs.model import END, Volume, history
@@ -127,13 +128,72 @@ def test_tags_that_nobody_knows_are_kept_where_they_stand(tail: bytes) -> None:
     assert volume.dump() == copied(PieceStream(volume.dump()))
 
 
-@pytest.mark.parametrize("tail", [b"\x80", b"\xff", b"\x30\x80", b"\x05"])
+@pytest.mark.parametrize("tail", [b"\x80", b"\xff", b"\x30\x80", b"\x30\x89", b"\x05\x80", b"\x14\xff"])
 def test_what_cannot_be_stepped_over_is_refused(tail: bytes) -> None:
     volume = Volume()
     volume.tail = tail
     at = volume.dump().index(b"\0" + tail + b"f")
     with pytest.raises(StreamError, match=f"byte {at + 1} "):
         copied(PieceStream(volume.dump()))
+
+
+@pytest.mark.parametrize(
+    "length", [b"\x00", b"\x03abc", b"\x81\x05hello", b"\x83\x01\x11\x70" + bytes(70_000)]
+)
+def test_sections_that_nobody_knows_are_stepped_over_by_their_length(length: bytes) -> None:
+    other = b"\x05" + length + b"\x14" + length
+    volume = Volume()
+    folder = volume.mkdir(1, b"folder")
+    volume.write(folder, b"file", b"content" * 200)
+    data = volume.dump()
+    (_, *vnodes, _) = volume.parts()
+    headers = [volume.header(0, volume.now), volume.volume_header()]
+    dump = b"".join(part + other for part in [*headers, *map(b"".join, vnodes)]) + END
+    reader = DumpReader(PieceStream(dump))
+    found = [(vnode.vnode, vnode.size) for vnode in reader.vnodes() if isinstance(vnode, Vnode)]
+    plain = DumpReader(PieceStream(data))
+    assert found == [(vnode.vnode, vnode.size) for vnode in plain.vnodes() if isinstance(vnode, Vnode)]
+    assert (6, 0) == (reader.others, plain.others)
+    assert len(reader.header.raw) == len(plain.header.raw) + len(other)
+    splitter = AfsSplitter()
+    splitter.split(dump, True)
+    assert (True, None, 6) == (splitter.complete, splitter.unparsed, splitter.others)
+    assert splitter.vnodes() == _vnodes(data)
+
+
+def test_dumps_with_sections_that_nobody_knows_are_not_merged() -> None:
+    dumps = [b"".join(map(b"".join, parts)) for parts in history(7, 2)[1]]
+    check([PieceStream(dump) for dump in dumps])
+    odd = dumps[1].removesuffix(END) + b"\x05\x01x" + END
+    with pytest.raises(StreamError, match="has sections that this version does not know"):
+        check([PieceStream(dumps[0]), PieceStream(odd)])
+
+
+@pytest.mark.parametrize("length", [*range(0x80, 0x100, 7), 0x80, 0x81, 0x88, 0x89, 0xFE, 0xFF])
+@pytest.mark.parametrize("tag", [0x05, 0x14, 0x15, 0x60])
+def test_c_and_python_agree_on_every_first_byte_of_a_length(tag: int, length: int) -> None:
+    volume = Volume()
+    volume.write(1, b"file", b"content")
+    data = volume.dump()
+    at = len(data) - len(END) - len(b"content") - 5
+    number = bytes(max(0, length - 0x81)) + b"\x02ab" if 0x80 < length <= 0x88 else b"ab"
+    odd = data[:at] + bytes([tag, length]) + number + data[at:]
+    if tag <= 0x14:
+        odd = data.removesuffix(END) + bytes([tag, length]) + number + END
+    splitter = AfsSplitter()
+    splitter.split(odd, True)
+    try:
+        check([PieceStream(odd)])
+        understood = True
+    except StreamError:
+        understood = False
+    assert (0x80 < length <= 0x88) == understood == splitter.complete
+
+
+def _vnodes(dump: bytes) -> bytes:
+    splitter = AfsSplitter()
+    splitter.split(dump, True)
+    return splitter.vnodes()
 
 
 def test_a_tag_after_the_contents_is_refused() -> None:

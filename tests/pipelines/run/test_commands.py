@@ -31,6 +31,28 @@ def test_a_name_goes_into_every_argument_as_it_is() -> None:
     ] == jobs(source)
 
 
+def test_a_name_that_would_be_an_option_fails_alone() -> None:
+    names = "print('a\\n--output=x\\n-x\\nb-c')"
+    for command in (("cat", "{name}"), ("cat", "--", "{name}"), ("sudo", "cat", "x{name}", "{name}.sql")):
+        source = listing(names, command)
+        found = source.listing(set())
+        assert ["db.a", "db.b-c"] == [job.line.name for job in found.jobs]
+        assert ["db.--output=x", "db.-x"] == [line.name for line in found.lines]
+        assert all("would be an option of" in line.error for line in found.lines)
+        states = {line.name: line.state for line in source.plan()}
+        assert {
+            "db.a": "planned",
+            "db.--output=x": "failed",
+            "db.-x": "failed",
+            "db.b-c": "planned",
+        } == states
+
+
+def test_a_name_that_begins_no_argument_may_begin_with_a_hyphen() -> None:
+    source = listing("print('-x')", ("env", "PGDATABASE={name}", "pg_dump", "./{name}"))
+    assert [("db.-x", ("env", "PGDATABASE=-x", "pg_dump", "./-x"))] == jobs(source)
+
+
 def test_empty_lines_and_repeated_names_count_once() -> None:
     assert ["db.a", "db.b"] == [name for name, _ in jobs(listing("print('a\\n\\nb\\na\\n')"))]
 

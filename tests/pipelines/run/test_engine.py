@@ -13,6 +13,7 @@ import pytest
 from dedupstore.backends.contract import Backend, Buffer
 from dedupstore.errors import DedupError, NoSpaceError, StreamError
 from dedupstore.session import RunDetails
+from pipelines import facts
 from pipelines.config_run import RunSettings
 from pipelines.run import engine as engine_module
 from pipelines.run.engine import Engine
@@ -64,7 +65,7 @@ class Fake:
         self.count += 1
         data = do()
         with desk.watch(Text(data), self.name) as source:
-            stream = desk.session.put(self.name, source, facts={"source": "fake"})
+            stream = desk.session.put(self.name, source, facts=facts.wire(facts.Raw(source="fake")))
         return replace(self.line, size=stream.size, new=stream.new, stored=stream.stored)
 
 

@@ -3,7 +3,9 @@
 These tests are root, as the helper's side needs it; they talk to it as the backup user could.
 """
 
+import fcntl
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -368,6 +370,27 @@ AS_NOBODY = """
 """
 
 
+def test_neither_it_nor_vos_has_anything_open_but_what_it_needs(fake: FakeVos, tmp_path: Path) -> None:
+    vos_program = tmp_path / "vos"
+    script = vos_program.read_text().replace("verb=$1", "verb=$1; ls -l /proc/self/fd > open")
+    vos_program.write_text(script)
+    with open(tmp_path / "secret", "wb") as secret:
+        high = fcntl.fcntl(secret, fcntl.F_DUPFD, 500)
+        os.set_inheritable(high, True)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (400, limits[1]))
+        try:
+            with helper.start(fake.source) as vos:
+                vos.listing(SERVER)
+                open_there = {path.name: path.readlink() for path in Path(f"/proc/{vos._pid}/fd").iterdir()}
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            os.close(high)
+    assert 4 == len(open_there)
+    targets = [str(target) for target in open_there.values()] + (tmp_path / "open").read_text().splitlines()
+    assert not [target for target in targets if "secret" in target]
+
+
 def test_the_rest_of_the_program_is_an_ordinary_user_for_good(fake: FakeVos) -> None:
     program = textwrap.dedent(AS_NOBODY).format(server=SERVER, vos=fake.source.vos)
     done = subprocess.run(
@@ -378,4 +401,4 @@ def test_the_rest_of_the_program_is_an_ordinary_user_for_good(fake: FakeVos) -> 
     )
     assert "" == done.stderr
     assert ["65534 65534 /nonexistent [65534]", "denied", "denied", "denied"] == done.stdout.splitlines()
-    assert f"dump -id 12 -server {SERVER} -partition /vicepa -time 0 -localauth" in fake.called()
+    assert f"dump -id 12 -server {SERVER} -partition /vicepa -time 0 -encrypt -localauth" in fake.called()

@@ -1,5 +1,6 @@
 """What root believes, and how root's rights are given up."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -142,3 +143,33 @@ def test_an_ordinary_user_cannot_become_another() -> None:
         done.stdout,
         done.stderr,
     )
+
+
+WHAT_IS_OPEN = """
+import os, resource, sys
+from pipelines.sources import privileges
+ours = os.open("/", os.O_RDONLY)
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+privileges.become("nobody")
+os.fstat(ours)
+os.close(ours)
+print(*sorted(int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")))
+"""
+
+
+def test_whoever_is_no_longer_root_keeps_nothing_open_that_root_left(tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(mode=0o600)
+    with open(tmp_path / "secret", "rb") as secret:
+        high = fcntl.fcntl(secret, fcntl.F_DUPFD, 500)  # above the limit that the process has later
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", WHAT_IS_OPEN],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                pass_fds=(secret.fileno(), high),
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        finally:
+            os.close(high)
+    assert ("0 1 2\n", "") == (done.stdout, done.stderr)

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_dumps_name_ids_places_and_times_by_numbers(fake: FakeVos) -> None:
     with vos.dump(12, 1795264901) as dump:
         assert 4 == dump.readinto(memoryview(bytearray(9)))
         assert 0 == dump.readinto(memoryview(bytearray(9)))
-    expected = f"dump -id 12 -server {SERVER} -partition /vicepa -time 1795264901 -localauth"
+    expected = f"dump -id 12 -server {SERVER} -partition /vicepa -time 1795264901 -encrypt -localauth"
     assert expected == fake.called()[-1]
 
 
@@ -121,6 +122,36 @@ def test_backupsys_gives_the_patterns_as_expressions_of_whole_names(fake: FakeVo
         rf"backupsys -prefix ^user\..*$ ^db$ -xprefix ^.*\.old$ -server {SERVER} -partition a"
         " -cell example.org -noauth"
     ] == fake.called()
+
+
+@pytest.mark.parametrize(
+    ("server", "encrypt", "more"),
+    [
+        (SERVER, True, " -encrypt"),
+        (SERVER, False, ""),
+        ("127.0.0.1", True, ""),
+        ("localhost", True, ""),
+        ("no-such-host.invalid", True, " -encrypt"),
+    ],
+)
+def test_what_comes_from_another_host_is_encrypted(
+    fake: FakeVos, server: str, encrypt: bool, more: str
+) -> None:
+    fake.says("listvol", listing(entry("a", 12, "BK", 10)))
+    fake.says("dump.12", b"data")
+    vos = Vos(replace(fake.source, servers=(server,), encrypt=encrypt))
+    vos.listing(server)
+    with vos.dump(12, 0):
+        pass
+    expected = f"dump -id 12 -server {server} -partition /vicepa -time 0{more} -localauth"
+    assert expected == fake.called()[-1]
+
+
+def test_a_place_that_would_be_an_option_is_an_error(fake: FakeVos) -> None:
+    evil = entry("a", 12, "BK", 10).replace("/vicepa", "-localauth")
+    fake.says("listvol", listing(evil))
+    with pytest.raises(VosError, match="'-localauth' is no partition"):
+        Vos(fake.source).listing(SERVER)
 
 
 def test_every_server_of_the_database_counts_once(fake: FakeVos) -> None:
