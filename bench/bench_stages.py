@@ -229,7 +229,7 @@ def test_pack(stage: Stage, pieces: list[memoryview], tmp_path: Path) -> None:
     access = World(tmp_path).writer
     buffers = [pack_buffer(SIZE // 2) for _ in range(2)]
     plain = [bytes(piece) for piece in pieces]
-    column, lengths = ids(0, 0)[: 32 * 64], struct.pack("<I", 16384) * 64
+    column, lengths = ids(0, 0)[: 16 * 64], struct.pack("<I", 16384) * 64
 
     def pack() -> None:
         for half, buffer in enumerate(buffers):

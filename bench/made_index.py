@@ -5,7 +5,7 @@ from array import array
 
 from dedupstore import layout
 from dedupstore.cache import DescribedIndex
-from dedupstore.packs import Described, DescribedBlock, short_ids
+from dedupstore.packs import Described, DescribedBlock
 from dedupstore.records import Index, IndexedPack, SignedTable
 
 _STORED = 1 << 19
@@ -27,7 +27,8 @@ def described_index(number: int, columns: list[bytes], block: int, domain: str) 
             )
             for n in range(chunks // block)
         ]
-        described.append(Described(blocks, short_ids(ids), array("I", [1 << 14] * chunks)))
+        short = b"".join(ids[at : at + layout.SHORT_ID] for at in range(0, len(ids), layout.ID_SIZE))
+        described.append(Described(blocks, short, array("I", [1 << 14] * chunks)))
         packs.append(
             IndexedPack(
                 name=source.randbytes(32),

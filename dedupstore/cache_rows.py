@@ -17,7 +17,7 @@ A hint says where a chunk may be: the first 6 bytes of its id â€– pack 30 bits â
 import struct
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import islice
+from itertools import accumulate, count
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -61,6 +61,7 @@ BATCH_ROWS = 8192  # chunks that one transaction adds
 
 _FILE = struct.Struct(">QIIBBB32s")
 _ORDER = struct.Struct(">Q32s")
+_FINGERPRINT = struct.Struct(f"{FINGERPRINT}s{ID - FINGERPRINT}x")  # of a short id
 ORDER_SIZE = _ORDER.size
 
 
@@ -236,11 +237,12 @@ def hints(first: int, packs: "list[Described]") -> Iterator[list[bytes]]:
     """Yield the hints of these packs, the first of which has that number, sorted, at most `BATCH_ROWS` at once."""
     pending: list[bytes] = []
     for number, pack in enumerate(packs, first):
-        ids, place = pack.ids, number << POSITION_BITS
-        for start in range(0, len(ids) // ID, BATCH_ROWS):
+        places = count(number << POSITION_BITS)
+        for start in range(0, len(pack.ids), ID * BATCH_ROWS):
+            fingerprints = _FINGERPRINT.iter_unpack(pack.ids[start : start + ID * BATCH_ROWS])
             pending += [
-                ids[ID * at : ID * at + FINGERPRINT] + (place + at).to_bytes(6, "big")
-                for at in range(start, min(start + BATCH_ROWS, len(ids) // ID))
+                begin + place.to_bytes(6, "big")
+                for (begin,), place in zip(fingerprints, places, strict=False)
             ]
             while len(pending) >= BATCH_ROWS:
                 yield sorted(pending[:BATCH_ROWS])
@@ -249,11 +251,11 @@ def hints(first: int, packs: "list[Described]") -> Iterator[list[bytes]]:
 
 
 def _places(pack: "Described") -> list[int]:
-    lengths = iter(pack.lengths)
-    places = []
+    places: list[int] = []
     for position, block in enumerate(pack.blocks):
-        offset = position << OFFSET_BITS
-        for length in islice(lengths, block.chunks):
-            places.append(offset << LENGTH_BITS | length - 1)
-            offset += length
+        lengths = pack.lengths[len(places) : len(places) + block.chunks]
+        offsets = accumulate(lengths, initial=position << OFFSET_BITS)
+        places += [
+            offset << LENGTH_BITS | length - 1 for offset, length in zip(offsets, lengths, strict=False)
+        ]
     return places

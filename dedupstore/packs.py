@@ -10,7 +10,6 @@ import secrets
 import struct
 from array import array
 from collections.abc import Callable
-from itertools import chain
 from typing import NamedTuple
 
 from dedupstore import blocks, catalogue, compression, layout, records, sealing
@@ -29,11 +28,6 @@ _BEYOND = 16 << 20  # bytes: more than the last block, the keys, the tables and 
 def pack_buffer(size: int) -> mmap.mmap:
     """Return memory for a pack that is finished when it has `size` bytes; what is not written takes none."""
     return mmap.mmap(-1, size + _BEYOND, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-
-
-def short_ids(ids: bytes | bytearray) -> bytes:
-    """Return a column of chunk ids (32 bytes each) as the column of short ids that tables have."""
-    return b"".join(chain.from_iterable(struct.iter_unpack("16s16x", ids)))
 
 
 class SealedPack(NamedTuple):
@@ -98,7 +92,7 @@ class PackBuilder:
         return len(self._lengths) // 4
 
     def add(self, plaintext: bytes, ids: bytes, lengths: bytes) -> int:
-        """Encrypt and append a block; `ids` (whole) and `lengths` are its chunks' columns.  Return its stored size."""
+        """Encrypt and append a block; short `ids` and `lengths` are its chunks' columns.  Return its stored size."""
         number = len(self._blocks)
         size = len(plaintext) + sealing.TAG_SIZE
         end = self._size + size
@@ -108,7 +102,7 @@ class PackBuilder:
             seal = blocks.seal_of(target)
         self._size = end
         self._blocks.append(HeldBlock(size, len(lengths) // 4, seal))
-        self._ids += short_ids(ids)
+        self._ids += ids
         self._lengths += lengths
         return size
 

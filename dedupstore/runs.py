@@ -14,10 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dedupstore import catalogue, deletion, layout, records
-from dedupstore.check_recipes import RecipeWalk
 from dedupstore.errors import BackendError, DedupError, NewerFormatError
 from dedupstore.layout import Kind
-from dedupstore.reader import StreamReader
 from dedupstore.records import Done, Ended, Run, Snapshot, Stream
 from dedupstore.snapshots import Turn, info_of, snapshot_file
 
@@ -80,6 +78,9 @@ class WriterRun:
 
     def problems(self, streams: Iterable[Stream], parent_of: ParentOf) -> dict[str, str]:
         """Look for everything that streams of former runs consist of; return what is wrong with which stream."""
+        from dedupstore.check_recipes import RecipeWalk  # slow to load with what reads, and seldom needed
+        from dedupstore.reader import StreamReader
+
         repository = self._repository
         domain = repository.access.domain
         parents = {info.name for info in repository.reliable()}

@@ -34,11 +34,11 @@ class KnownChunks:
         self._fresh: set[bytes] = set()
 
     def missing(self, ids: list[bytes]) -> list[int]:
-        """Return the positions of ids met for the first time, and note them as this run's own."""
+        """Return the positions of short ids met for the first time, and note them as this run's own."""
         fresh = self._fresh
         found = []
         for position, known in enumerate(self._durable(ids)):
-            if not known and (id_ := ids[position][: layout.SHORT_ID]) not in fresh:
+            if not known and (id_ := ids[position]) not in fresh:
                 fresh.add(id_)
                 found.append(position)
         return found
@@ -49,7 +49,7 @@ class KnownChunks:
 
 
 class _OpenBlock:
-    """A block that is being filled; `ids` and `lengths` are the columns of its chunks."""
+    """A block that is being filled; short `ids` and `lengths` are the columns of its chunks."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -99,7 +99,7 @@ class BlockWriter:
     def store(self, ids: list[bytes], data: memoryview, starts: list[int], ends: list[int]) -> None:
         """Append those of the chunks that are not known yet; chunk i is `data[starts[i]:ends[i]]`.
 
-        The chunks follow one another.
+        `ids` are short.  The chunks follow one another.
         """
         with self._lock:
             try:
@@ -174,7 +174,7 @@ class NodeWriter:
             return
         ends = list(accumulate(len(node) for _, node in nodes))
         data = memoryview(b"".join(node for _, node in nodes))
-        self._blocks.store([id_ for id_, _ in nodes], data, [0, *ends[:-1]], ends)
+        self._blocks.store([id_[: layout.SHORT_ID] for id_, _ in nodes], data, [0, *ends[:-1]], ends)
 
 
 class SequenceWriter:
@@ -203,7 +203,7 @@ class SequenceWriter:
         ids = identify(data, starts, cuts, self._id_key)
         self._recipe.extend(ids, list(map(sub, cuts, starts)), self._covers)
         self._covers = []
-        self._blocks.store(ids, data, starts, cuts)
+        self._blocks.store([id_[: layout.SHORT_ID] for id_ in ids], data, starts, cuts)
 
     def write(self, data: bytes, *, final: bool = False) -> None:
         """Append bytes, which are copied; `final` ends the chunk with them."""

@@ -116,7 +116,7 @@ def pack_of(access: Access, chunk: bytes, id_: bytes = b"", *, epoch: int = 0) -
     """Make a data pack of one chunk, under a false id or with a key of a false epoch if told so."""
     builder = PackBuilder(access, Kind.DATA, pack_buffer(0))
     id_ = id_ or blake3(chunk, key=access.id_key).digest()
-    builder.add(b"\0" + chunk, id_, struct.pack("<I", len(chunk)))
+    builder.add(b"\0" + chunk, id_[:16], struct.pack("<I", len(chunk)))
     if epoch:
         key_id, ((_, sealed),) = builder._sealed
         builder._sealed = (key_id, ((epoch, sealed),))
@@ -266,7 +266,7 @@ def test_a_list_entry_of_no_bytes_is_damage_not_a_stream_without_end(world: Worl
     leaf = x + bytes(4) + x + struct.pack("<I", 2)
     id_ = blake3(leaf, key=recipes.node_key(evil.id_key)).digest()
     nodes = PackBuilder(evil, Kind.TREE, pack_buffer(0))
-    nodes.add(b"\0" + leaf, id_, struct.pack("<I", len(leaf)))
+    nodes.add(b"\0" + leaf, id_[:16], struct.pack("<I", len(leaf)))
     store(world, evil, chunk)
     store(world, evil, nodes.finish())
     publish(world, evil, snapshot(evil, streams=[stream(size=2, content=(1, id_, 2, 2))]))
@@ -280,7 +280,7 @@ def tower(
 ) -> tuple[int, bytes, int, int]:
     """Add a recipe of a chunk and five nodes, each of which names the one below it 256 times; return its root."""
     packs[0].add(
-        b"\0" + chunk, id_ := blake3(chunk, key=access.id_key).digest(), struct.pack("<I", len(chunk))
+        b"\0" + chunk, (id_ := blake3(chunk, key=access.id_key).digest())[:16], struct.pack("<I", len(chunk))
     )
     form = recipes.LAYOUT if covers else recipes.PLAIN
     numbers = [len(chunk)]
@@ -288,7 +288,7 @@ def tower(
         entries = 8 if depth == 5 else 256
         node = form.entry(depth).pack(id_, *numbers, *covers) * entries
         id_ = blake3(node, key=recipes.node_key(access.id_key)).digest()
-        packs[1].add(b"\0" + node, id_, struct.pack("<I", len(node)))
+        packs[1].add(b"\0" + node, id_[:16], struct.pack("<I", len(node)))
         numbers = [entries * numbers[0], entries]
         covers = tuple(entries * number for number in covers)
     return 5, id_, numbers[0], 8
@@ -685,7 +685,7 @@ def test_a_false_place_of_another_length_does_not_hide_a_root(world: World, time
     assert stream.content.depth
     other = world.member("other", "writer")
     builder = PackBuilder(other, Kind.TREE, pack_buffer(0))
-    builder.add(b"\0" + bytes(72), stream.content.id, struct.pack("<I", 72))
+    builder.add(b"\0" + bytes(72), stream.content.id[:16], struct.pack("<I", 72))
     pack = builder.finish()
     world.backend().create(pack_file(pack.entry), pack.data)
     entry = msgspec.structs.replace(index(other, pack.entry), time=time)

@@ -181,7 +181,7 @@ def test_each_chunk_of_a_layout_holds_whole_pairs(count: int, seed: int, first: 
     layout = layout_of(ranges)
     recipe, chunks = cut(layout)
     entries = [entry for some in recipe.chunks() for entry in some]
-    assert layout == b"".join(chunks[entry[0]] for entry in entries)
+    assert layout == b"".join(chunks[entry[0][:16]] for entry in entries)
     read = io.BytesIO(layout).read
     lengths = list(splitting.lengths(read, recipe.parts(), len(layout)))
     assert list(splitting.pairs(layout, sums(layout), first=True, ended=True)) == lengths

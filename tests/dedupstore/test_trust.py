@@ -474,10 +474,9 @@ def test_a_writer_cannot_poison_another(world: World) -> None:
                 at = 0
                 for block in found.blocks:
                     some = slice(at, at + block.chunks)
-                    ids = found.ids[16 * at : 16 * (at + block.chunks)]
                     builder.add(
                         blocks.compress_block(bytes(block.unpacked), 3),
-                        b"".join(ids[n : n + 16] + bytes(16) for n in range(0, len(ids), 16)),
+                        found.ids[16 * at : 16 * (at + block.chunks)],
                         struct.pack(f"<{block.chunks}I", *found.lengths[some]),
                     )
                     at += block.chunks
