@@ -340,7 +340,7 @@ def test_it_is_given_no_environment_but_the_path(fake: FakeVos, monkeypatch: pyt
 
 def test_it_works_where_the_standard_streams_are_closed(fake: FakeVos) -> None:
     program = (
-        "import os; from pipelines.config.run_settings import AfsSource; from pipelines.sources import helper\n"
+        "import os; from pipelines.config.run_settings import AfsSource; from pipelines.vos import helper\n"
         f"with helper.start(AfsSource('afs', servers=('{SERVER}',), vos='{fake.source.vos}')) as vos:\n"
         "    os.write(2, ' '.join(volume.name for volume in vos.listing(vos.servers()[0])).encode())"
     )
