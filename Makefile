@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
-C := $(wildcard dedupstore/*.c dedupstore/*.h pipelines/formats/*.c pipelines/formats/*.h)
+C := $(wildcard dedupstore/chunks/*.c dedupstore/chunks/*.h pipelines/formats/*.c pipelines/formats/*.h)
 SOURCES := pyproject.toml setup.py $(C)
 FUZZ_SECONDS ?= 200
 
@@ -63,5 +63,5 @@ fuzz: $(VENV)/built
 	done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info dedupstore/*.so pipelines/formats/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info dedupstore/chunks/*.so pipelines/formats/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,8 +1,8 @@
 """Build the C extensions; everything else is in pyproject.toml.
 
-The limited API makes one wheel serve every CPython from 3.11 on.  `dedupstore._identify` is built around the BLAKE3
-team's C code, in the folder that BLAKE3_C names or that Debian's librust-blake3-dev has; where there is none it is
-left out, and chunks are hashed one by one (dedupstore/identity.py).
+The limited API makes one wheel serve every CPython from 3.11 on.  `dedupstore.chunks._identify` is built around the
+BLAKE3 team's C code, in the folder that BLAKE3_C names or that Debian's librust-blake3-dev has; where there is none
+it is left out, and chunks are hashed one by one (dedupstore/chunks/ids.py).
 """
 
 import os
@@ -15,9 +15,9 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 EXTENSIONS = {  # where each lives, and the headers with what it does apart from Python
-    "dedupstore/_chunker": ["_chunker_core.h"],
-    "dedupstore/_divide": ["_divide_core.h"],
-    "dedupstore/_identify": ["_identify_core.h"],
+    "dedupstore/chunks/_chunker": ["_chunker_core.h"],
+    "dedupstore/chunks/_divide": ["_divide_core.h"],
+    "dedupstore/chunks/_identify": ["_identify_core.h"],
     "pipelines/formats/_split": [
         f"_split_{part}.h"
         for part in ("afs", "afs_fields", "hash", "ranges", "succeed", "tar", "tar_fields", "tar_records")
@@ -25,7 +25,7 @@ EXTENSIONS = {  # where each lives, and the headers with what it does apart from
 }
 DEBIAN = Path("/usr/share/cargo/registry")
 ASSEMBLER = "_x86-64_unix.S"
-HASHED = "dedupstore/_identify"
+HASHED = "dedupstore/chunks/_identify"
 
 
 def blake3_folder() -> Path | None:

@@ -18,7 +18,7 @@ import pytest
 from blake3 import blake3
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dedupstore import _chunker
+from dedupstore.chunks import _chunker
 
 GEAR = blake3(b"dedup1 gear", key=bytes(32)).digest(length=1024)
 DATA = blake3(b"dedup1 chunker benchmark").digest(length=10_000_000)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench.conftest import Stage
 from bench.stage_parts import AES, BLAKE3, COPY, FILE, KEY, LEVEL, SHA256, SIZE, UNZSTD, ZSTD
-from dedupstore.sequences import BLOCK_SIZE
+from dedupstore.writing.sequence_writer import BLOCK_SIZE
 
 
 def test_memory_copy(stage: Stage, stream: bytes) -> None:

@@ -52,17 +52,17 @@ from bench.stage_parts import (
     make_tar,
     sequence,
 )
-from dedupstore import blocks, compression, layout
-from dedupstore.cache import IndexCache
-from dedupstore.chunker import Chunker, ChunkSizes
-from dedupstore.layout import Kind
-from dedupstore.packing import Account, PackWriter
-from dedupstore.packs import PackBuilder, pack_buffer
-from dedupstore.reader import StreamReader
-from dedupstore.reading import READ_SIZE
-from dedupstore.recipes import ListWriter
-from dedupstore.sequences import BLOCK_SIZE, BlockWriter, KnownChunks
-from dedupstore.splitting import Divider, Splitter
+from dedupstore.cache.index_cache import IndexCache
+from dedupstore.chunks.chunker import Chunker, ChunkSizes
+from dedupstore.chunks.splitting import Divider, Splitter
+from dedupstore.format import blocks, compression, layout
+from dedupstore.format.layout import Kind
+from dedupstore.format.packs import PackBuilder, pack_buffer
+from dedupstore.format.recipes import ListWriter
+from dedupstore.reading.stream_reader import StreamReader
+from dedupstore.writing.pack_writer import Account, PackWriter
+from dedupstore.writing.read_ahead import READ_SIZE
+from dedupstore.writing.sequence_writer import BLOCK_SIZE, BlockWriter, KnownChunks
 from pipelines.formats.splitters import AfsSplitter, TarSplitter
 from tests.afsdump import make_dump
 from tests.store import World

@@ -25,12 +25,12 @@ from typing import BinaryIO, NamedTuple
 from made_tar import make_week
 from options import existing_folder
 
-from dedupstore import memory
+from dedupstore import malloc
 from dedupstore.access import Access
-from dedupstore.chunker import ChunkSizes
-from dedupstore.layout import Kind
-from dedupstore.session import RunDetails
-from pipelines.put import store
+from dedupstore.chunks.chunker import ChunkSizes
+from dedupstore.format.layout import Kind
+from dedupstore.writing.session import RunDetails
+from pipelines.sources.put import store
 from tests.store import World
 
 STANDARD = 16
@@ -174,7 +174,7 @@ def main() -> None:
         "--dir", type=existing_folder, default="/dev/shm", help="where to work; in memory by default"
     )
     arguments = parser.parse_args()
-    memory.reuse_buffers()
+    malloc.reuse_buffers()
     with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as temporary:
         folder = Path(temporary)
         world = World(folder)

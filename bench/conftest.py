@@ -12,8 +12,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import data
 from bench.stage_parts import SIZE
-from dedupstore import memory
-from dedupstore.sequences import BLOCK_SIZE
+from dedupstore import malloc
+from dedupstore.writing.sequence_writer import BLOCK_SIZE
 
 ROUNDS = 15
 
@@ -82,7 +82,7 @@ def stage(benchmark: BenchmarkFixture) -> Stage:
 
 def pytest_configure() -> None:
     """Set the heap up as the program does."""
-    memory.reuse_buffers()
+    malloc.reuse_buffers()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -28,14 +28,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import msgspec
 from options import existing_folder
 
-from dedupstore import layout, records
 from dedupstore.access import Membership, Signer
-from dedupstore.alarms import SnapshotInfo
 from dedupstore.backends import open_backend
-from dedupstore.layout import Kind
-from dedupstore.localstate import StateFolder
-from dedupstore.opened import Opened
-from dedupstore.snapshots import Snapshots
+from dedupstore.context import Context
+from dedupstore.format import layout, records
+from dedupstore.format.layout import Kind
+from dedupstore.history.alarms import SnapshotInfo
+from dedupstore.history.snapshots import Snapshots
+from dedupstore.state.folder import StateFolder
 from tests.servers.sshd import Sshd
 
 ANSWER, AHEAD = 100, 4  # names in an answer of OpenSSH's server; answers that the back end asks for at once
@@ -96,10 +96,10 @@ def fill(url: str, state: str, hosts: int, entombed: int) -> None:
         cache.records.add([(file, signers[0], records.encode(records.Tombstones(TIME, b"", column, b"")))])
 
 
-def _opened(url: str, state: str, hosts: int) -> Opened:
+def _opened(url: str, state: str, hosts: int) -> Context:
     signers = {number.to_bytes(32): Signer("host", "admin", "host", bytes(32)) for number in range(hosts)}
     members = Membership(bytes(16), 1, bytes(32), signers)
-    return Opened(open_backend(url), members, lambda: sys.exit("a file was read"), StateFolder(Path(state)))
+    return Context(open_backend(url), members, lambda: sys.exit("a file was read"), StateFolder(Path(state)))
 
 
 def _cost(work: Callable[[], set[Any]]) -> Cost:

@@ -3,10 +3,10 @@
 import random
 from array import array
 
-from dedupstore import layout
-from dedupstore.cache import DescribedIndex
-from dedupstore.packs import Described, DescribedBlock
-from dedupstore.records import Index, IndexedPack, SignedTable
+from dedupstore.cache.index_cache import DescribedIndex
+from dedupstore.format import layout
+from dedupstore.format.packs import Described, DescribedBlock
+from dedupstore.format.records import Index, IndexedPack, SignedTable
 
 _STORED = 1 << 19
 

@@ -23,14 +23,14 @@ from chunk_sizes import opened, size_of
 from options import existing_folder
 from real_data import SETS, START, days
 
-from dedupstore import memory
+from dedupstore import malloc
 from dedupstore.access import Access, BlockSizes
 from dedupstore.backends.contract import Buffer
-from dedupstore.chunker import ChunkSizes
-from dedupstore.layout import Kind
-from dedupstore.packing import Account, PackWriter
-from dedupstore.session import RunDetails
-from pipelines.put import store
+from dedupstore.chunks.chunker import ChunkSizes
+from dedupstore.format.layout import Kind
+from dedupstore.writing.pack_writer import Account, PackWriter
+from dedupstore.writing.session import RunDetails
+from pipelines.sources.put import store
 from tests.store import World
 
 DAY = 86_400
@@ -139,7 +139,7 @@ def main() -> None:
         "--dir", type=existing_folder, default="/dev/shm", help="where to store; in memory by default"
     )
     arguments = parser.parse_args()
-    memory.reuse_buffers()
+    malloc.reuse_buffers()
     with tempfile.TemporaryDirectory(prefix="dedup-bench-", dir=arguments.dir) as folder:
         world = World(Path(folder))
         for name in arguments.sets:

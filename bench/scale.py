@@ -28,7 +28,7 @@ from pathlib import Path
 
 from made_index import described_index
 
-from dedupstore.cache import DescribedIndex, IndexCache
+from dedupstore.cache.index_cache import DescribedIndex, IndexCache
 
 PACKS, CHUNKS, BLOCK, BATCH = 8, 1024, 64, 128
 SAMPLE = 64_000  # look-ups of each kind
@@ -67,7 +67,7 @@ def memory(field: str) -> float:
 
 def look_up(folder: Path, kind: str, packs: int) -> dict[str, float]:
     """Open the cache, look up, and say what it cost."""
-    import dedupstore.compression  # noqa: F401 - what a run has loaded before counts for nothing here
+    import dedupstore.format.compression  # noqa: F401 - what a run has loaded before counts for nothing here
 
     before = time.perf_counter()
     cache = IndexCache(folder, bytes(16))

@@ -14,8 +14,8 @@ from pathlib import Path
 from options import existing_folder
 from real_data import days
 
-from dedupstore.chunker import Chunker, ChunkSizes
-from dedupstore.splitting import Divider
+from dedupstore.chunks.chunker import Chunker, ChunkSizes
+from dedupstore.chunks.splitting import Divider
 from pipelines.formats.wholeness import DumpSplitter, WholeTarSplitter
 
 RULES = (("narrow", ChunkSizes(1024, 4096, 16384), False), ("wide", ChunkSizes(2048, 8192, 32768), True))

@@ -7,12 +7,12 @@ import tarfile
 from collections.abc import Iterator
 
 from bench.made_index import described_index
-from dedupstore.blocks import BlockKey
-from dedupstore.cache import DescribedIndex
-from dedupstore.chunker import Chunker, ChunkSizes
-from dedupstore.layout import Kind
-from dedupstore.reading import READ_SIZE
-from dedupstore.sequences import SequenceWriter
+from dedupstore.cache.index_cache import DescribedIndex
+from dedupstore.chunks.chunker import Chunker, ChunkSizes
+from dedupstore.format.blocks import BlockKey
+from dedupstore.format.layout import Kind
+from dedupstore.writing.read_ahead import READ_SIZE
+from dedupstore.writing.sequence_writer import SequenceWriter
 
 SIZE = 24 << 20
 LEVEL = 3

@@ -22,9 +22,9 @@ from pathlib import Path
 from options import existing_folder
 
 from dedupstore.backends import open_backend
-from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository
-from dedupstore.session import RunDetails
+from dedupstore.state.folder import StateFolder
+from dedupstore.writing.session import RunDetails
 from keys import members
 from keys.gpg import Gpg
 from keys.members import unlock

@@ -7,7 +7,7 @@ know where they come from (package `keys` takes them from GPG slots and the rost
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dedupstore.chunker import ChunkSizes
+from dedupstore.chunks.chunker import ChunkSizes
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,23 @@
 """GPG's part: who belongs to a repository, what each of them may know, and which rosters this host believes.
 
+Each module calls only those below it:
+
+| module    | what for |
+|---|---|
+| `members` | what the commands ask for: make a repository, open it, let someone in, put someone out |
+| `stored`  | what a roster names by its hash |
+| `trust`   | the pins of this host |
+| `chain`   | the chain of rosters: which files there are, and which of them are believed |
+| `slots`   | slots: a member's secrets, wrapped to that member's GPG key |
+| `roster`  | rosters: who belongs to a repository, signed by an admin, each naming the one before it |
+| `gpg`     | the user's own GPG: which keys there are, and what needs a secret one |
+| `public`  | what gpg does with public keys alone |
+| `driver`  | how `gpg` is started, by way of python-gnupg, and what it reports |
+| `refused` | roster files that gpg refused |
+| `unknown` | what a newer program wrote into a map |
+
 The store gets plain values from here (`dedupstore.access.Access`) and never sees GPG.  GPG does two things only: it
 wraps each member's slot, and it signs rosters.
-
-| layer   | what it owns                                             | may call            |
-|---------|----------------------------------------------------------|---------------------|
-| members | init, unlock, add, remove: what the commands ask for     | all below           |
-| stored  | whether what the roster names is there unharmed          | chain               |
-| trust   | the pins of this host: which roster is believed          | chain, refused, gpg |
-| chain   | which roster files follow from which                     | roster, refused     |
-| refused | the roster files that gpg refused on this host           | nothing of ours     |
-| slots   | a member's secrets, made, wrapped and opened             | roster, gpg, public |
-| roster  | the signed list of members: its format and signature     | gpg, public         |
-| unknown | keeps what only a newer program knows                    | nothing of ours     |
-| gpg     | the user's GPG: keyring, agent, cards                    | public, driver      |
-| public  | public keys alone: verify, encrypt                       | driver              |
-| driver  | the `gpg` program: how it is run, what it reports        | nothing of ours     |
 
 Invariant: no secret leaves a slot but inside an `Access`; none is ever in a log, a `repr`, an error or a command line.
 """

@@ -8,9 +8,9 @@ no member or epoch of it.
 import re
 from typing import TYPE_CHECKING
 
-from dedupstore import layout
 from dedupstore.errors import DamageError, TrustError
-from dedupstore.layout import Kind
+from dedupstore.format import layout
+from dedupstore.format.layout import Kind
 from keys.public import UnsureError
 from keys.refused import Refused
 from keys.roster import Claim, Member, Roster, parse

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dedupstore import layout, sealing
 from dedupstore.access import Access
 from dedupstore.errors import AlreadyExistsError, DedupError, KeyAccessError, NewerFormatError, TrustError
-from dedupstore.layout import Kind
+from dedupstore.format import crypto, layout
+from dedupstore.format.layout import Kind
 from keys import chain, slots
 from keys import roster as rosters
 from keys.gpg import Gpg
@@ -248,7 +248,7 @@ def _enrol(
         fingerprint=key,
         role=role,
         suite=rosters.SUITE,
-        signing_key=sealing.public_of(slot.signing_key),
+        signing_key=crypto.public_of(slot.signing_key),
         domain=domain,
         slot=digest,
         public_key=public_key,

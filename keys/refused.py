@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from dedupstore.localstate import StateFolder
+from dedupstore.state.folder import StateFolder
 
 _FILE = "refused.json"
 _LIMIT = 4096

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from dedupstore import layout, records
 from dedupstore.access import BlockSizes, Membership, Signer
-from dedupstore.chunker import Chunker, ChunkSizes
+from dedupstore.chunks.chunker import Chunker, ChunkSizes
 from dedupstore.errors import DamageError, DedupError, NewerFormatError
-from dedupstore.layout import Kind
-from dedupstore.records import Bin16, Bin32, Count
+from dedupstore.format import layout, records
+from dedupstore.format.layout import Kind
+from dedupstore.format.records import Bin16, Bin32, Count
 from keys import public, unknown
 from keys.gpg import Gpg
 

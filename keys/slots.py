@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Meta
 
-from dedupstore import layout, records, sealing
 from dedupstore.errors import DamageError, KeyAccessError, NotFoundError
-from dedupstore.layout import Kind
-from dedupstore.records import Bin16, Bin32
+from dedupstore.format import crypto, layout, records
+from dedupstore.format.layout import Kind
+from dedupstore.format.records import Bin16, Bin32
 from keys import public, unknown
 from keys.gpg import Gpg
 from keys.roster import Member, Roster
@@ -119,7 +119,7 @@ def _check(slot: Slot, roster: Roster, member: Member, name: str) -> None:
     if (slot.repository, slot.fingerprint, slot.role) != (roster.repository, member.fingerprint, member.role):
         raise DamageError(f"{name} is not the slot of {member.role} {member.fingerprint} in this repository")
     fits = (
-        sealing.public_of(slot.signing_key) == member.signing_key
+        crypto.public_of(slot.signing_key) == member.signing_key
         and roster.epoch.number in slot.catalogue_keys
     )
     if member.role in READING:

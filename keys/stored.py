@@ -5,9 +5,9 @@ Invariant: no key and no gpg is needed, so every member can look.
 
 from typing import TYPE_CHECKING
 
-from dedupstore import layout
 from dedupstore.errors import DamageError, NotFoundError
-from dedupstore.layout import Kind
+from dedupstore.format import layout
+from dedupstore.format.layout import Kind
 from keys import chain
 from keys.roster import Claim, Roster
 

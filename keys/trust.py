@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from dedupstore.errors import DamageError, NewerFormatError, NotARepositoryError, StateError, TrustError
-from dedupstore.localstate import StateFolder
+from dedupstore.state.folder import StateFolder
 from keys import chain
 from keys.gpg import normal_fingerprint
 from keys.refused import Refused

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from dedupstore import records
+from dedupstore.format import records
 
 Encoded: TypeAlias = bytes | msgspec.Raw
 

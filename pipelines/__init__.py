@@ -1,23 +1,22 @@
 """What flows into the store and out of it, and the `dedup` command.
 
-In the order in which the bytes flow:
+Each module calls only those below it:
 
-| module | what for | calls |
-|---|---|---|
-| `cli` | the `dedup` command: options, messages, exit statuses | everything below, `keys` |
-| `config` | where the repository, the GPG home and the local state are | |
-| `sources` | where a stream's bytes come from: standard input, a command | |
-| `formats` | what a stream is, and whether it is whole | |
-| `facts` | what is known of a stream beside its bytes | `dedupstore` |
-| `put` | one stream into a session of the store | `sources`, `formats`, `facts`, `dedupstore` |
-| `dates` | which snapshot is meant by a date and a name | |
-| `get` | one stream out of the store, to a file or a pipe | `dedupstore` |
-| `secrecy` | no memory of this process in a core dump | |
-| `stream_names` | the order of streams, and the files that they become | |
-| `mishap` | an error that nobody foresaw, in one line | |
-| `listing` | sizes, names and tables as text and as JSON | `dates` |
-
-Packages depend one way: `pipelines` → `keys` → `dedupstore`.
+| module    | what for |
+|---|---|
+| `cli`     | the `dedup` command |
+| `run`     | `dedup run`: everything that the config file names goes into the store, as one snapshot |
+| `restore` | out of the store: a stream, a date, single files, a volume back into AFS |
+| `reports` | what people and programs are shown of runs and of what is stored |
+| `sources` | where a stream's bytes come from |
+| `vos`     | OpenAFS's `vos` |
+| `config`  | the config file: found, read key by key, and every mistake named with its line |
+| `streams` | streams that are stored: their names, dates, facts, and what they build on |
+| `output`  | where bytes go: pipes, new files, trees and tars |
+| `formats` | what streams are: an AFS volume dump, a tar, or just bytes |
+| `mishap`  | what a stream's failure costs: nothing but that stream, whatever was raised |
+| `secrecy` | keeps the keys that are in this process's memory out of core dumps |
+| `text`    | sizes, parts and names, as they are shown to people |
 """
 
 VERSION = "0.1.0"

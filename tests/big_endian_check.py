@@ -46,12 +46,14 @@ if sys.byteorder == "big":
         module.__getattr__ = lambda _: Anything()
         sys.modules[f"cryptography.hazmat.primitives.{missing}"] = module
 
-from dedupstore import cache_rows, catalogue, check_packs, records
 from dedupstore.access import Access, Signer
 from dedupstore.backends.local import LocalBackend
-from dedupstore.chunker import Chunker, ChunkSizes
-from dedupstore.identity import identify
-from dedupstore.layout import Kind
+from dedupstore.cache import row_formats
+from dedupstore.chunks.chunker import Chunker, ChunkSizes
+from dedupstore.chunks.ids import identify
+from dedupstore.format import record_files, records
+from dedupstore.format.layout import Kind
+from dedupstore.maintenance import check_packs
 
 SIZES = ChunkSizes(1024, 4096, 16384)
 
@@ -76,14 +78,14 @@ def main(folder: Path) -> None:
     )
     backend = LocalBackend(folder / "repository")
     for name in sorted(backend.names("index")):
-        _, index = catalogue.open_record(access, Kind.INDEX, name, backend.read(name), records.Index)
+        _, index = record_files.open_record(access, Kind.INDEX, name, backend.read(name), records.Index)
         for pack in index.packs:
             kind = Kind(pack.kind.encode())
-            claimed = cache_rows.describe(pack, bytes(32))
+            claimed = row_formats.describe(pack, bytes(32))
             chunks = check_packs._read_pack(backend, access, claimed, open_blocks=kind is Kind.TREE)
-            print(kind.name, pack.name.hex(), chunks, *cache_rows._lengths(pack))
+            print(kind.name, pack.name.hex(), chunks, *row_formats._lengths(pack))
     for name in sorted(backend.names("snapshots")):
-        print(catalogue.open_record(access, Kind.SNAPSHOT, name, backend.read(name), records.Snapshot)[1])
+        print(record_files.open_record(access, Kind.SNAPSHOT, name, backend.read(name), records.Snapshot)[1])
     data = random.Random(1).randbytes(1_000_000)
     ends = Chunker(access.chunker_key, SIZES).cuts(data, final=True)
     print(*ends, *(id_.hex() for id_ in identify(memoryview(data), [0, *ends[:-1]], ends, access.id_key)))

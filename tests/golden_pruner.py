@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dedupstore import catalogue, compression, layout, packs, records, sealing
-from dedupstore.layout import Header, Kind
-from dedupstore.records import (
+from dedupstore.format import compression, crypto, layout, packs, record_files, records
+from dedupstore.format.layout import Header, Kind
+from dedupstore.format.records import (
     Condemned,
     Done,
     Fence,
@@ -100,11 +100,11 @@ def join(
     header = Header(Kind.DATA, access.repository, access.epoch, secrets.token_bytes(32))
     frame = compression.pack(records.encode(PackTables(column, tables)))
     plain = struct.pack("<I", len(frame)) + frame
-    plain += bytes(-(len(plain) + sealing.TAG_SIZE) % 4096)
+    plain += bytes(-(len(plain) + crypto.TAG_SIZE) % 4096)
     listed = records.encode_any(keys)
-    trailer = struct.pack("<II", len(listed), len(plain) + sealing.TAG_SIZE)
-    cipher = sealing.file_cipher(access.catalogue_keys[access.epoch], header)
-    sealed = sealing.encrypt_once(cipher, plain, header.pack() + listed + trailer)
+    trailer = struct.pack("<II", len(listed), len(plain) + crypto.TAG_SIZE)
+    cipher = crypto.file_cipher(access.catalogue_keys[access.epoch], header)
+    sealed = crypto.encrypt_once(cipher, plain, header.pack() + listed + trailer)
     size = len(header.pack() + blocks + listed + sealed + trailer)
     data = header.pack() + blocks + secrets.token_bytes(layout.padding(size)) + listed + sealed + trailer
     name = layout.sha256(data)
@@ -148,8 +148,8 @@ def seal_again(alice: Repository, domain: str) -> None:
     pack = next(pack for pack in old if packs.open_table(access, pack.tables[0], "").domain == domain)
     key_id, sealings = pack.keys[0]
     private = access.sealing_private[1]
-    key = sealing.open_data_key(sealings[0][1], private, access.repository, 1, key_id)
-    again = sealing.seal_data_key(key, access.sealing_public, access.repository, access.epoch, key_id)
+    key = crypto.open_data_key(sealings[0][1], private, access.repository, 1, key_id)
+    again = crypto.seal_data_key(key, access.sealing_public, access.repository, access.epoch, key_id)
     both = msgspec.structs.replace(pack, keys=[(key_id, ((access.epoch, again), *sealings)), *pack.keys[1:]])
     publish(alice, Kind.INDEX, Index(secrets.token_bytes(16), domain, now(), [both]))
 
@@ -158,9 +158,9 @@ def copy(alice: Repository, snapshot: bytes, date: int) -> bytes:
     """Publish a snapshot of another member's domain, as a copy with new keys would be."""
     access, run = alice.access, secrets.token_bytes(16)
     file = layout.content_file(Kind.SNAPSHOT, snapshot)
-    signer, found = catalogue.open_record(access, Kind.SNAPSHOT, file, alice.backend.read(file), Snapshot)
+    signer, found = record_files.open_record(access, Kind.SNAPSHOT, file, alice.backend.read(file), Snapshot)
     origin = Origin(secrets.token_bytes(16), snapshot, signer, found.sequence)
-    data = catalogue.seal_record(access, Kind.RUN, Run(run, now(), "copier"))
+    data = record_files.seal_record(access, Kind.RUN, Run(run, now(), "copier"))
     alice.backend.create(layout.run_file(run), data)
     made = msgspec.structs.replace(found, run=run, sequence=1, heads={}, time=date, origin=origin)
     name = publish(alice, Kind.SNAPSHOT, made)
@@ -178,7 +178,7 @@ def indexes_of(repository: Repository, run: bytes = b"") -> list[tuple[bytes, In
     found = []
     for file in repository.backend.names("index"):
         data = repository.backend.read(file)
-        _, index = catalogue.open_record(repository.access, Kind.INDEX, file, data, Index)
+        _, index = record_files.open_record(repository.access, Kind.INDEX, file, data, Index)
         if run in (b"", index.run):
             found.append((layout.sha256(data), index))
     return found
@@ -191,7 +191,7 @@ def data_packs(found: list[tuple[bytes, Index]]) -> Iterator[IndexedPack]:
 
 def publish(repository: Repository, kind: Kind, record: msgspec.Struct, run: bytes = b"") -> bytes:
     """Write a record file as the member who has opened the repository."""
-    return catalogue.publish_record(repository.backend, repository.access, kind, record, run)
+    return record_files.publish_record(repository.backend, repository.access, kind, record, run)
 
 
 def now() -> int:

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from dedupstore import layout
 from dedupstore.backends.local import LocalBackend
-from dedupstore.chunker import ChunkSizes
-from dedupstore.localstate import StateFolder
+from dedupstore.chunks.chunker import ChunkSizes
+from dedupstore.chunks.splitting import Splitter
+from dedupstore.format import layout
 from dedupstore.repository import Repository
-from dedupstore.session import RunDetails, Session
-from dedupstore.splitting import Splitter
+from dedupstore.state.folder import StateFolder
+from dedupstore.writing.session import RunDetails, Session
 from keys import members
 from keys.roster import ChunkerSettings, Role, Roster, membership
 from keys.trust import Trust
-from pipelines import facts
 from pipelines.formats.splitters import AfsSplitter, TarSplitter
+from pipelines.streams import facts
 from tests import golden_pruner
 from tests.golden_pruner import GOLDEN
 from tests.gpg_home import GpgHome

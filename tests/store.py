@@ -14,17 +14,17 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from dedupstore import blocks, catalogue, sealing
 from dedupstore.access import Access, BlockSizes, Membership, Signer
 from dedupstore.backends.contract import Backend
 from dedupstore.backends.local import LocalBackend
-from dedupstore.blocks import BlockKey
-from dedupstore.chunker import ChunkSizes
-from dedupstore.layout import Kind
-from dedupstore.localstate import StateFolder
-from dedupstore.records import Stream
+from dedupstore.chunks.chunker import ChunkSizes
+from dedupstore.format import blocks, crypto, record_files
+from dedupstore.format.blocks import BlockKey
+from dedupstore.format.layout import Kind
+from dedupstore.format.records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
-from dedupstore.session import RunDetails, Session
+from dedupstore.state.folder import StateFolder
+from dedupstore.writing.session import RunDetails, Session
 
 
 class World:
@@ -59,8 +59,8 @@ class World:
     def member(self, name: str, domain: str = "", role: str = "writer") -> Access:
         """Return the access of a new member."""
         key = secrets.token_bytes(32)
-        public = sealing.public_of(key)
-        self.signers[sealing.signer_of(public)] = Signer(name, role, domain or name, public)
+        public = crypto.public_of(key)
+        self.signers[crypto.signer_of(public)] = Signer(name, role, domain or name, public)
         self.roster()
         private = self.base.sealing_private if role == "admin" else {}
         return replace(self.base, domain=domain or name, signing_key=key, sealing_private=private)
@@ -85,7 +85,7 @@ class World:
 
         The member may be of a role that may not sign such a file.
         """
-        return catalogue.publish_record(self.backend(), self.forging(access), kind, record, run)
+        return record_files.publish_record(self.backend(), self.forging(access), kind, record, run)
 
     def forging(self, access: Access) -> Access:
         """Return the access of a member whose program lets it sign everything."""
@@ -137,7 +137,7 @@ class World:
 
 def signer_of(access: Access) -> bytes:
     """Return a member's name as a signer."""
-    return sealing.signer_of(sealing.public_of(access.signing_key))
+    return crypto.signer_of(crypto.public_of(access.signing_key))
 
 
 def begin(
@@ -219,7 +219,7 @@ def column(ranges: Iterable[Range]) -> bytes:
 
 def sealed_block(key: BlockKey, number: int, plaintext: bytes) -> bytes:
     """Return a block's plaintext encrypted, with its tag."""
-    sealed = bytearray(len(plaintext) + sealing.TAG_SIZE)
+    sealed = bytearray(len(plaintext) + crypto.TAG_SIZE)
     blocks.seal_block(key, number, plaintext, memoryview(sealed))
     return bytes(sealed)
 

@@ -17,7 +17,7 @@ from tests.fuzz import seeds
 from tests.store import World
 
 TESTS = Path(__file__).parent
-CORES = [TESTS.parent / "dedupstore", TESTS.parent / "pipelines/formats"]
+CORES = [TESTS.parent / "dedupstore/chunks", TESTS.parent / "pipelines/formats"]
 BLAKE3 = max(Path("/usr/share/cargo/registry").glob("blake3-*/c"))
 WITH_BLAKE3 = [BLAKE3 / f"blake3{part}.c" for part in ("", "_dispatch", "_portable")]
 PORTABLE = [
@@ -38,7 +38,7 @@ def run(compiler: str, emulator: list[str], program: Path, sources: list[Path], 
 
 @pytest.mark.parametrize("core", ["chunker", "divide", "identify", "splitters"])
 def test_a_core_gives_the_same_bytes_on_a_big_endian_machine(core: str, tmp_path: Path) -> None:
-    sources, arguments = [TESTS / f"dedupstore/{core}_driver.c"], list[str]()
+    sources, arguments = [TESTS / f"dedupstore/chunks/{core}_driver.c"], list[str]()
     if core == "identify":
         sources += WITH_BLAKE3
         arguments = ["10"]

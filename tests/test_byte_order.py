@@ -11,17 +11,17 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 STRUCT = {"Struct", "pack", "pack_into", "unpack", "unpack_from", "iter_unpack", "calcsize"}
 NATIVE = {  # all that is native on purpose: none of it leaves the process
-    ("dedupstore/backends/ssh.py", "@ll"),  # the kernel's struct timeval
+    ("dedupstore/backends/sftp/ssh.py", "@ll"),  # the kernel's struct timeval
     ("dedupstore/backends/listing.py", "array Q"),  # sizes, in memory
-    ("dedupstore/packs.py", "array I"),  # lengths in memory, made of little-endian columns
-    ("dedupstore/records.py", "array I"),
-    ("dedupstore/random_access.py", "array Q"),  # the same, put together
-    ("dedupstore/random_access.py", "frombytes"),
-    ("dedupstore/splitting.py", "cast Q"),  # numbers from dedupstore._divide
-    ("dedupstore/identity.py", "array Q"),  # offsets for dedupstore._identify
+    ("dedupstore/format/packs.py", "array I"),  # lengths in memory, made of little-endian columns
+    ("dedupstore/format/records.py", "array I"),
+    ("dedupstore/reading/random_access.py", "array Q"),  # the same, put together
+    ("dedupstore/reading/random_access.py", "frombytes"),
+    ("dedupstore/chunks/splitting.py", "cast Q"),  # numbers from dedupstore.chunks._divide
+    ("dedupstore/chunks/ids.py", "array Q"),  # offsets for dedupstore.chunks._identify
     ("pipelines/formats/afs/names.py", "=IIB"),  # an index in memory
     ("pipelines/formats/afs/names.py", "array Q"),
-    ("pipelines/formats/tar_sparse.py", "array Q"),  # regions of a sparse file, in memory
+    ("pipelines/formats/tar/sparse.py", "array Q"),  # regions of a sparse file, in memory
 }
 
 

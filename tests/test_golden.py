@@ -16,8 +16,8 @@ import msgspec
 import pytest
 
 from dedupstore.backends.local import LocalBackend
-from dedupstore.localstate import StateFolder
 from dedupstore.repository import Repository
+from dedupstore.state.folder import StateFolder
 from keys import members
 from keys import roster as rosters
 from keys.roster import Features, Roster, membership

@@ -20,7 +20,7 @@ from threading import Lock
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pipelines.listing import table  # noqa: E402
+from pipelines.reports.listing import table  # noqa: E402
 from pipelines.text import count, size  # noqa: E402
 from tools import demo_data  # noqa: E402
 from tools.demo_data import Stream  # noqa: E402

@@ -1,22 +1,15 @@
 """Where the files of a repository lie: `open_backend` gives the back end for a URL.
 
-Each layer calls only those below it:
+Each module calls only those below it:
 
-| module          | is                                                                                  |
-|-----------------|-------------------------------------------------------------------------------------|
-| (here)          | from a URL to a back end                                                            |
-| `retry`         | a wrapper round any back end: more attempts                                         |
-| `local`, `sftp` | the back ends: a folder of this machine, a folder of an SSH account                 |
-| `sftp_create`   | how a new file gets into an account without ever being there in part                |
-| `sftp_pool`     | the sessions with an account: one login, several channels                           |
-| `sftp_session`  | the verbs of SFTP                                                                   |
-| `sftp_requests` | SFTP's requests and replies, many in flight                                         |
-| `ssh_sharing`   | how one ssh serves several channels                                                 |
-| `ssh`           | the ssh child process                                                               |
-| `deadline`      | how long a server may take                                                          |
-| `listing`       | the names in a folder, in bounded memory                                            |
-| `explain`       | from what the system or server says to the errors of the contract                   |
-| `contract`      | what every back end promises: the protocol, names, sizes, errors                    |
+| module     | what for |
+|---|---|
+| `local`    | the back end that keeps a repository in a folder of this machine |
+| `sftp`     | the back end for an SSH account, over the system's own `ssh` |
+| `listing`  | the names in a folder |
+| `retry`    | asks again when a back end fails in a way that may pass |
+| `contract` | what every back end promises |
+| `explain`  | turns what an operating system or an SFTP server said into the errors of the contract |
 
 Behaviour that is not about one kind of storage (retry, and the faults that tests inject) is a wrapper that
 keeps the contract itself; no back end knows of it.
@@ -95,7 +88,7 @@ def _sftp(rest: str) -> Backend:
     if folder in ("", "/~"):
         raise DedupError("the repository's URL names no folder", _ACCEPTED)
 
-    from dedupstore.backends.sftp import SftpBackend
+    from dedupstore.backends.sftp.backend import SftpBackend
 
     return SftpBackend(address or host, _decode(user) if user else None, int(port) if port else None, folder)
 

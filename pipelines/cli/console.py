@@ -8,7 +8,7 @@ import os
 import sys
 from contextlib import suppress
 
-from pipelines import pipes
+from pipelines.output import pipes
 from pipelines.text import safe
 
 

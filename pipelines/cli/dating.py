@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from pipelines import dates
+from pipelines.streams import dates
 
 _TOMORROW = 25 * 3600  # seconds; the day on which clocks are put back has so many hours
 

@@ -13,7 +13,7 @@ from dedupstore.errors import DedupError
 from pipelines import VERSION
 from pipelines.cli.console import Console
 from pipelines.cli.stop import Interrupted, catch_signals, interruption
-from pipelines.pipes import ReaderGoneError
+from pipelines.output.pipes import ReaderGoneError
 
 FAILED, USAGE, ALARMED = 1, 2, 4
 _GARBAGE = (
@@ -57,12 +57,12 @@ def _run(arguments: Sequence[str], console: Console) -> int:
         return 0
     import click  # after the fast way out
 
-    from dedupstore import memory
+    from dedupstore import malloc
     from pipelines.cli.group import dedup
     from pipelines.secrecy import keep_secret
 
     keep_secret()  # before there is one
-    memory.reuse_buffers()  # before GnuPG or a back end starts the first thread
+    malloc.reuse_buffers()  # before GnuPG or a back end starts the first thread
 
     try:
         with dedup.make_context("dedup", list(arguments), obj=console) as context:

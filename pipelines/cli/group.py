@@ -8,26 +8,27 @@ from importlib import import_module
 
 import click
 
-from pipelines import VERSION, config
+from pipelines import VERSION
 from pipelines.cli.console import Console
 from pipelines.cli.workspace import Workspace
+from pipelines.config import config_file
 
-# What `dedup --help` says of each; the command is `pipelines.cli.NAME:command`.
+# Each command's group, and what `dedup --help` says of it; it is `pipelines.cli.commands.GROUP.NAME:command`.
 _COMMANDS = {
-    "init": "Make a repository (on an admin's machine).",
-    "run": "Store everything that the config file names (for cron).",
-    "put": "Store one stream: what comes in, or what a command writes.",
-    "list": "Show the dates that are stored, or one date's streams.",
-    "get": "Give back one stream; a volume as one full dump.",
-    "restore": "Restore a volume into AFS.",
-    "ls": "Show the files in a stored volume or tar.",
-    "extract": "Take files out of a stored volume or tar.",
-    "find": "Tell which dates hold which versions of a file.",
-    "diff": "Compare a volume of two dates.",
-    "check": "Look for damage.",
-    "key": "Show and change who may write and read.",
-    "trust": "Make this host believe a repository.",
-    "config": "Check the config file, or print an example.",
+    "init": ("keys", "Make a repository (on an admin's machine)."),
+    "run": ("backup", "Store everything that the config file names (for cron)."),
+    "put": ("backup", "Store one stream: what comes in, or what a command writes."),
+    "list": ("look", "Show the dates that are stored, or one date's streams."),
+    "get": ("restore", "Give back one stream; a volume as one full dump."),
+    "restore": ("restore", "Restore a volume into AFS."),
+    "ls": ("look", "Show the files in a stored volume or tar."),
+    "extract": ("restore", "Take files out of a stored volume or tar."),
+    "find": ("look", "Tell which dates hold which versions of a file."),
+    "diff": ("look", "Compare a volume of two dates."),
+    "check": ("care", "Look for damage."),
+    "key": ("keys", "Show and change who may write and read."),
+    "trust": ("keys", "Make this host believe a repository."),
+    "config": ("operate", "Check the config file, or print an example."),
 }
 
 
@@ -38,12 +39,13 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"pipelines.cli.{cmd_name}").command
+        group, _ = _COMMANDS[cmd_name]
+        command: click.Command = import_module(f"pipelines.cli.commands.{group}.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -54,7 +56,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-r", "--repository", metavar="URL", help="A folder, or sftp://user@host[:port]/path.")
-@click.option("--config", "file", metavar="FILE", help=f"Instead of {config.DEFAULT_FILE}.")
+@click.option("--config", "file", metavar="FILE", help=f"Instead of {config_file.DEFAULT_FILE}.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version)
@@ -70,5 +72,5 @@ def dedup(ctx: click.Context, repository: str | None, file: str | None, quiet: b
     """
     console: Console = ctx.obj
     console.quiet, console.verbose = quiet, verbose
-    settings = config.load(repository, file, os.environ, root=os.geteuid() == 0)
+    settings = config_file.load(repository, file, os.environ, root=os.geteuid() == 0)
     ctx.obj = ctx.with_resource(Workspace(settings, console))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pipelines.listing import table
+from pipelines.reports.listing import table
 
 if TYPE_CHECKING:
     from keys.roster import Member, Roster

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dedupstore.errors import KeyAccessError
-from dedupstore.localstate import StateFolder
+from dedupstore.state.folder import StateFolder
 from pipelines.cli.console import Console
-from pipelines.config import Settings
+from pipelines.config.config_file import Settings
 
 if TYPE_CHECKING:
     from dedupstore.access import Access

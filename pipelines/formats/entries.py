@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from pipelines.formats.afs.acl import Acl
+    from pipelines.formats.acl import Acl
 
 Kind = Literal["file", "dir", "symlink", "mount", "hardlink", "other"]
 

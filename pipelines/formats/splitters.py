@@ -4,7 +4,7 @@ Invariant: a splitter only marks ranges.  It never refuses a stream: where the s
 the rest becomes content, and the splitter says where and why.  What it finds does not depend on how the
 stream was divided into buffers, and what it holds does not grow with lengths that the stream claims.
 
-One splitter serves one stream; it is `dedupstore.splitting.Splitter`.  Contents shorter than 512 bytes stay
+One splitter serves one stream; it is `dedupstore.chunks.splitting.Splitter`.  Contents shorter than 512 bytes stay
 in the skeleton.  The GIL is released; a second thread that uses the same splitter meanwhile gets a RuntimeError.
 """
 
@@ -59,7 +59,7 @@ class AfsSplitter:
         self._walk = _split.AfsWalk()
 
     def split(self, data: bytes | bytearray | memoryview, ended: bool) -> bytes:
-        """Return ranges that cover `data`, the stream's next bytes: see `dedupstore.splitting.Splitter`.
+        """Return ranges that cover `data`, the stream's next bytes: see `dedupstore.chunks.splitting.Splitter`.
 
         Raises ValueError after the end, MemoryError if there is no memory for what `vnodes` returns.
         """
@@ -114,7 +114,7 @@ class TarSplitter:
         self._walk = _split.TarWalk()
 
     def split(self, data: bytes | bytearray | memoryview, ended: bool) -> bytes:
-        """Return ranges that cover `data`, the stream's next bytes: see `dedupstore.splitting.Splitter`.
+        """Return ranges that cover `data`, the stream's next bytes: see `dedupstore.chunks.splitting.Splitter`.
 
         Raises ValueError after the end.
         """

@@ -6,8 +6,8 @@ before the end, the last bytes must be those of a whole stream: that much is kno
 
 from typing import Protocol
 
+from dedupstore.chunks.splitting import Splitter
 from dedupstore.errors import StreamError
-from dedupstore.splitting import Splitter
 from pipelines.formats.splitters import AfsSplitter, DumpFacts, TarSplitter
 
 _DUMP_END = bytes.fromhex("043a214b6e")  # D_DUMPEND and DUMPENDMAGIC, src/volser/dump.h of OpenAFS

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dedupstore import layout
 from dedupstore.errors import (
     BackendError,
     DamagedStateError,
@@ -20,12 +19,14 @@ from dedupstore.errors import (
     KeyAccessError,
     TrustError,
 )
-from dedupstore.records import Stream
-from dedupstore.session import RunDetails, Session
-from pipelines import dates, facts, mishap
-from pipelines.config_run import RunSettings
-from pipelines.run.jobs import Job, Line, Listing, Report, Source
+from dedupstore.format import layout
+from dedupstore.format.records import Stream
+from dedupstore.writing.session import RunDetails, Session
+from pipelines import mishap
+from pipelines.config.run_settings import RunSettings
 from pipelines.run.workers import Result, Workers
+from pipelines.sources.protocol import Job, Line, Listing, Report, Source
+from pipelines.streams import dates, facts
 from pipelines.text import count
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pipelines
 from dedupstore.errors import StateError
-from pipelines.config_run import AfsSource, RunConfig
+from pipelines.config.run_settings import AfsSource, RunConfig
 
 if TYPE_CHECKING:
-    from pipelines.sources.vos import AnyVos
+    from pipelines.vos.program import AnyVos
 
     VosOf = Callable[[AfsSource], AnyVos]
 
@@ -31,13 +31,13 @@ def privileges(config: RunConfig, state: Path) -> "Iterator[VosOf]":
     if os.geteuid() != 0:
         yield _vos
         return
-    from pipelines.sources import privileges as root
+    from pipelines.vos import privileges as root
 
     root.trusted(config.file)  # what it says is done by root
     if not config.run.user:
         yield _vos
         return
-    from pipelines.sources import helper
+    from pipelines.vos import helper
 
     account = root.user_of(config.run.user)
     if not state.is_dir() or state.stat().st_uid != account.pw_uid:
@@ -58,6 +58,6 @@ def privileges(config: RunConfig, state: Path) -> "Iterator[VosOf]":
 
 
 def _vos(source: AfsSource) -> "AnyVos":
-    from pipelines.sources.vos import Vos
+    from pipelines.vos.program import Vos
 
     return Vos(source)

@@ -10,10 +10,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dedupstore.session import Session
-from pipelines.config_run import RunSettings
-from pipelines.run.jobs import Desk, Job, Line
-from pipelines.run.transfer import Flow, StoppedError, Transfer
+from dedupstore.writing.session import Session
+from pipelines.config.run_settings import RunSettings
+from pipelines.sources.protocol import Desk, Job, Line
+from pipelines.sources.transfer import Flow, StoppedError, Transfer
 
 _TICK = 1.0  # seconds between two looks at the clocks
 _UNWIND = 60.0  # seconds for jobs to end after they were stopped

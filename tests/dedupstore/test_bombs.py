@@ -19,12 +19,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from dedupstore import catalogue, compression, facts, layout, records, sealing
 from dedupstore.access import Access
-from dedupstore.layout import Header, Kind
-from dedupstore.localstate import StateFolder
-from dedupstore.records import Done, Root, Snapshot, Stream
+from dedupstore.format import compression, crypto, facts, layout, record_files, records
+from dedupstore.format.layout import Header, Kind
+from dedupstore.format.records import Done, Root, Snapshot, Stream
 from dedupstore.repository import Repository
+from dedupstore.state.folder import StateFolder
 from tests.store import World, noise
 
 MOST_MIB, MOST_SECONDS = 64, 1.0
@@ -36,11 +36,11 @@ RUN = bytes(16)
 def sealed(access: Access, kind: Kind, payload: bytes, *, store: bool = False) -> bytes:
     """Return a file with any payload, which no honest program would make."""
     header = Header(kind, access.repository, 1, secrets.token_bytes(32))
-    signature = sealing.sign(access.signing_key, header, payload)
-    signer = sealing.signer_of(sealing.public_of(access.signing_key))
+    signature = crypto.sign(access.signing_key, header, payload)
+    signer = crypto.signer_of(crypto.public_of(access.signing_key))
     body = msgspec.msgpack.encode([signer, signature, payload])
     frame = compression.store(body) if store else compression.pack(body)
-    return header.pack() + catalogue.seal_padded(access, header, frame, header.pack(), layout.HEADER_SIZE)
+    return header.pack() + record_files.seal_padded(access, header, frame, header.pack(), layout.HEADER_SIZE)
 
 
 def place_of(world: World, kind: Kind, data: bytes) -> Path:
@@ -101,8 +101,8 @@ def full_tables(access: Access) -> list[Any]:
         lengths=struct.pack("<I", 1) * count,
     )
     payload = records.encode(table)
-    signature = sealing.sign_table(access.signing_key, access.repository, payload)
-    signer = sealing.signer_of(sealing.public_of(access.signing_key))
+    signature = crypto.sign_table(access.signing_key, access.repository, payload)
+    signer = crypto.signer_of(crypto.public_of(access.signing_key))
     places = b"".join(struct.pack("<II", 0, n) for n in range(blocks))
     return [pack_entry(tables=[(signer, signature, payload)], blocks=places)]
 
@@ -207,8 +207,8 @@ BOMBS: dict[str, tuple[Kind, Callable[[World], bytes]]] = {
 def look(world_file: Path) -> None:
     """Be a host that reads all there is, twice for each file that is put there; print what each time cost."""
     repository_folder, access, state, files = pickle.loads(world_file.read_bytes())
-    import dedupstore.check
-    import dedupstore.session  # noqa: F401
+    import dedupstore.maintenance.check
+    import dedupstore.writing.session  # noqa: F401
     from dedupstore.access import Membership
     from dedupstore.backends.local import LocalBackend
 

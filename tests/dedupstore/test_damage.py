@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dedupstore.backends.local import LocalBackend
-from dedupstore.check import CheckResult
 from dedupstore.errors import DamageError
+from dedupstore.maintenance.check import CheckResult
 from tests.store import World, begin, flip_bit, noise, truncate
 
 DATA = noise(3 << 20)

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 import zstandard
 
-from dedupstore import blocks, catalogue, compression, layout, packs, records, sealing, splitting
-from dedupstore.blocks import BlockKey
+from dedupstore.chunks import splitting
 from dedupstore.errors import DamageError
-from dedupstore.layout import Header, Kind
-from dedupstore.records import Index, IndexedPack, Root, Snapshot, Stream
+from dedupstore.format import blocks, compression, crypto, layout, packs, record_files, records
+from dedupstore.format.blocks import BlockKey
+from dedupstore.format.layout import Header, Kind
+from dedupstore.format.records import Index, IndexedPack, Root, Snapshot, Stream
 from tests.store import World, noise, sealed_block
 
 GIB4 = 4 << 30
@@ -75,7 +76,7 @@ def test_bytes_after_a_frame_are_refused() -> None:
 def seal_body(world: World, kind: Kind, body: bytes) -> bytes:
     """Return a catalogue file with any body."""
     header = Header(kind, world.writer.repository, 1, secrets.token_bytes(32))
-    return header.pack() + catalogue.seal_padded(world.writer, header, body, header.pack(), 60)
+    return header.pack() + record_files.seal_padded(world.writer, header, body, header.pack(), 60)
 
 
 @pytest.mark.parametrize("body", [frame_that_claims(GIB4), b"", b"junk", frame_that_claims(10)])
@@ -83,17 +84,17 @@ def test_a_record_that_claims_much_or_is_nothing_is_refused(world: World, body: 
     """A record's own frame is bounded too."""
     data = seal_body(world, Kind.INDEX, body)
     with pytest.raises(DamageError):
-        catalogue.open_record(world.admin, Kind.INDEX, "x", data, Index)
+        record_files.open_record(world.admin, Kind.INDEX, "x", data, Index)
 
 
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 5000])
 def test_a_length_beyond_the_file_is_refused(world: World, length: int) -> None:
     """The length inside the encrypted part cannot point out of it."""
     header = Header(Kind.RUN, world.writer.repository, 1, bytes(32))
-    cipher = sealing.file_cipher(world.writer.catalogue_keys[1], header)
-    data = sealing.encrypt_once(cipher, struct.pack("<I", length) + bytes(100), header.pack())
+    cipher = crypto.file_cipher(world.writer.catalogue_keys[1], header)
+    data = crypto.encrypt_once(cipher, struct.pack("<I", length) + bytes(100), header.pack())
     with pytest.raises(DamageError, match="claims"):
-        catalogue.open_padded(world.writer, header, data, header.pack(), "x")
+        record_files.open_padded(world.writer, header, data, header.pack(), "x")
 
 
 def indexed(**changes: object) -> IndexedPack:

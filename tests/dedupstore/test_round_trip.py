@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedupstore import layout, packing
 from dedupstore.errors import DedupError, KeyAccessError, StreamError
-from dedupstore.packing import (
+from dedupstore.format import layout
+from dedupstore.writing import pack_writer
+from dedupstore.writing.pack_writer import (
     INDEX_BLOCKS,
     INDEX_CHUNKS,
     INDEX_PACKS,
@@ -17,8 +18,8 @@ from dedupstore.packing import (
     PACK_BLOCKS,
     PACK_CHUNKS,
 )
-from dedupstore.reading import READ_SIZE
-from dedupstore.sequences import BLOCK_CHUNKS, BLOCK_SIZE
+from dedupstore.writing.read_ahead import READ_SIZE
+from dedupstore.writing.sequence_writer import BLOCK_CHUNKS, BLOCK_SIZE
 from tests.store import Alternating, Marking, Range, World, begin, noise, text
 
 MIB = 1 << 20
@@ -247,8 +248,8 @@ def test_thousands_of_tiny_streams_fill_no_pack_or_index_beyond_its_bounds(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each stream has blocks of its own: these are many long before chunks are."""
-    monkeypatch.setattr(packing, "PACK_BLOCKS", 40)
-    monkeypatch.setattr(packing, "INDEX_BLOCKS", 60)
+    monkeypatch.setattr(pack_writer, "PACK_BLOCKS", 40)
+    monkeypatch.setattr(pack_writer, "INDEX_BLOCKS", 60)
     with world.open(world.writer) as repository, begin(repository) as session:
         for number in range(300):
             session.put(f"s{number}", io.BytesIO(b"%d" % number))
@@ -256,5 +257,5 @@ def test_thousands_of_tiny_streams_fill_no_pack_or_index_beyond_its_bounds(
         for name in repository.cache.index_files():
             blocks = [len(pack.blocks) for _, pack in repository.cache.packs_of([name])]
             assert max(blocks) <= 40
-            assert sum(blocks) <= 60 + packing.MOST_UPLOADS * 40
+            assert sum(blocks) <= 60 + pack_writer.MOST_UPLOADS * 40
     assert b"299" == world.get("s299")

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from dedupstore.session import RunDetails
-from pipelines import config
+from dedupstore.writing.session import RunDetails
 from pipelines.cli.console import Console
 from pipelines.cli.workspace import Workspace
-from pipelines.put import store
+from pipelines.config import config_file
+from pipelines.sources.put import store
 from tests.e2e.conftest import Shell
-from tests.pipelines.afs.model import SYMLINK, Volume
+from tests.pipelines.formats.afs.model import SYMLINK, Volume
 from tests.pipelines.volumes import DAY, FIRST_DAY, facts_of, store_with
 from tests.servers.afs_cell import AfsCell
 
@@ -34,7 +34,7 @@ class _Quiet(Console):
 def put(shell: HasEnviron, name: str, dump: bytes, *, day: int, facts: dict[str, Any] | None = None) -> bytes:
     """Store a stream of that many days after the first; return the snapshot's name."""
     environ = shell.environ
-    settings = replace(config.load(None, None, environ, root=False), gpg_home=Path(environ["GNUPGHOME"]))
+    settings = replace(config_file.load(None, None, environ, root=False), gpg_home=Path(environ["GNUPGHOME"]))
     with Workspace(settings, _Quiet()) as workspace, workspace.repository(reading=False) as repository:
         details = RunDetails("host", "test", FIRST_DAY + day * DAY, 0)
         with repository.session(details) as session:

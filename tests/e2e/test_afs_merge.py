@@ -12,8 +12,8 @@ import pytest
 from pipelines.formats.afs.merge import merge
 from pipelines.formats.afs.tree import entries
 from tests.afsdump import parse, same_volume
-from tests.pipelines.afs.model import Volume, history
-from tests.pipelines.afs.pieces import PieceStream
+from tests.pipelines.formats.afs.model import Volume, history
+from tests.pipelines.formats.afs.pieces import PieceStream
 from tests.servers.afs_cell import AfsCell
 
 

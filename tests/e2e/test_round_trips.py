@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dedupstore.backends import open_backend
-from dedupstore.session import RunDetails, Session
+from dedupstore.writing.session import RunDetails, Session
 from tests.servers.slow_link import SlowLink
 from tests.servers.sshd import Sshd
 from tests.store import World, noise

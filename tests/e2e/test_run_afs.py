@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from dedupstore.records import Stream
+from dedupstore.format.records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
-from dedupstore.session import RunDetails
-from pipelines import dates
-from pipelines.chains import chain
-from pipelines.config_run import AfsSource, RunConfig, RunSettings, Schedule
+from dedupstore.writing.session import RunDetails
+from pipelines.config.run_settings import AfsSource, RunConfig, RunSettings, Schedule
 from pipelines.formats.afs.merge import merge
 from pipelines.run.engine import Engine, run_day
-from pipelines.run.jobs import Line, Report
-from pipelines.run.sources import make_sources
-from pipelines.sources import afs
-from pipelines.sources.vos import Vos
-from pipelines.sources.vos_listing import Volume as Listed
+from pipelines.run.kinds import make_sources
+from pipelines.sources.afs import decide
+from pipelines.sources.protocol import Line, Report
+from pipelines.streams import dates
+from pipelines.streams.chains import chain
+from pipelines.vos.listing import Volume as Listed
+from pipelines.vos.program import Vos
 from tests.afsdump import parse, same_volume
-from tests.pipelines.afs.model import Volume
+from tests.pipelines.formats.afs.model import Volume
 from tests.servers.afs_cell import AfsCell
 from tests.servers.sshd import wait_for
 from tests.store import World
@@ -185,8 +185,8 @@ def fortnight(afs_cell: AfsCell, tmp_path_factory: pytest.TempPathFactory) -> It
     A day takes some seconds here, so that what allows for clocks that differ by more must be less.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(afs, "CLOCKS_DIFFER", 0)
-        patch.setattr(afs, "OVERLAP", 1)
+        patch.setattr(decide, "CLOCKS_DIFFER", 0)
+        patch.setattr(decide, "OVERLAP", 1)
         yield two_weeks(afs_cell, tmp_path_factory)
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config_run import AfsSource
+from pipelines.config.run_settings import AfsSource
 from pipelines.formats.splitters import AfsSplitter
-from pipelines.sources import afs
-from pipelines.sources.afs import Parent, Verdict
-from pipelines.sources.vos import Vos
-from pipelines.sources.vos_listing import Volume, VolumeGoneError, VosError
+from pipelines.sources.afs import decide
+from pipelines.sources.afs.decide import Parent, Verdict
+from pipelines.vos.listing import Volume, VolumeGoneError, VosError
+from pipelines.vos.program import Vos
 from tests.afsdump import make_dump, parse
 from tests.servers.afs_cell import AfsCell
 from tests.servers.sshd import wait_for
@@ -62,7 +62,7 @@ def dumped(vos: Vos, volume: int, since: int) -> bytes:
 
 def store(
     vos: Vos, name: str, parent: Verdict | None, *, due: str = "", fresh: bool = True
-) -> tuple[afs.Plan, Verdict]:
+) -> tuple[decide.Plan, Verdict]:
     """Back a volume up as a run does, without a repository."""
     volume = listed(vos, name)
     # or else the clone might be from before a restore; the volume server's clock may lag by a second
@@ -70,11 +70,11 @@ def store(
     backup = vos.backup(volume.id) if fresh else vos.examine(volume.backup_id)
     known = Parent(b"\xab" * 32, parent.facts) if parent else None
     state = parent.state if parent else None
-    plan = afs.plan(volume, backup, known, state, due)
+    plan = decide.plan(volume, backup, known, state, due)
     dump = dumped(vos, backup.id, plan.since)
     splitter = AfsSplitter()
     splitter.split(dump, True)
-    verdict = afs.judge(
+    verdict = decide.judge(
         plan, volume, backup, splitter, length=len(dump), parent=known, state=state,
         size_now=lambda: vos.dump_size(backup.id, plan.since),
     )  # fmt: skip
@@ -183,7 +183,7 @@ def test_a_full_and_its_incrementals_chain(afs_cell: AfsCell, vos: Vos) -> None:
     next_second(vos, "v.chain")
     plan, nothing = store(vos, "v.chain", full)
     until = full.facts.until
-    assert (False, until - afs.OVERLAP) == (plan.full, plan.since)
+    assert (False, until - decide.OVERLAP) == (plan.full, plan.since)
     assert ("accept", full.state) == (nothing.outcome, nothing.state)
 
     plan, again = store(vos, "v.chain", nothing, due="Sunday")
@@ -293,7 +293,7 @@ def test_the_old_clone_of_an_offline_volume_is_stored_under_its_own_time(afs_cel
         vos.backup(volume.id)
     _, verdict = store(vos, "v.offline", None, fresh=False)
     assert ("accept", clone.backup) == (verdict.outcome, verdict.facts.until)
-    assert afs.is_stale(clone, clone.backup + 3600)
+    assert decide.is_stale(clone, clone.backup + 3600)
 
 
 def test_a_volume_that_cannot_be_attached_is_listed_by_its_name(afs_cell: AfsCell, vos: Vos) -> None:
@@ -339,9 +339,9 @@ def test_a_dump_that_is_closed_early_leaves_its_volume_free(afs_cell: AfsCell, v
 # As `dedup run` does it: root forks the helper, then is nobody for good.
 AS_NOBODY = """
     import hashlib, json, os, sys
-    from pipelines.config_run import AfsSource
-    from pipelines.sources import helper, privileges
-    from pipelines.sources.vos_listing import VosError
+    from pipelines.config.run_settings import AfsSource
+    from pipelines.vos import helper, privileges
+    from pipelines.vos.listing import VosError
     server, program, big = sys.argv[1:]
     with helper.start(AfsSource("afs", (server,), take=("v.*",), vos=program)) as vos:
         privileges.become("nobody")

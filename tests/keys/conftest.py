@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dedupstore.backends.local import LocalBackend
-from dedupstore.localstate import StateFolder
+from dedupstore.state.folder import StateFolder
 from keys import members
 from keys.gpg import Gpg
 from keys.roster import Role, Roster

@@ -6,11 +6,11 @@ from threading import Barrier, Thread
 
 import pytest
 
-from dedupstore import layout, sealing
 from dedupstore.access import Access, Signer
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import DamageError, DedupError, KeyAccessError, TrustError
-from dedupstore.localstate import StateFolder
+from dedupstore.format import crypto, layout
+from dedupstore.state.folder import StateFolder
 from keys import chain, members, slots
 from keys import roster as rosters
 from keys.gpg import Gpg
@@ -184,7 +184,7 @@ def test_an_admin_gets_everything(world: World, people: People) -> None:
     assert isinstance(access, Access)
     assert (access.repository, access.epoch, access.domain) == (world.roster.repository, 1, people.alice)
     assert access.signers == {
-        sealing.signer_of(key): Signer(name, role, name, key)
+        crypto.signer_of(key): Signer(name, role, name, key)
         for key, name, role in (
             (alice.signing_key, people.alice, "admin"),
             (bob.signing_key, people.bob, "admin"),
@@ -266,7 +266,7 @@ def test_a_new_writer_can_open_it_and_share_a_domain(world: World, people: Peopl
     assert access.domain == people.wendy
     assert (access.id_key, access.catalogue_keys) == (old.id_key, old.catalogue_keys)
     assert access.sealing_private == {}
-    assert access.signers[sealing.signer_of(roster.members[-1].signing_key)].name == people.mallory
+    assert access.signers[crypto.signer_of(roster.members[-1].signing_key)].name == people.mallory
 
 
 def test_a_new_reader_holds_what_opens_contents_and_a_pruner_does_not(world: World, people: People) -> None:
@@ -326,7 +326,7 @@ def test_a_removed_writer_is_locked_out_and_its_closing_list_is_on_record(
     roster = world.remove(world.roster, people.of_bob, "wendy", LAST)
     gone = roster.members[2]
     assert (gone.fingerprint, gone.removed, gone.closing) == (people.wendy, 2, LAST)
-    signer = rosters.membership(roster).signers[sealing.signer_of(gone.signing_key)]
+    signer = rosters.membership(roster).signers[crypto.signer_of(gone.signing_key)]
     assert signer == Signer(people.wendy, "writer", people.wendy, gone.signing_key, LAST)
     with pytest.raises(KeyAccessError, match="none of your GPG keys"):
         members.unlock(world.backend, roster, people.of_wendy, reading=False)
@@ -338,7 +338,7 @@ def test_who_comes_back_gets_a_new_signing_key_beside_the_old_one(world: World, 
     old, new = (member for member in third.members if member.fingerprint == people.wendy)
     assert old.signing_key != new.signing_key
     signers = members.unlock(world.backend, third, people.of_wendy, reading=False).signers
-    assert [LAST, None] == [signers[sealing.signer_of(one.signing_key)].closing for one in (old, new)]
+    assert [LAST, None] == [signers[crypto.signer_of(one.signing_key)].closing for one in (old, new)]
     assert members.find(third, people.of_alice, people.wendy) == new
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dedupstore import layout
-from dedupstore.localstate import StateFolder
+from dedupstore.format import layout
+from dedupstore.state.folder import StateFolder
 from keys import members
 from keys import roster as rosters
 from keys.refused import Refused

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from dedupstore import layout, records
 from dedupstore.errors import DamageError, DedupError, NewerFormatError, TrustError
-from dedupstore.layout import Kind
+from dedupstore.format import layout, records
+from dedupstore.format.layout import Kind
 from keys import chain
 from keys import roster as rosters
 from keys.gpg import Gpg

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from dedupstore import layout, records
 from dedupstore.errors import DamageError, KeyAccessError
-from dedupstore.layout import Kind
+from dedupstore.format import layout, records
+from dedupstore.format.layout import Kind
 from keys import public, slots
 from keys.roster import Member, Roster
 from keys.slots import Slot

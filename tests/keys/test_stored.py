@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dedupstore import layout
+from dedupstore.format import layout
 from keys import roster as rosters
 from keys import stored
 from keys.roster import Roster

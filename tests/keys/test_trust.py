@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dedupstore import layout
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import KeyAccessError, NewerFormatError, NotARepositoryError, StateError, TrustError
+from dedupstore.format import layout
 from keys import chain, gpg, members
 from keys import roster as rosters
 from keys.roster import ChunkerSettings, Epoch, Features, Member, Payload, Roster

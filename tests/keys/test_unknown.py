@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from dedupstore import layout
-from dedupstore.layout import Kind
+from dedupstore.format import layout
+from dedupstore.format.layout import Kind
 from keys import chain, members, public
 from keys import roster as rosters
 from keys.roster import Roster

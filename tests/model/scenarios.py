@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dedupstore import facts
 from dedupstore.access import Access
-from dedupstore.records import Stream
+from dedupstore.format import facts
+from dedupstore.format.records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
-from dedupstore.session import RunDetails, Session
+from dedupstore.writing.session import RunDetails, Session
 from tests.model.builders import EXPIRE, OLD, abandon, increments, one_chunk
 from tests.model.explorer import Actor
 from tests.model.others import Cleaner

@@ -16,14 +16,14 @@ from typing import TypeVar
 
 import msgspec
 
-from dedupstore import catalogue, layout
 from dedupstore.access import Access
 from dedupstore.errors import DedupError
-from dedupstore.layout import Kind
-from dedupstore.records import Condemned, Done, Ended, Fence, Tombstones
-from dedupstore.records import Snapshot as SnapshotRecord
+from dedupstore.format import layout, record_files
+from dedupstore.format.layout import Kind
+from dedupstore.format.records import Condemned, Done, Ended, Fence, Tombstones
+from dedupstore.format.records import Snapshot as SnapshotRecord
+from dedupstore.history.snapshots import info_of
 from dedupstore.repository import Repository
-from dedupstore.snapshots import info_of
 from tests.model.explorer import Event
 from tests.model.pruner import Pruner
 from tests.model.scenarios import BYTES, parent_of
@@ -145,7 +145,7 @@ class Storage:
 
     def _record(self, kind: Kind, file: str, record: type[T]) -> T:
         data = (self._members.path / file).read_bytes()
-        return catalogue.open_record(self._members.admin, kind, file, data, record)[1]
+        return record_files.open_record(self._members.admin, kind, file, data, record)[1]
 
     def _snapshot(self, name: str) -> SnapshotRecord:
         return self._record(Kind.SNAPSHOT, self.files[f"snapshot {name}"][0], SnapshotRecord)

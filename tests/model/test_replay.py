@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dedupstore import runs
+from dedupstore.writing import writer_run
 from tests.model.explorer import Event
 from tests.model.replay import Stage
 from tests.model.scenarios import SCENARIOS
@@ -37,7 +37,7 @@ EDGES = (  # one writer and one pruner: each step in each state
 def stage(name: str, folder: Path, patch: pytest.MonkeyPatch, without: frozenset[str] = NONE) -> Stage:
     """Explore a scenario, and let the program's runs have as many ids as the model's."""
     scenario = SCENARIOS[name](without)
-    patch.setattr(runs, "_BEGINNINGS", scenario.attempts)
+    patch.setattr(writer_run, "_BEGINNINGS", scenario.attempts)
     return Stage(scenario, folder)
 
 

@@ -8,19 +8,21 @@ from typing import Any
 
 import pytest
 
-from dedupstore import deletion, layout, runs
-from dedupstore.deletion import Condemned
-from dedupstore.layout import Kind
-from dedupstore.opened import Opened
-from dedupstore.records import Ended, Fence
+from dedupstore.format import layout
+from dedupstore.format.layout import Kind
+from dedupstore.format.records import Ended, Fence
+from dedupstore.history import deletion
+from dedupstore.history.closings import CountingContext
+from dedupstore.history.deletion import Condemned
 from dedupstore.repository import Repository
-from dedupstore.runs import WriterRun
-from dedupstore.session import Session
+from dedupstore.writing import writer_run
+from dedupstore.writing.session import Session
+from dedupstore.writing.writer_run import WriterRun
 
 Patch = pytest.MonkeyPatch
 Variant = Callable[[Patch], None]
 RIGHT = ("run", "condemned", "index", "packs", "snapshots")
-_REAL_ATTEMPT, _REAL_PUBLISH, _REAL_ANNOUNCE = WriterRun._attempt, WriterRun.publish, runs._announce
+_REAL_ATTEMPT, _REAL_PUBLISH, _REAL_ANNOUNCE = WriterRun._attempt, WriterRun.publish, writer_run._announce
 _REAL_BEGIN = WriterRun.begin
 _REAL_OPEN, _REAL_CONDEMNED, _REAL_ENTOMBED = deletion.is_open, deletion.condemned, deletion.entombed
 
@@ -31,7 +33,7 @@ def begin(*order: str) -> Variant:
     def replacement(self: WriterRun) -> None:
         repository = self._repository
         steps: dict[str, Callable[[], object]] = {
-            "run": lambda: self.ids.append(runs._announce(repository, self._host)),
+            "run": lambda: self.ids.append(writer_run._announce(repository, self._host)),
             "condemned": repository.look_for_what_is_condemned,
             "index": repository.refresh_index,
             "packs": repository.verify_recent_packs,
@@ -52,18 +54,18 @@ def look(
 ) -> Variant:
     """Look at these before the done record, and at those after it, in this order."""
 
-    def is_open(opened: Opened, run: bytes, *, ended: bool) -> bool:
+    def is_open(context: CountingContext, run: bytes, *, ended: bool) -> bool:
         good = True
         for what in before if ended else after:
             if what == "fences":
-                files = [f for f in opened.backend.names("fences") if layout.run_of(f, Kind.FENCE) == run]
-                good = good and not deletion._pass_over(opened, Kind.FENCE, files, Fence)
+                files = [f for f in context.backend.names("fences") if layout.run_of(f, Kind.FENCE) == run]
+                good = good and not deletion._pass_over(context, Kind.FENCE, files, Fence)
             elif what == "runs":
-                there = set(opened.backend.names("runs"))
+                there = set(context.backend.names("runs"))
                 good = good and layout.run_file(run) in there
             else:
                 ends = [file for file in there if layout.run_of(file, Kind.ENDED) == run]
-                good = good and not deletion._pass_over(opened, Kind.ENDED, ends, Ended)
+                good = good and not deletion._pass_over(context, Kind.ENDED, ends, Ended)
         return good
 
     return lambda patch: patch.setattr(deletion, "is_open", is_open)
@@ -90,7 +92,7 @@ def looks_before_the_snapshot(patch: Patch) -> None:
             inner.setattr(
                 deletion,
                 "is_open",
-                lambda opened, run, *, ended: ended or _REAL_OPEN(opened, run, ended=False),
+                lambda context, run, *, ended: ended or _REAL_OPEN(context, run, ended=False),
             )
             return _REAL_ATTEMPT(self, *args)
 
@@ -100,8 +102,8 @@ def looks_before_the_snapshot(patch: Patch) -> None:
 def writes_done_though_fenced(patch: Patch) -> None:
     """6, 7: what the listings show before the done record is not heeded."""
 
-    def is_open(opened: Opened, run: bytes, *, ended: bool) -> bool:
-        return _REAL_OPEN(opened, run, ended=ended) or ended
+    def is_open(context: CountingContext, run: bytes, *, ended: bool) -> bool:
+        return _REAL_OPEN(context, run, ended=ended) or ended
 
     patch.setattr(deletion, "is_open", is_open)
 
@@ -119,23 +121,23 @@ def _at_the_end(patch: Patch, name: str, replacement: Callable[..., Any]) -> Non
 
 def does_not_look_at_condemned(patch: Patch) -> None:
     """8: nobody looks at what is condemned after the done record."""
-    _at_the_end(patch, "condemned", lambda opened: Condemned())
+    _at_the_end(patch, "condemned", lambda context: Condemned())
 
 
 def does_not_look_at_tombstones(patch: Patch) -> None:
     """8: nobody looks at tombstones after the done record."""
-    _at_the_end(patch, "entombed", lambda opened: set())
+    _at_the_end(patch, "entombed", lambda context: set())
 
 
 def looks_at_tombstones_first(patch: Patch) -> None:
     """8: tombstones are listed before what is condemned."""
 
-    def condemned(opened: Opened) -> Condemned:
-        dead = _REAL_ENTOMBED(opened)
-        return Condemned(snapshots=frozenset(dead) | _REAL_CONDEMNED(opened).snapshots)
+    def condemned(context: CountingContext) -> Condemned:
+        dead = _REAL_ENTOMBED(context)
+        return Condemned(snapshots=frozenset(dead) | _REAL_CONDEMNED(context).snapshots)
 
     _at_the_end(patch, "condemned", condemned)
-    patch.setattr(deletion, "entombed", lambda opened: set())
+    patch.setattr(deletion, "entombed", lambda context: set())
 
 
 def does_not_look_again(patch: Patch) -> None:
@@ -164,7 +166,7 @@ def completes_under_the_old_id(patch: Patch) -> None:
         (noted,) = (repository.state.path / "checkpoints").iterdir()
         return bytes.fromhex(noted.name)
 
-    patch.setattr(runs, "_announce", announce)
+    patch.setattr(writer_run, "_announce", announce)
 
 
 def publishes_before_packs_are_stored(patch: Patch) -> None:
@@ -172,9 +174,9 @@ def publishes_before_packs_are_stored(patch: Patch) -> None:
     flush = Session._make_durable
 
     def finish(self: Session) -> Any:
-        def is_open(opened: Opened, run: bytes, *, ended: bool) -> bool:
+        def is_open(context: CountingContext, run: bytes, *, ended: bool) -> bool:
             flush(self)
-            return _REAL_OPEN(opened, run, ended=ended)
+            return _REAL_OPEN(context, run, ended=ended)
 
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(self, "_make_durable", lambda: list(self._streams))

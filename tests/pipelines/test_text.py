@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import listing, text
+from pipelines import text
+from pipelines.reports import listing
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from dedupstore.access import Access
-from dedupstore.records import Stream
+from dedupstore.format.records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
-from dedupstore.session import Session
-from pipelines.chains import Link
-from pipelines.facts import VolumeFacts, wire
+from dedupstore.writing.session import Session
 from pipelines.formats.detect import HEAD, detect
 from pipelines.formats.splitters import AfsSplitter, TarSplitter
-from pipelines.put import store
+from pipelines.sources.put import store
+from pipelines.streams.chains import Link
+from pipelines.streams.facts import VolumeFacts, wire
 from tests.afsdump import parse
 from tests.store import World, begin
 

@@ -1,13 +1,18 @@
 """AFS volume dumps: what they say, and how several become one.
 
-    tags        what follows which tag                       used by header, reader, vnodes
-    header      the dump's and the volume's headers          used by reader, join
-    vnodes      what a vnode's header says                   used by reader, tree
-    reader      one dump, walked forward                     used by join
-    join        a full and its incrementals, walked at once  used by merge, tree
-    merge       one full dump out of several
-    acl, directory, names                                    used by tree
-    tree        the paths: what `ls`, `extract`, `find` and `diff` see
+Each module calls only those below it:
+
+| module      | what for |
+|---|---|
+| `merge`     | one full dump out of a full one and the incrementals after it, valid for `vos restore` |
+| `tree`      | the paths of a volume, out of its dumps: what `ls`, `extract`, `find` and `diff` see |
+| `join`      | a full dump and its incrementals |
+| `reader`    | one volume dump, walked forward: its headers, then vnode by vnode |
+| `header`    | the two headers of an AFS volume dump |
+| `vnodes`    | what the header of one vnode says |
+| `directory` | names in AFS directories |
+| `names`     | all names in a volume, by the vnode that they name |
+| `tags`      | the letters of AFS volume dumps |
 
 All of it reads `Stream`s (pipelines/formats/stream.py), forward and once; contents are skipped or copied, never held.
 """

@@ -8,8 +8,8 @@ what no directory names, or only in a way that leads nowhere, is under `__lost__
 (docs/decisions/0016-merge.md says how much), never with the contents.
 """
 
+from pipelines.formats.acl import Acl
 from pipelines.formats.afs import directory, tags
-from pipelines.formats.afs.acl import Acl
 from pipelines.formats.afs.join import check_chain, living
 from pipelines.formats.afs.names import Name, Names
 from pipelines.formats.afs.reader import DumpReader

@@ -9,7 +9,7 @@ import pytest
 from dedupstore.backends import open_backend
 from dedupstore.backends.local import LocalBackend
 from dedupstore.backends.retry import Retry
-from dedupstore.backends.sftp import SftpBackend
+from dedupstore.backends.sftp.backend import SftpBackend
 from dedupstore.errors import DedupError
 
 ROOT = Path(__file__).parents[3]
@@ -111,7 +111,7 @@ def test_loads_paramiko_only_to_connect() -> None:
 import sys
 from dedupstore.backends import open_backend
 open_backend("sftp://host/repo")
-print("dedupstore.backends.sftp_packets" in sys.modules)
+print("dedupstore.backends.sftp.packets" in sys.modules)
 """
     assert said(program) == "False"
 
@@ -119,7 +119,7 @@ print("dedupstore.backends.sftp_packets" in sys.modules)
 def test_loads_of_paramiko_only_what_it_uses() -> None:
     program = """
 import sys
-from dedupstore.backends import sftp_packets
+from dedupstore.backends.sftp import packets
 print([name for name in sys.modules if name.partition(".")[0] in ("paramiko", "invoke", "nacl", "asyncio")])
 """
     assert said(program) == "[]"
@@ -127,7 +127,7 @@ print([name for name in sys.modules if name.partition(".")[0] in ("paramiko", "i
 
 @pytest.mark.parametrize("order", ["first", "then"])
 def test_leaves_paramiko_to_others_as_it_is(order: str) -> None:
-    ours = "from dedupstore.backends import sftp_packets"
+    ours = "from dedupstore.backends.sftp import packets"
     theirs = "import paramiko, paramiko.config"
     program = "\n".join([ours, theirs] if order == "first" else [theirs, ours])
     program += """

@@ -89,7 +89,7 @@ def test_an_ordinary_error_never_shows_where_it_came_from(world: World) -> None:
 @pytest.mark.parametrize(("option", "shown"), [("", False), ("-v", True)])
 def test_a_bug_is_called_one_and_verbose_shows_where_it_is(world: World, option: str, shown: bool) -> None:
     script = (
-        "from pipelines import dates\ndates.select = None\nfrom pipelines.cli import main\nimport sys\n"
+        "from pipelines.streams import dates\ndates.select = None\nfrom pipelines.cli import main\nimport sys\n"
         f"sys.argv = ['dedup', *{option.split()}, 'list', 'latest']\nmain()"
     )
     done = subprocess.run(

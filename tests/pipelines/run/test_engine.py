@@ -12,12 +12,12 @@ import pytest
 
 from dedupstore.backends.contract import Backend, Buffer
 from dedupstore.errors import DedupError, NoSpaceError, StreamError
-from dedupstore.session import RunDetails
-from pipelines import facts
-from pipelines.config_run import RunSettings
+from dedupstore.writing.session import RunDetails
+from pipelines.config.run_settings import RunSettings
 from pipelines.run import engine as engine_module
 from pipelines.run.engine import Engine
-from pipelines.run.jobs import Desk, Job, Line, Report
+from pipelines.sources.protocol import Desk, Job, Line, Report
+from pipelines.streams import facts
 from tests.store import World, noise
 
 DAY = 1_700_006_400  # midnight, so that a run and its next are of one day

@@ -1,3 +1,0 @@
-"""Types of the C extension; dedupstore.identity is its public face."""
-
-def identify(data: bytes | bytearray | memoryview, starts: bytes, ends: bytes, key: bytes, /) -> bytes: ...

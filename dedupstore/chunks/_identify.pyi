@@ -1,0 +1,3 @@
+"""Types of the C extension; dedupstore.chunks.ids is its public face."""
+
+def identify(data: bytes | bytearray | memoryview, starts: bytes, ends: bytes, key: bytes, /) -> bytes: ...

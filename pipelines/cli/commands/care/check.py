@@ -1,0 +1,69 @@
+"""`dedup check`: look for damage."""
+
+import click
+
+from dedupstore.errors import DamageError
+from pipelines import text
+from pipelines.cli.progress import counter
+from pipelines.cli.workspace import Workspace
+from pipelines.reports.listing import to_json
+from pipelines.text import count
+
+DAMAGED = 4
+
+
+@click.command
+@click.option("--read-data", is_flag=True, help="Read every byte that is stored, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.pass_obj
+def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
+    """Look whether everything is there and every backup would come back.
+
+    Exits with 4 if there is damage. With an admin's key, --read-data also opens every block and proves every
+    chunk; a writer's key can only compare the files with their SHA-256.
+    """
+    from keys import stored
+
+    console = workspace.console
+    with workspace.repository(reading=True) as repository:
+        with counter(console) as report:
+            named = stored.damaged(
+                workspace.backend, workspace.trust.believe(workspace.backend, workspace.url)
+            )
+            try:
+                result = repository.check(read_data=read_data, report=report)
+            except DamageError as error:
+                for line in (*named, str(error)):
+                    console.fail(line)
+                return DAMAGED
+        damaged = list(dict.fromkeys((*named, *result.damaged, *repository.damage)))
+        # They were found on the way, and are told below.
+        repository.damage.clear()
+        repository.alarms.clear()
+        repository.newer.clear()
+    if not read_data:
+        result.warnings.append("contents were not read, only looked for: --read-data reads every byte")
+    if as_json:
+        answer = {
+            "damaged": damaged,
+            "warnings": result.warnings,
+            "snapshots": result.snapshots,
+            "streams": result.streams,
+            "files": result.files,
+            "bytes": result.bytes,
+            "chunks": result.chunks,
+        }
+        console.answer(to_json(answer))
+    else:
+        console.answer("".join(f"damaged: {text.safe(line)}\n" for line in damaged))
+        for line in result.warnings:
+            console.warn(line)
+    console.say(
+        f"looked at {count(result.snapshots, 'snapshot')} with {count(result.streams, 'stream')}, "
+        f"{count(result.files, 'file')} of {text.size(result.bytes)}"
+    )
+    if damaged:
+        console.fail(f"{count(len(damaged), 'finding')} of damage; restore those files from another copy")
+        return DAMAGED
+    console.say("no damage found")
+    return 0

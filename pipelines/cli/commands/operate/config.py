@@ -1,0 +1,73 @@
+"""`dedup config`: is the config file understood, and what can be in it."""
+
+import os
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import click
+
+from dedupstore.errors import DedupError
+from pipelines.cli.workspace import Workspace
+from pipelines.text import count
+
+if TYPE_CHECKING:
+    from pipelines.config.run_settings import RunConfig
+
+
+@click.group
+def command() -> None:
+    """Look at the config file."""
+
+
+@command.command()
+@click.pass_obj
+def check(workspace: Workspace) -> None:
+    """Read the whole config file; say what is wrong with it, and where."""
+    from pipelines.config import config_file
+    from pipelines.config.run_settings import parse
+
+    file = workspace.settings.file
+    found = parse(file, config_file.read(file) or "")
+    _check_surroundings(workspace, found)
+    names = ", ".join(source.name for source in found.sources)
+    workspace.console.answer(f"{file} is understood: {count(len(found.sources), 'source')}: {names}\n")
+
+
+def _check_surroundings(workspace: Workspace, found: "RunConfig") -> None:
+    """Check what a run needs of this host; what needs the network stays out.  Raises `DedupError`."""
+    from pathlib import Path
+
+    from pipelines.config.run_settings import AfsSource, FilesSource
+    from pipelines.vos import privileges
+
+    if os.geteuid() == 0:
+        privileges.trusted(found.file)
+    if workspace.settings.repository is None:
+        raise DedupError(
+            f"{found.file}: no repository is named",
+            'add a line such as repository = "sftp://backup@host/~/cell" at its top',
+        )
+    workspace.backend  # noqa: B018 - refuses a URL that is not understood, and connects to nothing
+    if found.run.user:
+        privileges.user_of(found.run.user)
+    for source in found.sources:
+        if isinstance(source, AfsSource) and "/" in source.vos and not Path(source.vos).is_file():
+            raise DedupError(
+                f"{found.file}: there is no {source.vos}, which is vos of the source {source.name}",
+                "install openafs-client, or say where vos is",
+            )
+        if isinstance(source, FilesSource) and not os.path.isdir(source.folder):  # noqa: PTH112 - never raises
+            there = os.path.lexists(source.folder)
+            raise DedupError(
+                f"{found.file}: {f'{source.folder} is no folder' if there else f'there is no folder {source.folder}'}"
+                f", which is folder of the source {source.name}",
+                "correct the path" if there else "make it, or correct the path",
+            )
+
+
+@command.command()
+@click.pass_obj
+def example(workspace: Workspace) -> None:
+    """Print a commented config file to begin with."""
+    text = resources.files("pipelines").joinpath("data", "dedup.toml").read_text("utf-8")
+    workspace.console.answer(text)

@@ -1,0 +1,22 @@
+"""Names of volumes and files, by a shell's patterns.
+
+Invariant: what both kinds of pattern match is left out.
+"""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+
+def wants(name: str, take: Iterable[str], leave: Iterable[str], *, hidden: bool = True) -> bool:
+    """Tell whether what has this name is meant; what matches both is left.
+
+    Without `hidden`, a name that begins with a dot is taken only by a pattern that does, too, as in a shell.
+    """
+    if not hidden and name.startswith("."):
+        take = (pattern for pattern in take if pattern.startswith("."))
+    return any(fnmatchcase(name, p) for p in take) and not any(fnmatchcase(name, p) for p in leave)
+
+
+def is_name(pattern: str) -> bool:
+    """Tell whether the pattern can match only one name, which is the pattern itself."""
+    return not any(special in pattern for special in "*?[")

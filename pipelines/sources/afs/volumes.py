@@ -1,0 +1,292 @@
+"""AFS volumes: listed, cloned, and dumped straight into the store.
+
+Invariant: what a volume's stream says of itself, its facts, is what was seen in the stream and on the server at
+that time; and what this host remembers of its vnodes belongs, by its digest, to exactly that stream.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dedupstore.errors import DedupError, StreamError
+from dedupstore.format import layout
+from pipelines.config.run_settings import AfsSource, Schedule
+from pipelines.formats.splitters import AfsSplitter
+from pipelines.sources.afs import decide, missing
+from pipelines.sources.afs.history import History, Stored
+from pipelines.sources.afs.schedule import full_reason, next_full, period
+from pipelines.sources.afs.volume_state import VolumeStates
+from pipelines.sources.protocol import Desk, Job, Line
+from pipelines.streams import facts
+from pipelines.streams.chains import MAX_DUMPS
+from pipelines.vos.listing import BACKUP, OK, READ_WRITE, UNKNOWN, Volume, VosError
+from pipelines.vos.program import AnyVos
+
+if TYPE_CHECKING:
+    from dedupstore.repository import Repository
+
+_MARGIN = 14  # days beyond the schedule's period that a parent is looked for
+
+
+class Memory:
+    """What is known of all volumes before the run, and what the run adds; shared by all sources of a run."""
+
+    def __init__(self, repository: "Repository", schedule: Schedule, today: date, *, all_full: bool) -> None:
+        self.schedule = schedule
+        self.today = today
+        self.all_full = all_full
+        self._repository = repository
+        self._digests: dict[tuple[str, int], str] = {}  # by source and id
+        self._lock = threading.Lock()
+        self.states = VolumeStates(repository.state.path / "volumes")
+
+    @cached_property
+    def history(self) -> History:
+        """What is stored; it is read when it is first asked for, by the main thread."""
+        return History(self._repository, self.today, period(self.schedule) + _MARGIN)
+
+    def save(self, source: str, volume: int, column: bytes | None) -> None:
+        """Keep the vnodes of a volume whose stream is about to be complete."""
+        digest = self.states.save(volume, column) if column is not None else ""
+        with self._lock:
+            self._digests[source, volume] = digest
+
+    def published(self) -> None:
+        """Drop the vnodes of all streams but the newest of each volume."""
+        newest = {**self.history.states(), **self._digests}
+        self.states.keep({(volume, digest) for (_, volume), digest in newest.items()})
+
+
+class Volumes:
+    """A source of kind afs."""
+
+    def __init__(self, config: AfsSource, vos: AnyVos, memory: Memory) -> None:
+        self.name = config.name
+        self._config = config
+        self._vos = vos
+        self._memory = memory
+
+    def listing(self, done: set[str]) -> "Listed":
+        """Clone and list the volumes.  Raises `VosError` if not even the servers are known."""
+        found = Listed(self._memory)
+        history, began = self._memory.history, int(time.time())
+        servers = self._vos.servers()
+        if self._config.backupsys:
+            for server in servers:
+                try:
+                    if said := self._vos.backupsys(server):
+                        found.warnings.append(f"vos backupsys {server}: {said}")
+                except VosError as error:
+                    found.warnings.append(f"{error}; each volume is cloned by itself")
+        volumes = self._list(servers, found)
+        # the largest first: started last, it would be alone at the end
+        for volume, backup in sorted(volumes, key=lambda pair: -(pair[1] or pair[0]).size_k):
+            if volume.name in done:
+                continue
+            line = Line(self.name, volume.name, "stored", "afs")
+            if (wrong := _wrong(volume)) is not None:
+                found.lines.append(replace(line, state="failed", error=wrong))
+            else:
+                found.jobs.append(VolumeJob(line, volume, backup, began, self._vos, self._memory))
+        self._missing(servers, volumes, history, found)
+        return found
+
+    def plan(self) -> list[Line]:
+        """Say which volumes a run would dump, and how; from clones as they are."""
+        found = Listed(self._memory)
+        servers = self._vos.servers()
+        volumes = self._list(servers, found)
+        for volume, backup in volumes:
+            line = Line(self.name, volume.name, "planned")
+            if (wrong := _wrong(volume)) is not None:
+                found.lines.append(replace(line, state="failed", error=wrong))
+                continue
+            job = VolumeJob(line, volume, backup, 0, self._vos, self._memory)
+            planned = job.plan(volume, backup or volume)[0]
+            line.kind, line.reason = ("full" if planned.full else "incr"), planned.reason
+            line.size = 1024 * (backup or volume).size_k if planned.full else 0
+            found.lines.append(line)
+        self._missing(servers, volumes, self._memory.history, found)
+        return found.lines
+
+    def _missing(
+        self,
+        servers: list[str],
+        volumes: list[tuple[Volume, Volume | None]],
+        history: History,
+        found: "Listed",
+    ) -> None:
+        """Note what is gone, and that nothing at all is taken."""
+        if any(line.state == "failed" for line in found.lines):
+            return  # a server did not answer: its volumes are not gone for that
+        present = [volume for volume, _ in volumes]
+        found.lines += missing.gone(self._config, present, history, self._memory.today)
+        if not present and (wrong := missing.none_taken(self._vos, servers)):
+            found.lines.append(Line(self.name, "", "failed", error=wrong))
+
+    def _list(self, servers: list[str], found: "Listed") -> list[tuple[Volume, Volume | None]]:
+        """Return the read-write volumes, each with its backup volume."""
+        volumes: list[Volume] = []
+        for server in servers:
+            try:
+                volumes += self._vos.listing(server)
+            except VosError as error:
+                found.lines.append(Line(self.name, f"all volumes of {server}", "failed", error=str(error)))
+        # `vos release` and `vos move` make some for a while
+        found.warnings += (
+            f"volume {volume.id} on {volume.server} is {volume.status}, and nobody knows its name: it was not stored"
+            for volume in volumes
+            if not volume.name
+        )
+        # a move that was cut short leaves one volume in two places, where a backup volume belongs to its neighbour
+        backups = {
+            (each.parent, each.server, each.partition): each for each in volumes if each.type == BACKUP
+        }
+        wanted = [volume for volume in volumes if volume.name and volume.type in (READ_WRITE, UNKNOWN)]
+        return [(each, backups.get((each.id, each.server, each.partition))) for each in wanted]
+
+
+class Listed:
+    """What a cell has today."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.jobs: list[Job] = []
+        self.lines: list[Line] = []
+        self.warnings: list[str] = []
+        self._memory = memory
+
+    def published(self) -> None:
+        """Forget what belongs to older streams."""
+        self._memory.published()
+
+
+class VolumeJob:
+    """One volume.  `began` is when the run began, in seconds since 1970."""
+
+    def __init__(
+        self, line: Line, volume: Volume, backup: Volume | None, began: int, vos: AnyVos, memory: Memory
+    ) -> None:
+        self.line = line
+        self._volume = volume
+        self._backup = self._listed = backup
+        self._began = began
+        self._vos = vos
+        self._memory = memory
+
+    def attempt(self, desk: Desk, *, last: bool) -> Line:
+        """Dump the volume into the store; in full if its incremental does not continue what is stored."""
+        began = time.monotonic()
+        line = replace(self.line, warnings=[])
+        backup, stale = self._fresh(line, last=last)
+        volume = self._volume
+        if volume.status != OK or backup is not self._listed:
+            found = self._vos.examine(volume.id)  # after the clone, so that a restore before it is seen
+            volume = found._replace(name=found.name or volume.name)  # a busy one has no name
+        planned, parent, stored, state, due = self.plan(volume, backup)
+        try:
+            stream = self._dump(desk, line, planned, parent, volume, backup, state, stale=stale)
+        except _FullInsteadError as why:
+            planned = planned._replace(full=True, since=0, reason=why.message, parent=b"", continues=False)
+            stream = self._dump(desk, line, planned, parent, volume, backup, None, stale=stale)
+        line.kind, line.reason = ("full" if planned.full else "incr"), planned.reason
+        line.untimely = planned.full and stored is not None and planned.reason != due
+        line.size, line.new, line.stored = stream.size, stream.new, stream.stored
+        line.full_of = self._memory.today if planned.full or stored is None else stored.full_of
+        if line.full_of is not None:
+            line.next_full = next_full(self._memory.schedule, line.full_of, self._memory.today)
+        line.seconds = time.monotonic() - began
+        return line
+
+    def plan(
+        self, volume: Volume, backup: Volume
+    ) -> tuple[decide.Plan, decide.Parent | None, Stored | None, bytes | None, str]:
+        """Decide how to dump it; return also what it is compared with, and what the schedule says."""
+        memory = self._memory
+        stored = memory.history.newest(self.line.source, volume.id, volume.name)
+        parent, state, due = None, None, ""
+        if stored is not None:
+            broken = "" if stored.full_of else "its full is not stored any more"
+            if stored.dumps >= MAX_DUMPS:
+                broken = f"it has {stored.dumps} dumps already"
+            parent = decide.Parent(stored.snapshot.name, stored.facts, broken)
+            if stored.facts.state:
+                state = memory.states.load(volume.id, stored.facts.state.hex())
+            last_full = stored.full_of or memory.today
+            due = full_reason(memory.schedule, volume.name, backup.size_k, last_full, memory.today)
+        if memory.all_full:
+            due = "asked for"
+        return decide.plan(volume, backup, parent, state, due), parent, stored, state, due
+
+    def _fresh(self, line: Line, *, last: bool) -> tuple[Volume, bool]:
+        """Return the backup volume, cloned in this run, or else whether it is older; raises `VosError`."""
+        if self._backup is not None and self._backup.status == OK:
+            if not decide.is_stale(self._backup, self._began):
+                return self._backup, False
+            try:
+                self._backup = self._vos.backup(self._volume.id)
+            except VosError as error:
+                if not last:
+                    raise
+                line.warnings.append(str(error))
+                return self._backup, True
+        else:
+            self._backup = self._vos.backup(self._volume.id)
+        return self._backup, False
+
+    def _dump(
+        self,
+        desk: Desk,
+        line: Line,
+        planned: decide.Plan,
+        parent: decide.Parent | None,
+        volume: Volume,
+        backup: Volume,
+        state: bytes | None,
+        *,
+        stale: bool,
+    ) -> Any:
+        splitter = AfsSplitter()
+        with desk.watch(self._vos.dump(backup.id, planned.since), line.name) as source:
+
+            def judged() -> Mapping[str, Any]:
+                verdict = decide.judge(
+                    planned,
+                    volume,
+                    backup,
+                    splitter,
+                    length=source.size,
+                    size_now=lambda: self._vos.dump_size(backup.id, planned.since),
+                    parent=parent,
+                    state=state,
+                    stale=stale,
+                )
+                if verdict.outcome == "full":
+                    raise _FullInsteadError(verdict.reason)
+                if verdict.outcome == "reject":
+                    raise StreamError(f"the dump of {line.name} is no good: {verdict.reason}")
+                line.warnings += verdict.warnings
+                line.warnings += (f"ALARM: {alarm}" for alarm in verdict.alarms)
+                self._memory.save(line.source, volume.id, verdict.state)
+                assert verdict.facts is not None  # noqa: S101 (it is accepted)
+                return facts.wire(msgspec.structs.replace(verdict.facts, source=line.source))
+
+            return desk.session.put(line.name, source, kind="afs", splitter=splitter, facts=judged)
+
+
+class _FullInsteadError(StreamError):
+    """The incremental does not continue what is stored."""
+
+
+def _wrong(volume: Volume) -> str | None:
+    """Say why the volume cannot even be tried."""
+    try:
+        layout.check_stream_name(volume.name)
+    except DedupError as error:
+        return str(error)
+    return None

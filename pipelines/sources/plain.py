@@ -1,0 +1,74 @@
+"""Streams that are stored as they come, whole every time: what commands and files have in common.
+
+Invariant: a name that no stream may have costs only itself.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from dedupstore.errors import DedupError
+from dedupstore.format import layout
+from pipelines.config.run_settings import CommandSource, FilesSource
+from pipelines.sources import put
+from pipelines.sources.protocol import Desk, Job, Line
+from pipelines.sources.transfer import Flow
+
+# What `dedup put` has as options are keys of a source here.
+_KEYS = {
+    "--allow-empty": "allow_empty = true",
+    "--format raw": 'format = "raw"',
+    "--format tar": 'format = "tar"',
+}
+
+
+@dataclass
+class Listed:
+    """What such a source has today."""
+
+    jobs: list[Job] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, job: Job, done: set[str]) -> None:
+        """Take in a job, unless its name is in `done`; one that no stream may have is a failure."""
+        try:
+            layout.check_stream_name(job.line.name)
+        except DedupError as error:
+            self.lines.append(replace(job.line, state="failed", error=str(error)))
+            return
+        if job.line.name not in done:
+            self.jobs.append(job)
+
+    def published(self) -> None:
+        """There is nothing to remember."""
+
+
+def attempt(desk: Desk, line: Line, source: CommandSource | FilesSource, begin: Callable[[], Flow]) -> Line:
+    """Store what the flow gives that `begin` opens; return the line with what became of it."""
+    line = replace(line, warnings=[])
+    began = time.monotonic()
+    try:
+        with desk.watch(begin(), line.name) as flow:
+            stream = put.store(
+                desk.session,
+                line.name,
+                flow,
+                form=source.format,
+                allow_empty=source.allow_empty,
+                warn=lambda what: line.warnings.append(_as_keys(what)),
+                origin=line.source,
+            )
+    except DedupError as error:
+        error.hint = _as_keys(error.hint)
+        raise
+    line.kind, line.size, line.new, line.stored = stream.kind, stream.size, stream.new, stream.stored
+    line.seconds = time.monotonic() - began
+    return line
+
+
+def _as_keys(text: str) -> str:
+    """Return a message that names options of `dedup put` with the keys of the config file instead."""
+    for option, key in _KEYS.items():
+        text = text.replace(option, key)
+    return text

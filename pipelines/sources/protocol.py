@@ -1,0 +1,114 @@
+"""The small protocol behind which the kinds of source stand, and what is said of each stream.
+
+Invariant: a job is tried from its beginning each time, and what it left in the store before does no harm.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from dedupstore.writing.session import Session
+from pipelines.sources.transfer import Flow, Transfer
+
+if TYPE_CHECKING:
+    from dedupstore.repository import SnapshotInfo
+
+State = Literal["stored", "kept", "failed", "gone", "planned"]
+
+
+@dataclass
+class Line:
+    """What the summary says of one stream; sizes in bytes.
+
+    `state`: `kept` was stored by a run of the same day that was interrupted, `gone` has no volume any more.
+    `kind` is `full`, `incr` or a format; `reason` says why it is full, and `untimely` that the
+    schedule did not ask for it.  `full_of` is the day of the full on which it rests, `next_full` that of the next.
+    """
+
+    source: str
+    name: str
+    state: State
+    kind: str = ""
+    reason: str = ""
+    untimely: bool = False
+    size: int = 0
+    new: int = 0
+    stored: int = 0
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    full_of: date | None = None
+    next_full: date | None = None
+
+
+@dataclass
+class Report:
+    """What a run did; `snapshot` is None if there was nothing to list."""
+
+    today: date
+    lines: list[Line] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    snapshot: "SnapshotInfo | None" = None
+    taken_up: "list[SnapshotInfo]" = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def next_full(self) -> date | None:
+        """The next day on which a volume is due for a full; None if there are no volumes."""
+        return min((line.next_full for line in self.lines if line.next_full), default=None)
+
+    def of(self, state: str) -> list[Line]:
+        """Return the lines of that state."""
+        return [line for line in self.lines if line.state == state]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a job works with: the session, and `watch`, which puts a flow of that name under the run's time-outs."""
+
+    session: Session
+    watch: Callable[[Flow, str], Transfer]
+
+
+class Job(Protocol):
+    """One stream that is to be stored; `line` is what is known of it before."""
+
+    @property
+    def line(self) -> Line: ...  # noqa: D102
+
+    def attempt(self, desk: Desk, *, last: bool) -> Line:
+        """Store it; called in a thread of its own.  Raises `DedupError` if it failed.
+
+        `last`: it is not tried again, so that the second best is better than nothing.
+        """
+        ...
+
+
+class Listing(Protocol):
+    """What one source has today."""
+
+    jobs: list[Job]
+    lines: list[Line]  # what needs no job: what is gone, and what cannot be stored
+    warnings: list[str]
+
+    def published(self) -> None:
+        """Take note that what was stored is listed now."""
+        ...
+
+
+class Source(Protocol):
+    """Something that has streams."""
+
+    name: str
+
+    def listing(self, done: set[str]) -> Listing:
+        """Prepare and list what is to be stored, without the streams named in `done`.
+
+        Raises `DedupError` if it cannot be told.
+        """
+        ...
+
+    def plan(self) -> list[Line]:
+        """Say what a run would do, and change nothing."""
+        ...

@@ -1,0 +1,34 @@
+"""The standard input as a source, and what can be said of it before the first byte is read."""
+
+import io
+import os
+import stat
+
+from dedupstore.errors import StreamError
+from pipelines.output import pipes
+
+
+class StandardInput:
+    """Our standard input.  `size` is what is left of it, in bytes, if it is a file; otherwise None."""
+
+    def __init__(self) -> None:
+        try:
+            status = os.fstat(0)
+            pipes.prepare(0)
+            self.size = (
+                max(0, status.st_size - os.lseek(0, 0, os.SEEK_CUR)) if stat.S_ISREG(status.st_mode) else None
+            )
+        except OSError as error:
+            raise _unreadable(error) from None
+        self._file = io.FileIO(0, closefd=False)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read what there is; 0 at the end.  Raises `StreamError` if it cannot be read."""
+        try:
+            return self._file.readinto(buffer) or 0
+        except OSError as error:
+            raise _unreadable(error) from None
+
+
+def _unreadable(error: OSError) -> StreamError:
+    return StreamError(f"standard input cannot be read: {error.strerror or error}", "nothing was listed")

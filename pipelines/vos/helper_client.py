@@ -1,0 +1,217 @@
+"""`vos` through the root helper: the side that has no rights.
+
+What goes between the two is written down in `helper`.  Invariant: a descriptor that the helper gave is closed on
+every way out, and no child of this process gets a copy: the helper and `vos` learn by it that nobody reads.
+"""
+
+import io
+import os
+import select
+import socket
+import struct
+import threading
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from pipelines.output import pipes
+from pipelines.vos.listing import Volume, VolumeGoneError, VosError
+from pipelines.vos.process import GRACE, check
+from pipelines.vos.program import LARGEST, Dump
+
+T = TypeVar("T")
+
+ASKED = struct.Struct("<III")  # verb, subject, since
+YES, NO = b"\0", b"\1"
+_LARGEST_ANSWER = 1 << 30
+_ENDING_SECONDS = sum(GRACE) + 5.0
+
+
+class Verb(IntEnum):
+    """What can be asked of the helper."""
+
+    SERVERS = 1
+    LISTING = 2
+    EXAMINE = 3
+    BACKUP = 4
+    BACKUPSYS = 5
+    SIZE = 6
+    DUMP = 7
+    COUNT = 8
+
+
+class Answer(msgspec.Struct):
+    """What a channel gives: a value, or what went wrong; of a dump, how `vos` ended."""
+
+    value: Any = None
+    error: str = ""
+    hint: str = ""
+    gone: bool = False
+    status: int = 0
+    said: str = ""
+
+
+class PrivilegedVos:
+    """The same methods as `vos.Vos` has, by the helper; a context manager that ends it.
+
+    The helper does not know ids but from its own `listing`: list first.
+    """
+
+    def __init__(self, helper: socket.socket, pid: int) -> None:
+        self._helper = helper
+        self._pid = pid
+        self._turn = threading.Lock()  # an answer belongs to what was asked last
+        self._servers: list[str] = []
+
+    def servers(self) -> list[str]:
+        """Return the servers; see `Vos`."""
+        self._servers = self._get(list[str], Verb.SERVERS, 0, "list the file servers")
+        return list(self._servers)
+
+    def listing(self, server: str) -> list[Volume]:
+        """Return the wanted volumes of a server; see `Vos`."""
+        return self._get(list[Volume], Verb.LISTING, self._number(server), f"list {server}")
+
+    def count(self, server: str) -> int:
+        """Return how many volumes the server has, wanted or not; see `Vos`."""
+        return self._get(int, Verb.COUNT, self._number(server), f"count the volumes of {server}")
+
+    def examine(self, volume: int) -> Volume:
+        """Return the volume as it is now; see `Vos`."""
+        return self._get(Volume, Verb.EXAMINE, volume, f"examine {volume}")
+
+    def backup(self, volume: int) -> Volume:
+        """Clone the volume anew and return its backup volume; see `Vos`."""
+        return self._get(Volume, Verb.BACKUP, volume, f"back up {volume}")
+
+    def backupsys(self, server: str) -> str:
+        """Clone all wanted volumes of the server anew; see `Vos`."""
+        return self._get(str, Verb.BACKUPSYS, self._number(server), f"back up all of {server}")
+
+    def dump_size(self, volume: int, since: int) -> int:
+        """Return the bytes of a dump; see `Vos`."""
+        return self._get(int, Verb.SIZE, volume, f"size {volume}", since)
+
+    def dump(self, volume: int, since: int) -> Dump:
+        """Start to dump the volume; see `Vos`."""
+        channel, pipe = self._ask(Verb.DUMP, volume, since, f"dump {volume}")
+        return _HelpersDump(f"vos dump {volume}", pipe, socket.socket(fileno=channel))
+
+    def close(self) -> None:
+        """End the helper, and wait until it has ended the dumps that still ran.
+
+        A `vos backupsys` that still runs goes on, and nobody waits for it: stopping it would leave a volume busy.
+        """
+        if not self._pid:
+            return
+        self._helper.close()
+        ended = os.pidfd_open(self._pid)
+        try:
+            if select.select([ended], [], [], _ENDING_SECONDS)[0]:
+                os.waitpid(self._pid, 0)
+        finally:
+            os.close(ended)
+        self._pid = 0
+
+    def _number(self, server: str) -> int:
+        try:
+            return (self._servers or self.servers()).index(server)
+        except ValueError:
+            raise VosError(f"{server} is not among the servers of the configuration") from None
+
+    def _get(self, kind: type[T], verb: Verb, subject: int, doing: str, since: int = 0) -> T:
+        channel = socket.socket(fileno=self._ask(verb, subject, since, doing)[0])
+        answer = _answer(channel)
+        if answer.error:
+            raise (VolumeGoneError if answer.gone else VosError)(answer.error, answer.hint)
+        return msgspec.convert(answer.value, kind)
+
+    def _ask(self, verb: Verb, subject: int, since: int, doing: str) -> list[int]:
+        """Return the descriptors of the helper's answer."""
+        if not (0 <= subject <= LARGEST and 0 <= since <= LARGEST):
+            raise VosError(f"cannot {doing}: no such number")
+        with self._turn:
+            try:
+                self._helper.send(ASKED.pack(verb, subject, since))
+                said, descriptors, _, _ = socket.recv_fds(self._helper, 1, 2, socket.MSG_CMSG_CLOEXEC)
+            except OSError:
+                said, descriptors = b"", []
+        if said == NO:
+            raise VosError(f"the root helper refused to {doing}", "it works on what it has listed itself")
+        if said != YES:
+            raise _helper_gone()
+        return descriptors
+
+    def __enter__(self) -> "PrivilegedVos":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _HelpersDump:
+    """A dump by a `vos` of the helper; see `vos.Dump`."""
+
+    size = None  # known only at its end
+
+    def __init__(self, doing: str, pipe: int, channel: socket.socket) -> None:
+        pipes.prepare(pipe)
+        self._doing = doing
+        self._pipe = io.FileIO(pipe)
+        self._channel = channel
+        self._ending = threading.Lock()
+        self._ended: Answer | None = None
+
+    def fileno(self) -> int:
+        """Return the pipe's descriptor."""
+        return self._pipe.fileno()
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read what there is."""
+        count = self._pipe.readinto(buffer)
+        if count == 0:
+            answer = self._end()
+            check(self._doing, answer.status, answer.said)
+        return count
+
+    def close(self) -> None:
+        """End it."""
+        self._end()
+
+    def _end(self) -> Answer:
+        with self._ending:
+            if self._ended is None:
+                self._pipe.close()
+                try:
+                    self._channel.shutdown(socket.SHUT_WR)  # the helper then waits for vos, or ends it
+                    self._ended = _answer(self._channel)
+                except (OSError, VosError):
+                    self._ended = Answer(status=1, said=_helper_gone().message)
+            return self._ended
+
+    def __enter__(self) -> "_HelpersDump":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _answer(channel: socket.socket) -> Answer:
+    """Read the one answer of a channel, and close it."""
+    said = bytearray()
+    with channel:
+        while data := channel.recv(1 << 16):
+            said += data
+            if len(said) > _LARGEST_ANSWER:
+                raise VosError("the root helper's answer does not end")
+    if not said:
+        raise _helper_gone()
+    try:
+        return msgspec.json.decode(said, type=Answer)
+    except msgspec.DecodeError:  # it was killed while it said it
+        raise _helper_gone() from None
+
+
+def _helper_gone() -> VosError:
+    return VosError("the root helper has ended", "see what it said above; start the run again")
