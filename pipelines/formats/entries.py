@@ -25,7 +25,8 @@ class Entry(NamedTuple):
     setuid, setgid and sticky, `owner` and `group` numbers, `mtime` Unix seconds, `size` bytes.  `target` is the
     text of a symbolic link or an AFS mount point, or the path of which a hard link is another name.  `ident` is
     an AFS vnode's number, uniquifier and data version, `NO_IDENT` in a tar.  Of kind "other" are devices,
-    pipes and what is unknown.
+    pipes and what is unknown.  `nanoseconds` are those after the second `mtime`.  `attributes` are records of a
+    tar's extended header: extended attributes and access lists of the file system.
     """
 
     path: bytes
@@ -38,6 +39,8 @@ class Entry(NamedTuple):
     target: bytes = b""
     ident: tuple[int, int, int] = NO_IDENT
     acl: "Acl | None" = None
+    nanoseconds: int = 0
+    attributes: tuple[tuple[bytes, bytes], ...] = ()
 
 
 Contents = Callable[[], Iterator[bytes | memoryview]]

@@ -10,8 +10,8 @@ import tarfile
 from collections.abc import Iterator
 
 from pipelines.formats.entries import Contents, Entry
-from pipelines.output.file_names import exact
-from pipelines.output.new_tree import not_made, parts
+from pipelines.output.file_names import exact, shown
+from pipelines.output.new_tree import LeftOutError, not_made, parts
 
 ACL_KEY = "SCHILY.xattr.user.afs.acl"
 
@@ -43,9 +43,20 @@ def member(
     info.mtime = entry.mtime
     if entry.kind == "file":
         info.size = entry.size
+    if b"\0" in target:
+        raise LeftOutError(f"{shown(path)} is left out: its target holds a zero byte")
+    info.pax_headers = {exact(key): exact(value) for key, value in entry.attributes}
+    if entry.nanoseconds:
+        info.pax_headers["mtime"] = _decimal(entry.mtime * 10**9 + entry.nanoseconds)
     if entry.acl is not None:
-        info.pax_headers = {ACL_KEY: entry.acl.text()}
+        info.pax_headers[ACL_KEY] = entry.acl.text()
     yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     if entry.kind == "file" and contents is not None:
         yield from contents()
         yield bytes(-entry.size % tarfile.BLOCKSIZE)
+
+
+def _decimal(nanoseconds: int) -> str:
+    """Return seconds with nine places."""
+    whole, rest = divmod(abs(nanoseconds), 10**9)
+    return f"{'-' if nanoseconds < 0 else ''}{whole}.{rest:09}"

@@ -7,17 +7,20 @@ then is told by name, and counted.
 """
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from dedupstore.errors import DedupError
+from dedupstore.errors import DedupError, StreamError
+from pipelines import text
 from pipelines.formats.entries import Contents, Entries, Entry
 from pipelines.output import new_tar
 from pipelines.output.file_names import shown
 from pipelines.output.new_tree import LeftOutError, NewTree, not_made
+from pipelines.restore.browse import UpToDamage
 from pipelines.restore.neighbours import Neighbours
 
 Walk = Callable[[], AbstractContextManager[Entries]]
@@ -54,13 +57,32 @@ class Choice:
 
 @dataclass
 class Plan:
-    """What the first walk found: how many bytes of files.
+    """What the first walk found: how many bytes of files, and the damage at which it ended.
 
-    `renamed`: where of a file's names only others than the first are chosen, the names to make it under.
+    `renamed`: where of a file's names only others than the first are chosen, the names to make it under: a list
+    for each time that the file is there with such names after it.
     """
 
     size: int = 0
-    renamed: dict[bytes, list[bytes]] = field(default_factory=dict)
+    renamed: dict[bytes, list[list[bytes]]] = field(default_factory=dict)
+    damage: StreamError | None = None
+
+
+class _Links:
+    """Which file a hard link is another name of: links are followed as they were when each came."""
+
+    def __init__(self) -> None:
+        self._first: dict[bytes, bytes] = {}
+
+    def file_of(self, entry: Entry) -> bytes:
+        """Take note of an entry; return the first name of the file that it is."""
+        if entry.kind != "hardlink":
+            self._first.pop(entry.path, None)
+            return entry.path
+        first = self._first.get(entry.target, entry.target)
+        if first != entry.path:
+            self._first[entry.path] = first
+        return first
 
 
 class LeftOut:
@@ -90,21 +112,32 @@ def plan(walk: Walk, choice: Choice, tree: NewTree | None, neighbours: Neighbour
     result = Plan()
     met: set[bytes] = set()
     obstacles: list[str] = []
-    with walk() as entries:
+    links = _Links()
+    again: set[bytes] = set()  # files that came once more after names of theirs
+    with walk() as found:
+        entries = UpToDamage(found)
         for entry, _ in entries:
             neighbours.see(entry.path)
+            first = links.file_of(entry)
+            if entry.kind != "hardlink" and entry.path in result.renamed:
+                again.add(entry.path)
             chosen_by = choice.chosen_by(entry.path)
             if not chosen_by:
                 continue
             met.update(chosen_by)
             if entry.kind == "file":
                 result.size += entry.size
-            elif entry.kind == "hardlink" and entry.target not in choice:
-                result.renamed.setdefault(entry.target, []).append(entry.path)
+            elif entry.kind == "hardlink" and first not in choice:
+                names = result.renamed.setdefault(first, [[]])
+                if first in again:
+                    again.discard(first)
+                    names.append([])
+                names[-1].append(entry.path)
             if tree is not None and len(obstacles) < 2 and (obstacle := _obstacle(tree, entry)):
                 obstacles.append(obstacle)
+    result.damage = entries.damage
     if unmet := choice.unmet(met):
-        raise neighbours.absent(unmet)
+        raise result.damage or neighbours.absent(unmet)
     if obstacles:
         more = ", and it is not the only one in the way" if len(obstacles) > 1 else ""
         raise DedupError(f"{obstacles[0]}{more}", "extract into an empty folder: -C FOLDER")
@@ -121,32 +154,65 @@ def _obstacle(tree: NewTree, entry: Entry) -> str:
 
 
 class _Item(NamedTuple):
-    """One entry to make: under which path, and what a link leads to."""
+    """One entry to make: under which path, and what a link leads to; `lost` is a link to what is not made."""
 
     path: bytes
     target: bytes
     entry: Entry
     contents: Contents | None
+    lost: bool = False
 
 
-def _items(entries: Entries, choice: Choice, renamed: dict[bytes, list[bytes]]) -> Iterator[_Item]:
+def _items(entries: Entries, choice: Choice, plan: Plan) -> Iterator[_Item]:
+    """Yield what is to be made, in the order of the entries.
+
+    A file of which only later names are chosen is made under the first of these.  What else comes under that name
+    before it does is passed over: the later one counts.
+    """
+    links = _Links()
+    renamed = {path: deque(names) for path, names in plan.renamed.items()}
+    passed: dict[bytes, int] = {}  # how many names of the file that is made under the first of them
+    early: dict[bytes, bytes] = {}  # names that are made before they come, and the files that they are of
+    hidden: set[bytes] = set()  # paths of what was passed over
     for entry, contents in entries:
-        if entry.path in choice:
-            target = entry.target
-            if entry.kind == "hardlink" and target in renamed:
-                target = renamed[target][0]
-            if entry.kind != "hardlink" or target != entry.path:
-                yield _Item(entry.path, target, entry, contents)
-        elif entry.path in renamed:
-            yield _Item(renamed[entry.path][0], entry.target, entry, contents)
+        first = links.file_of(entry)
+        if early.get(entry.path, first) != first:
+            hidden.add(entry.path)
+        elif entry.kind != "hardlink":
+            if entry.path in choice:
+                yield _Item(entry.path, entry.target, entry, contents)
+            elif names := renamed.get(entry.path):
+                if passed.pop(entry.path, 0) == len(names[0]):
+                    names.popleft()
+                if names:
+                    early[names[0][0]] = entry.path
+                    yield _Item(names[0][0], entry.target, entry, contents)
+        elif entry.path in choice:
+            early.pop(entry.path, None)
+            if first in choice:
+                yield _Item(entry.path, first, entry, contents, lost=first in hidden)
+            else:
+                passed[first] = passed.get(first, 0) + 1
+                name = renamed[first][0][0]
+                yield _Item(entry.path, name, entry, contents, lost=name in hidden - {entry.path})
+            hidden.discard(entry.path)
+
+
+def _lost(path: bytes, target: bytes) -> LeftOutError:
+    return LeftOutError(
+        f"{shown(path)} is left out: {shown(target)}, of which it is another name, was replaced by a later one"
+    )
 
 
 def to_tar(walk: Walk, choice: Choice, found: Plan, left_out: LeftOut) -> Iterator[bytes | memoryview]:
     """Yield a tar of what `plan` has found."""
     with walk() as entries:
-        for path, target, entry, contents in _items(entries, choice, found.renamed):
+        for path, target, entry, contents, lost in _items(iter(UpToDamage(entries)), choice, found):
             try:
-                yield from new_tar.member(entry, path, target, contents)
+                if lost:
+                    raise _lost(path, target)
+                if entry.kind != "hardlink" or path != target:  # else it was made under this name
+                    yield from new_tar.member(entry, path, target, contents)
             except LeftOutError as error:
                 left_out.add(error)
     yield new_tar.END
@@ -175,26 +241,32 @@ def to_folder(
             progress(done)
 
     with walk() as entries:
-        for path, target, entry, contents in _items(entries, choice, found.renamed):
+        for path, target, entry, contents, lost in _items(iter(UpToDamage(entries)), choice, found):
             notes.add(entry)
             try:
+                if lost:
+                    raise _lost(path, target)
                 if entry.kind == "dir":
                     if path:  # the folder that we extract into stays as it is
                         tree.folder(entry)
                 elif entry.kind == "file":
                     tree.file(path, entry, pieces(contents))
                 elif entry.kind == "symlink":
-                    tree.symlink(entry)
+                    tree.symlink(path, entry)
                 elif entry.kind == "hardlink":
                     tree.hardlink(path, target)
                 elif entry.kind == "other":
                     raise not_made(path)
+            except StreamError:  # within its contents: `found.damage` says it
+                break
             except LeftOutError as error:
                 left_out.add(error)
     for failure in tree.finish():
         left_out.add(failure)
     if tree.plain:
-        left_out.warn("owners or permissions could not all be set here")
+        left_out.warn("owners, permissions or dates could not all be set here")
+    if tree.bare:
+        left_out.warn(f"extended attributes or access lists were not kept: {text.count(tree.bare, 'file')}")
 
 
 class Notes:

@@ -59,16 +59,19 @@ def command(
             count(stream.name, number, len(todo))
             try:
                 links = chain(repository, snapshot, stream)
-                with browse.opened(repository, links) as entries:
-                    found = [entry for entry, _ in entries if matches(entry.path)]
+                with browse.opened(repository, links, workspace.console.warn) as there:
+                    entries = browse.UpToDamage(there)
+                    versions.add(
+                        snapshot, stream.name, [entry for entry, _ in entries if matches(entry.path)]
+                    )
+                if entries.damage is not None:
+                    raise entries.damage
             except mishap.FATAL:
                 raise
             except Exception as error:
                 link, why = str(Link(snapshot, stream)), mishap.told(error)
                 workspace.console.warn(why if why.startswith(link) else f"{link}: {why}")
                 failed += 1
-            else:
-                versions.add(snapshot, stream.name, found)
     rows = versions.all()
     if as_json:
         workspace.console.answer(to_json(versions_rows(rows)))

@@ -45,10 +45,13 @@ def command(
     with workspace.repository(reading=True) as repository:
         links = chain(repository, *dates.find(when, name, repository.snapshots(), repository.streams, domain))
         workspace.console.detail(", ".join(map(str, links)))
-        with browse.opened(repository, links) as entries:
+        with browse.opened(repository, links, workspace.console.warn) as found:
+            entries = browse.UpToDamage(found)
             beside = Neighbours([inside], str(links[-1]), links[-1].listing_command())
             lines = browse.listing(entries, inside, line, beside, deep=deep)
     if as_json:
         workspace.console.answer("[" + ",".join(f"\n  {one}" for one in lines) + "\n]\n")
     else:
         workspace.console.answer("".join(f"{one}\n" for one in lines))
+    if entries.damage is not None:
+        raise entries.damage

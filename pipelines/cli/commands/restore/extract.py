@@ -76,7 +76,7 @@ def command(
         beside = Neighbours(asked, str(links[-1]), links[-1].listing_command())
 
         def look() -> AbstractContextManager[Entries]:
-            return browse.opened(repository, links)
+            return browse.opened(repository, links, console.warn)
 
         def fetch() -> AbstractContextManager[Entries]:
             return browse.opened(repository, links, contents=True)
@@ -104,4 +104,6 @@ def command(
             if kept:
                 console.say(f"access lists and mount points: {(folder or Path()) / kept}")
     console.say(f"{links[-1]} {text.size(found.size)} extracted")
+    if found.damage is not None:
+        raise found.damage
     left_out.close()
