@@ -59,30 +59,48 @@ class Choice:
 class Plan:
     """What the first walk found: how many bytes of files, and the damage at which it ended.
 
-    `renamed`: where of a file's names only others than the first are chosen, the names to make it under: a list
-    for each time that the file is there with such names after it.
+    `early`: the paths of files that are not chosen but by later names, hard links; and for each time that such a file
+    is there, the name to make it under.
     """
 
     size: int = 0
-    renamed: dict[bytes, list[list[bytes]]] = field(default_factory=dict)
+    early: dict[bytes, list[bytes]] = field(default_factory=dict)
     damage: StreamError | None = None
 
 
+class _File:
+    """A file with hard links: the path under which it came, and the names that it has by now."""
+
+    def __init__(self, origin: bytes) -> None:
+        self.origin = origin
+        self.names = [origin]
+        self.is_early = False
+
+    def made_as(self, choice: Choice) -> bytes | None:
+        """Return a name that it has and that was chosen."""
+        return next((name for name in self.names if name in choice), None)
+
+
 class _Links:
-    """Which file a hard link is another name of: links are followed as they were when each came."""
+    """The hard links of a walk so far.  A link leads to what has the name of its target when it comes."""
 
     def __init__(self) -> None:
-        self._first: dict[bytes, bytes] = {}
+        self._files: dict[bytes, _File] = {}
 
-    def file_of(self, entry: Entry) -> bytes:
-        """Take note of an entry; return the first name of the file that it is."""
-        if entry.kind != "hardlink":
-            self._first.pop(entry.path, None)
-            return entry.path
-        first = self._first.get(entry.target, entry.target)
-        if first != entry.path:
-            self._first[entry.path] = first
-        return first
+    def see(self, entry: Entry) -> _File | None:
+        """Take note of an entry: its name is no other's any more.  Return the file that a hard link leads to."""
+        if entry.kind != "hardlink" or entry.target == entry.path:
+            file = None
+        else:
+            file = self._files.setdefault(entry.target, _File(entry.target))
+        if entry.target != entry.path and (before := self._files.pop(entry.path, None)):
+            before.names.remove(entry.path)
+        return file
+
+    def add(self, file: _File, name: bytes) -> None:
+        """Give a file one more name."""
+        file.names.append(name)
+        self._files[name] = file
 
 
 class LeftOut:
@@ -113,26 +131,25 @@ def plan(walk: Walk, choice: Choice, tree: NewTree | None, neighbours: Neighbour
     met: set[bytes] = set()
     obstacles: list[str] = []
     links = _Links()
-    again: set[bytes] = set()  # files that came once more after names of theirs
+    early: dict[bytes, bytes] = {}  # names to make a file under before they come, and where it is then
     with walk() as found:
         entries = UpToDamage(found)
         for entry, _ in entries:
             neighbours.see(entry.path)
-            first = links.file_of(entry)
-            if entry.kind != "hardlink" and entry.path in result.renamed:
-                again.add(entry.path)
+            if (file := links.see(entry)) is not None:
+                if entry.path in choice and not file.is_early and file.made_as(choice) is None:
+                    file.is_early = True
+                    if (before := early.get(entry.path)) is not None:
+                        result.early[before].remove(entry.path)  # the later one counts
+                    early[entry.path] = file.origin
+                    result.early.setdefault(file.origin, []).append(entry.path)
+                links.add(file, entry.path)
             chosen_by = choice.chosen_by(entry.path)
             if not chosen_by:
                 continue
             met.update(chosen_by)
             if entry.kind == "file":
                 result.size += entry.size
-            elif entry.kind == "hardlink" and first not in choice:
-                names = result.renamed.setdefault(first, [[]])
-                if first in again:
-                    again.discard(first)
-                    names.append([])
-                names[-1].append(entry.path)
             if tree is not None and len(obstacles) < 2 and (obstacle := _obstacle(tree, entry)):
                 obstacles.append(obstacle)
     result.damage = entries.damage
@@ -170,32 +187,32 @@ def _items(entries: Entries, choice: Choice, plan: Plan) -> Iterator[_Item]:
     before it does is passed over: the later one counts.
     """
     links = _Links()
-    renamed = {path: deque(names) for path, names in plan.renamed.items()}
-    passed: dict[bytes, int] = {}  # how many names of the file that is made under the first of them
-    early: dict[bytes, bytes] = {}  # names that are made before they come, and the files that they are of
+    todo = {path: deque(names) for path, names in plan.early.items()}
+    early: set[bytes] = set()  # names that are made before they come
     hidden: set[bytes] = set()  # paths of what was passed over
     for entry, contents in entries:
-        first = links.file_of(entry)
-        if early.get(entry.path, first) != first:
-            hidden.add(entry.path)
-        elif entry.kind != "hardlink":
-            if entry.path in choice:
-                yield _Item(entry.path, entry.target, entry, contents)
-            elif names := renamed.get(entry.path):
-                if passed.pop(entry.path, 0) == len(names[0]):
-                    names.popleft()
-                if names:
-                    early[names[0][0]] = entry.path
-                    yield _Item(names[0][0], entry.target, entry, contents)
-        elif entry.path in choice:
-            early.pop(entry.path, None)
-            if first in choice:
-                yield _Item(entry.path, first, entry, contents, lost=first in hidden)
-            else:
-                passed[first] = passed.get(first, 0) + 1
-                name = renamed[first][0][0]
-                yield _Item(entry.path, name, entry, contents, lost=name in hidden - {entry.path})
-            hidden.discard(entry.path)
+        path, file = entry.path, links.see(entry)
+        if file is not None:
+            made, mine = file.made_as(choice), todo.get(file.origin)
+            if made is None and not file.is_early and mine and mine[0] == path:
+                file.is_early = True
+                early.discard(mine.popleft())
+                made = path
+            links.add(file, path)
+            if path in early:
+                hidden.add(path)
+            elif path in choice:
+                lost = made is None or (made != path and made in hidden | early)
+                hidden.discard(path)
+                yield _Item(path, made or entry.target, entry, contents, lost)
+        elif path in early:
+            hidden.add(path)
+        elif path in choice:
+            hidden.discard(path)
+            yield _Item(path, entry.target, entry, contents)
+        if entry.kind != "hardlink" and path not in choice and (names := todo.get(path)):
+            early.add(names[0])
+            yield _Item(names[0], entry.target, entry, contents)
 
 
 def _lost(path: bytes, target: bytes) -> LeftOutError:

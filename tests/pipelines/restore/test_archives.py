@@ -290,9 +290,11 @@ def test_some_paths_come_out_as_they_do_with_all_others(
         return
     with suppress(DedupError):
         whole.extract(walk)
+    if whole.warned:  # a link leads nowhere: then it is not clear what others through it mean
+        return
     with suppress(DedupError):
         part.extract(walk, *(os.fsencode(name) for name in there))
-    left_out = {line.split(" is left out")[0] for line in part.warned + whole.warned}
+    left_out = {line.split(" is left out")[0] for line in part.warned}
     made = [name for name in there if name not in left_out]
     assert [seen(whole, name) for name in made] == [seen(part, name) for name in made]
 
