@@ -13,4 +13,5 @@ Each module calls only those below it:
 | `to_afs`      | a running `vos restore` |
 | `get`         | a stream's bytes out of the store, to a pipe or to a file |
 | `neighbours`  | paths that were asked for and are not there |
+| `hard_links` | which file each hard link of a walk is a name of |
 """

@@ -21,6 +21,7 @@ from pipelines.output import new_tar
 from pipelines.output.file_names import shown
 from pipelines.output.new_tree import LeftOutError, NewTree, not_made
 from pipelines.restore.browse import UpToDamage
+from pipelines.restore.hard_links import Links
 from pipelines.restore.neighbours import Neighbours
 
 Walk = Callable[[], AbstractContextManager[Entries]]
@@ -68,41 +69,6 @@ class Plan:
     damage: StreamError | None = None
 
 
-class _File:
-    """A file with hard links: the path under which it came, and the names that it has by now."""
-
-    def __init__(self, origin: bytes) -> None:
-        self.origin = origin
-        self.names = [origin]
-        self.is_early = False
-
-    def made_as(self, choice: Choice) -> bytes | None:
-        """Return a name that it has and that was chosen."""
-        return next((name for name in self.names if name in choice), None)
-
-
-class _Links:
-    """The hard links of a walk so far.  A link leads to what has the name of its target when it comes."""
-
-    def __init__(self) -> None:
-        self._files: dict[bytes, _File] = {}
-
-    def see(self, entry: Entry) -> _File | None:
-        """Take note of an entry: its name is no other's any more.  Return the file that a hard link leads to."""
-        if entry.kind != "hardlink" or entry.target == entry.path:
-            file = None
-        else:
-            file = self._files.setdefault(entry.target, _File(entry.target))
-        if entry.target != entry.path and (before := self._files.pop(entry.path, None)):
-            before.names.remove(entry.path)
-        return file
-
-    def add(self, file: _File, name: bytes) -> None:
-        """Give a file one more name."""
-        file.names.append(name)
-        self._files[name] = file
-
-
 class LeftOut:
     """Tells what is left out, and counts it."""
 
@@ -130,7 +96,7 @@ def plan(walk: Walk, choice: Choice, tree: NewTree | None, neighbours: Neighbour
     result = Plan()
     met: set[bytes] = set()
     obstacles: list[str] = []
-    links = _Links()
+    links = Links()
     early: dict[bytes, bytes] = {}  # names to make a file under before they come, and where it is then
     with walk() as found:
         entries = UpToDamage(found)
@@ -186,7 +152,7 @@ def _items(entries: Entries, choice: Choice, plan: Plan) -> Iterator[_Item]:
     A file of which only later names are chosen is made under the first of these.  What else comes under that name
     before it does is passed over: the later one counts.
     """
-    links = _Links()
+    links = Links()
     todo = {path: deque(names) for path, names in plan.early.items()}
     early: set[bytes] = set()  # names that are made before they come
     hidden: set[bytes] = set()  # paths of what was passed over
