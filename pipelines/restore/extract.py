@@ -37,7 +37,7 @@ class Choice:
         self._paths = dict.fromkeys(paths)
         self._longest = max(map(len, paths), default=0)
 
-    def __contains__(self, path: bytes) -> bool:
+    def __contains__(self, path: bytes, /) -> bool:
         return bool(self.chosen_by(path))
 
     def chosen_by(self, path: bytes) -> list[bytes]:
