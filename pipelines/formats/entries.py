@@ -12,10 +12,24 @@ if TYPE_CHECKING:
 
 Kind = Literal["file", "dir", "symlink", "mount", "hardlink", "other"]
 
-HOLE = bytes(64 << 10)
-"""Zeros.  A piece of contents that *is* this object, not merely equal, may become a hole in a file."""
+
+class Hole:
+    """A piece of contents: so many zero bytes, which may become a hole in a file."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def zeros(self) -> Iterator[bytes]:
+        """Yield the bytes."""
+        for at in range(0, self._size, len(_ZEROS)):
+            yield _ZEROS[: self._size - at]
+
 
 NO_IDENT = (0, 0, 0)
+_ZEROS = bytes(64 << 10)
 
 
 class Entry(NamedTuple):
@@ -43,7 +57,7 @@ class Entry(NamedTuple):
     attributes: tuple[tuple[bytes, bytes], ...] = ()
 
 
-Contents = Callable[[], Iterator[bytes | memoryview]]
+Contents = Callable[[], Iterator[bytes | memoryview | Hole]]
 """Yields a file's data; to be called before the next entry is asked for, or never: then nothing is fetched."""
 
 Entries = Iterator[tuple[Entry, Contents | None]]

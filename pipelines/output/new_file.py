@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pipelines.formats.entries import HOLE
+from pipelines.formats.entries import Hole
 from pipelines.output import pipes
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -75,12 +75,12 @@ def begin(folder: int, name: bytes, *, replace: bool) -> Iterator[int]:
             os.unlink(temporary, dir_fd=folder)
 
 
-def write(descriptor: int, pieces: Iterable[bytes | memoryview], target: str) -> None:
+def write(descriptor: int, pieces: Iterable[bytes | memoryview | Hole], target: str) -> None:
     """Write pieces to an empty file; holes stay holes.  Raises as `pipes.write_all` does; `OSError`."""
     size = 0
     for piece in pieces:
-        if piece is HOLE:
-            os.lseek(descriptor, len(HOLE), os.SEEK_CUR)
+        if isinstance(piece, Hole):
+            os.lseek(descriptor, len(piece), os.SEEK_CUR)
         else:
             pipes.write_all(descriptor, piece, target)
         size += len(piece)

@@ -9,7 +9,7 @@ Invariant: what is written is a whole number of blocks, whatever the names hold.
 import tarfile
 from collections.abc import Iterator
 
-from pipelines.formats.entries import Contents, Entry
+from pipelines.formats.entries import Contents, Entry, Hole
 from pipelines.output.file_names import exact, shown
 from pipelines.output.new_tree import LeftOutError, not_made, parts
 
@@ -52,7 +52,8 @@ def member(
         info.pax_headers[ACL_KEY] = entry.acl.text()
     yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     if entry.kind == "file" and contents is not None:
-        yield from contents()
+        for piece in contents():
+            yield from piece.zeros() if isinstance(piece, Hole) else [piece]
         yield bytes(-entry.size % tarfile.BLOCKSIZE)
 
 

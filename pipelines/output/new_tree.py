@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from dedupstore.errors import DedupError
-from pipelines.formats.entries import Entry
+from pipelines.formats.entries import Entry, Hole
 from pipelines.output import new_file, pipes
 from pipelines.output.file_names import shown
 
@@ -118,7 +118,7 @@ class NewTree:
         if entry.path in self._made:
             self._made[entry.path] = entry
 
-    def file(self, path: bytes, entry: Entry, pieces: Iterable[bytes | memoryview]) -> None:
+    def file(self, path: bytes, entry: Entry, pieces: Iterable[bytes | memoryview | Hole]) -> None:
         """Make a file at `path`, which is as `entry` says; one that was made here before is replaced."""
         *above, name = parts(path)
         with self._reported(path):

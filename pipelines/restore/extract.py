@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from dedupstore.errors import DedupError, StreamError
 from pipelines import text
-from pipelines.formats.entries import Contents, Entries, Entry
+from pipelines.formats.entries import Contents, Entries, Entry, Hole
 from pipelines.output import new_tar
 from pipelines.output.file_names import shown
 from pipelines.output.new_tree import LeftOutError, NewTree, not_made
@@ -216,7 +216,7 @@ def to_folder(
     """
     done = 0
 
-    def pieces(contents: Contents | None) -> Iterator[bytes | memoryview]:
+    def pieces(contents: Contents | None) -> Iterator[bytes | memoryview | Hole]:
         nonlocal done
         for piece in contents() if contents else ():
             yield piece

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dedupstore.errors import StreamError
-from pipelines.formats.entries import HOLE
+from pipelines.formats.entries import Hole
 from pipelines.formats.stream import Stream
 from pipelines.formats.tar.fields import BLOCK, Records, checked_size, exactly, number, pax_number
 
@@ -83,17 +83,19 @@ def _too_many(at: int) -> StreamError:
     return StreamError(f"the tar's sparse file at byte {at} has more than {MAX_REGIONS} regions")
 
 
-def expanded(stream: Stream, stored: int, sparse: Sparse) -> Iterator[bytes | memoryview]:
+def expanded(stream: Stream, stored: int, sparse: Sparse) -> Iterator[bytes | memoryview | Hole]:
     """Yield a sparse file's data with its holes."""
     begin, done = stream.position, 0
     regions = _listed_inside(stream, sparse, stored) if sparse.inside else sparse.regions
     if stream.position - begin + sum(regions[1::2]) != stored:
         raise StreamError(f"the tar's sparse file at byte {begin} has other data than its regions say")
     for offset, length in zip(regions[::2], regions[1::2], strict=True):
-        yield from _hole(offset - done)
+        if offset > done:
+            yield Hole(offset - done)
         yield from stream.copy(length)
         done = offset + length
-    yield from _hole(sparse.size - done)
+    if sparse.size > done:
+        yield Hole(sparse.size - done)
 
 
 def _listed_inside(stream: Stream, sparse: Sparse, stored: int) -> "array[int]":
@@ -111,13 +113,6 @@ def _listed_inside(stream: Stream, sparse: Sparse, stored: int) -> "array[int]":
             if wanted > 2 * MAX_REGIONS:
                 raise _too_many(at)
     return _regions([_decimal(line, at) for line in lines[1:wanted]], sparse.size, at)
-
-
-def _hole(size: int) -> Iterator[bytes]:
-    for _ in range(size // len(HOLE)):
-        yield HOLE
-    if rest := size % len(HOLE):
-        yield HOLE[:rest]
 
 
 def _decimal(digits: bytes, at: int) -> int:

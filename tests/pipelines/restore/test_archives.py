@@ -20,6 +20,7 @@ from dedupstore.errors import DedupError, StreamError
 from pipelines.formats.entries import Entry
 from pipelines.formats.stream import FileStream
 from pipelines.formats.tar import reader
+from tests.pipelines.formats.tar.test_reader import whole
 from tests.pipelines.restore.test_extract import Folder, walk_of_stream
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -183,8 +184,7 @@ def test_a_sparse_file_whose_header_gives_the_size_of_the_file_for_that_of_its_d
     changed = bytearray(data)
     changed[:] = tar(("x", tarfile.REGTYPE, listed), size="8192", **size)
     found = [
-        (e.path, b"".join(c()) if c else b"")
-        for e, c in reader.entries(FileStream(io.BytesIO(bytes(changed))))
+        (e.path, whole(c()) if c else b"") for e, c in reader.entries(FileStream(io.BytesIO(bytes(changed))))
     ]
     assert [(b"s", bytes(4096) + b"data" + bytes(4092))] == found
 
@@ -317,3 +317,21 @@ def test_attributes_that_are_not_kept_are_reported(folder: Folder) -> None:
     assert ["extended attributes or access lists were not kept: 1 file"] == folder.warned
     with suppress(OSError):
         assert b"hello" == os.getxattr(folder.path / "f", "user.note")
+
+
+def test_a_hole_of_a_tebibyte_is_one_piece(folder: Folder, tmp_path: Path) -> None:
+    """A small one, too, stays one."""
+    path = tmp_path / "holes"
+    with path.open("wb") as file:
+        file.seek(1 << 40)
+        file.write(b"end" * 2000)
+        file.seek(12288, os.SEEK_CUR)
+        file.write(b"more")
+    command = ["tar", "-C", tmp_path, "-S", "--hole-detection=seek", "-cf", "-", "holes"]
+    data = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    _, contents = next(reader.entries(FileStream(io.BytesIO(data))))
+    assert contents is not None
+    assert 4 == len([*contents()])
+    folder.extract(walk_of_stream(data, reader.entries))
+    made = (folder.path / "holes").stat()
+    assert (path.stat().st_size, path.stat().st_blocks) == (made.st_size, made.st_blocks)

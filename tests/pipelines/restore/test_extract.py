@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dedupstore.errors import DedupError, NotStoredError
 from pipelines.formats.acl import Acl, Grant
 from pipelines.formats.afs import tree as afs_tree
-from pipelines.formats.entries import HOLE, Contents, Entries, Entry, Kind
+from pipelines.formats.entries import Contents, Entries, Entry, Hole, Kind
 from pipelines.formats.stream import FileStream
 from pipelines.formats.tar import reader
 from pipelines.output.new_tree import ALL_BITS, PLAIN_BITS, NewTree, leads_out
@@ -212,11 +212,11 @@ def test_root_sets_owners_and_others_cannot(folder: Folder) -> None:
 
 
 def test_holes_stay_holes(folder: Folder) -> None:
-    size = 64 * len(HOLE)
+    size = 64 << 16
 
     @contextmanager
     def walk() -> Iterator[Entries]:
-        yield iter([(entry(b"f", size=size), lambda: iter([b"x" * len(HOLE), *[HOLE] * 63]))])
+        yield iter([(entry(b"f", size=size), lambda: iter([b"x" * (1 << 16), Hole(63 << 16)]))])
 
     folder.extract(walk)
     status = (folder.path / "f").stat()
