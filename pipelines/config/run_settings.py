@@ -27,7 +27,7 @@ class RunSettings:
     that takes nothing.  `user` is whom a run started as root becomes, "" for nobody else.
     """
 
-    at_once: int = 2
+    parallel: int = 2
     retries: int = 2
     retry_wait: int = 60
     idle_timeout: int = 600
@@ -54,15 +54,15 @@ class Schedule:
 class AfsSource:
     """[[source]] of kind afs: the volumes of these servers and partitions, all if none is named.
 
-    `take` and `leave` are patterns of volume names, as a shell's; what matches both is left.  With `encrypt`, dumps
+    `include` and `exclude` are patterns of volume names, as a shell's; what matches both is left.  With `encrypt`, dumps
     of other servers than this host come encrypted.
     """
 
     name: str
     servers: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
-    take: tuple[str, ...] = ("*",)
-    leave: tuple[str, ...] = ()
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
     backupsys: bool = True
     localauth: bool = True
     noauth: bool = False
@@ -90,14 +90,14 @@ class CommandSource:
 class FilesSource:
     """[[source]] of kind files: the plain files of `folder`, an absolute path, but not of folders in it.
 
-    Each is a stream called `name.FILE`.  `take` and `leave` are patterns of file names, as a shell's; what matches
+    Each is a stream called `name.FILE`.  `include` and `exclude` are patterns of file names, as a shell's; what matches
     both is left.
     """
 
     name: str
     folder: str
-    take: tuple[str, ...] = ("*",)
-    leave: tuple[str, ...] = ()
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
     format: str = "auto"
     allow_empty: bool = False
 
@@ -151,7 +151,7 @@ def _run(section: Section) -> RunSettings:
     seconds = rules.number(0, 10**7, "seconds")
     d = RunSettings()
     settings = RunSettings(
-        at_once=section.take("at_once", rules.number(1, 64, "streams at the same time"), d.at_once),
+        parallel=section.take("parallel", rules.number(1, 64, "streams at the same time"), d.parallel),
         retries=section.take("retries", rules.number(0, 100, "further tries"), d.retries),
         retry_wait=section.take("retry_wait", seconds, d.retry_wait),
         idle_timeout=section.take("idle_timeout", seconds, d.idle_timeout),
@@ -190,8 +190,8 @@ def _afs(section: Section, name: str) -> AfsSource:
         name=name,
         servers=section.take("servers", rules.WORDS, ()),
         partitions=section.take("partitions", rules.WORDS, ()),
-        take=section.take("take", rules.TEXTS, ("*",)),
-        leave=section.take("leave", rules.TEXTS, ()),
+        take=section.take("include", rules.TEXTS, ("*",)),
+        leave=section.take("exclude", rules.TEXTS, ()),
         backupsys=section.take("backupsys", rules.FLAG, True),
         noauth=noauth,
         localauth=section.take("localauth", rules.FLAG, not section.has("noauth")),
@@ -241,16 +241,16 @@ def _files(section: Section, name: str) -> FilesSource:
     source = FilesSource(
         name=name,
         folder=section.need("folder", rules.FOLDER),
-        take=section.take("take", rules.NAMES, ("*",)),
-        leave=section.take("leave", rules.NAMES, ()),
+        take=section.take("include", rules.NAMES, ("*",)),
+        leave=section.take("exclude", rules.NAMES, ()),
         format=section.take("format", rules.one_of(FORMATS), "auto"),
         allow_empty=section.take("allow_empty", rules.FLAG, False),
     )
     _check_stream_name(section, name)
-    for each in filter(is_name, source.take):
-        if not wants(each, source.take, source.leave):
+    for each in filter(is_name, source.include):
+        if not wants(each, source.include, source.exclude):
             raise section.error(
-                "take", f"take names {each!a}, and leave takes it away", "correct one of the two"
+                "include", f"take names {each!a}, and leave takes it away", "correct one of the two"
             )
     return source
 

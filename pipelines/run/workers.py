@@ -29,7 +29,7 @@ class Result:
 
 
 class Workers:
-    """At most `limits.at_once` jobs at the same time; for use by one thread."""
+    """At most `limits.parallel` jobs at the same time; for use by one thread."""
 
     def __init__(self, session: Session, limits: RunSettings, jobs: int) -> None:
         self._limits = limits
@@ -43,7 +43,7 @@ class Workers:
         # daemons: a job that cannot be stopped must not keep a stopped program alive
         self._threads = [
             threading.Thread(target=self._work, name="job", daemon=True)
-            for _ in range(min(limits.at_once, jobs))
+            for _ in range(min(limits.parallel, jobs))
         ]
         for thread in self._threads:
             thread.start()

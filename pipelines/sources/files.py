@@ -1,7 +1,7 @@
 """The files of a folder as streams: dumps and tars that other programs leave there.
 
 Invariant: what matches the patterns is stored, or told of by its name: a file that cannot be stored fails, so does a
-name in `take` that is not there, and what is no plain file is a warning.
+name in `include` that is not there, and what is no plain file is a warning.
 """
 
 import errno
@@ -67,7 +67,7 @@ class Files:
         try:
             with os.scandir(config.folder) as entries:
                 for entry in entries:
-                    if not wants(entry.name, config.take, config.leave, hidden=False):
+                    if not wants(entry.name, config.include, config.exclude, hidden=False):
                         continue
                     try:
                         status = entry.stat(follow_symlinks=False)
@@ -84,27 +84,27 @@ class Files:
             raise unreadable(config.folder, error) from None
         if not sizes and not any(self._missing(sizes, others)):
             raise StreamError(
-                f"no file in {safe(config.folder)} is wanted by take and leave of {self.name}",
-                "see to the program that makes them, or correct the patterns",
+                f"no file in {safe(config.folder)} is matched by include and exclude of {self.name}",
+                "check the program that writes them, or correct the patterns",
             )
         return sizes, others
 
     def _missing(self, sizes: dict[str, int], others: dict[str, str]) -> Iterator[Line]:
-        """Give a line for each name, not pattern, in `take` that is no plain file of the folder."""
+        """Give a line for each name, not pattern, in `include` that is no plain file of the folder."""
         config = self._config
-        for name in filter(is_name, dict.fromkeys(config.take)):
-            if name not in sizes and wants(name, config.take, config.leave, hidden=False):
+        for name in filter(is_name, dict.fromkeys(config.include)):
+            if name not in sizes and wants(name, config.include, config.exclude, hidden=False):
                 what = f"is {others[name]}" if name in others else "is not there"
-                error = f"{safe(name)} {what} in {safe(config.folder)}; correct take, or see to what makes the file"
+                error = f"{safe(name)} {what} in {safe(config.folder)}; correct include, or check the program that writes it"
                 yield Line(self.name, f"{self.name}.{name}", "failed", error=error)
 
     def _told(self, others: dict[str, str]) -> list[str]:
-        told = [f"{safe(name)} is {others[name]}" for name in sorted(others) if name not in self._config.take]
+        told = [f"{safe(name)} is {others[name]}" for name in sorted(others) if name not in self._config.include]
         if not told:
             return []
         more = f", and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
         return [
-            f"{self.name}: only plain files are stored, and {', '.join(told[:_TOLD])}{more}; name in leave what is "
+            f"{self.name}: only plain files are stored, and {', '.join(told[:_TOLD])}{more}; list in exclude what is "
             "not wanted"
         ]
 

@@ -11,7 +11,7 @@ from pipelines.vos.listing import BACKUP, BACKUP_SUFFIX, READ_ONLY, Volume
 _SPECIAL = ".[]*^$\\"
 
 
-def select(volumes: Iterable[Volume], take: Sequence[str], leave: Sequence[str]) -> list[Volume]:
+def select(volumes: Iterable[Volume], include: Sequence[str], exclude: Sequence[str]) -> list[Volume]:
     """Return the volumes that are meant, with their backup and read-only volumes.
 
     A volume whose name nobody knows is returned: it must not be lost in silence.
@@ -20,7 +20,7 @@ def select(volumes: Iterable[Volume], take: Sequence[str], leave: Sequence[str])
     return [
         volume
         for volume in volumes
-        if not volume.name or wants(volume.name.removesuffix(suffixes.get(volume.type, "")), take, leave)
+        if not volume.name or wants(volume.name.removesuffix(suffixes.get(volume.type, "")), include, exclude)
     ]
 
 

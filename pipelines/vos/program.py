@@ -107,7 +107,7 @@ class Vos:
         A busy volume, or one that cannot be attached, is among them; its name comes from the location
         database, and is empty if that has none.
         """
-        wanted = patterns.select(self._all(server), self._source.take, self._source.leave)
+        wanted = patterns.select(self._all(server), self._source.include, self._source.exclude)
         for volume in wanted:
             self._places[volume.id] = _Place(server, volume.partition)
         return wanted
@@ -165,9 +165,9 @@ class Vos:
         `vos backupsys` passes over busy volumes and ends well: the dates of a new listing tell.
         """
         source = self._source
-        chosen = ["-prefix", *map(patterns.expression, source.take)]
-        if source.leave:
-            chosen += ["-xprefix", *map(patterns.expression, source.leave)]
+        chosen = ["-prefix", *map(patterns.expression, source.include)]
+        if source.exclude:
+            chosen += ["-xprefix", *map(patterns.expression, source.exclude)]
         complaints = []
         for where in [["-partition", part] for part in source.partitions] or [[]]:
             doing = f"vos backupsys {' '.join([server, *where[1:]])}"

@@ -90,7 +90,7 @@ class Fortnight:
         self.program = self.folder / "vos"
         self.program.write_text(DOOMING_VOS.format(vos=self.cell.bin / "vos", doom=self.doom))
         self.program.chmod(0o755)
-        self.source = AfsSource("cell", (self.cell.server,), take=("w.*",), vos=str(self.program))
+        self.source = AfsSource("cell", (self.cell.server,), include=("w.*",), vos=str(self.program))
 
     def create(self, name: str, model: Volume) -> None:
         self.models[name] = model
@@ -122,14 +122,14 @@ class Fortnight:
         """Yield what runs on the next day."""
         moment = START + timedelta(days=len(self.reports))
         details = RunDetails("fs1", "test", int(moment.timestamp()), 0)
-        settings = RunSettings(at_once=3, retries=1, retry_wait=0)
+        settings = RunSettings(parallel=3, retries=1, retry_wait=0)
         config = RunConfig(Path("dedup.toml"), settings, Schedule(small_kib=0), (self.source,))
         with self.world.open(self.world.writer) as repository:
             sources = make_sources(config, repository, run_day(details), Vos, all_full=all_full)
             yield Engine(repository, sources, settings, details)
 
     def listing(self) -> list[Listed]:
-        source = AfsSource("cell", take=("w.*",), vos=str(self.cell.bin / "vos"))
+        source = AfsSource("cell", include=("w.*",), vos=str(self.cell.bin / "vos"))
         return Vos(source).listing(self.cell.server)
 
     def _note_truth(self, report: Report) -> None:

@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_stored_is_named_and_the_others_are_stored(shell: 
     )
     assert b"good" == shell("dedup get latest d.good").stdout
 
-    configure(shell, folder, 'take = ["empty"]\nallow_empty = true')
+    configure(shell, folder, 'include = ["empty"]\nallow_empty = true')
     assert [0] == [line["size"] for line in run(shell)["lines"]]
     assert b"" == shell("dedup get latest d.empty").stdout
 
@@ -113,7 +113,7 @@ def test_a_file_that_is_written_to_all_the_time_is_refused(shell: Shell, folder:
 def test_a_dry_run_says_what_would_be_stored(shell: Shell, folder: Path) -> None:
     (folder / "a.sql").write_bytes(bytes(1234))
     (folder / "b.part").write_bytes(b"x")
-    configure(shell, folder, 'take = ["*.sql", "b.dump"]')
+    configure(shell, folder, 'include = ["*.sql", "b.dump"]')
     said = shell("dedup run --dry-run", status=3).stdout.decode()
     assert "d       auto    1.2 kB  d.a.sql\n" in said
     assert f"d       FAILED          d.b.dump  b.dump is not there in {folder}; " in said
@@ -135,7 +135,7 @@ def test_a_folder_that_is_not_there_is_told_by_the_check_and_by_the_run(shell: S
 
 def test_a_name_that_leave_takes_away_is_told_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
     (folder / "b.c").write_bytes(b"x")
-    configure(shell, folder, 'take = ["b.c"]\nleave = ["b.*"]')
+    configure(shell, folder, 'include = ["b.c"]\nleave = ["b.*"]')
     for line in ("config check", "run"):
         failed = shell(f"dedup {line}", status=1).stderr.decode()
         assert ", line 7: take names 'b.c', and leave takes it away; correct one of the two\n" in failed

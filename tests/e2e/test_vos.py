@@ -29,7 +29,7 @@ FILES = {"a": b"first" * 300, "folder/b": b"second" * 300}
 
 @pytest.fixture(scope="module")
 def source(afs_cell: AfsCell) -> AfsSource:
-    return AfsSource("afs", (afs_cell.server,), take=("v.*",), vos=str(afs_cell.bin / "vos"))
+    return AfsSource("afs", (afs_cell.server,), include=("v.*",), vos=str(afs_cell.bin / "vos"))
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_listing_has_what_examine_has(afs_cell: AfsCell, vos: Vos) -> None:
 
 
 def test_all_servers_of_the_cell_are_found(afs_cell: AfsCell, source: AfsSource) -> None:
-    everywhere = AfsSource("afs", vos=source.vos, partitions=("a",), take=("v.*",))
+    everywhere = AfsSource("afs", vos=source.vos, partitions=("a",), include=("v.*",))
     assert [afs_cell.server] == Vos(everywhere).servers()
     Vos(everywhere).listing(afs_cell.server)
 
@@ -155,14 +155,14 @@ def test_backupsys_clones_what_is_wanted_and_tells_what_it_could_not(
     for name in ("v.sys.a", "v.sys.b", "v.sys.locked", "v.sys.left", "w.sys"):
         create(afs_cell, name)
     afs_cell.vos("lock", "v.sys.locked")
-    vos = Vos(AfsSource("afs", source.servers, take=("v.sys.*",), leave=("*.left",), vos=source.vos))
+    vos = Vos(AfsSource("afs", source.servers, include=("v.sys.*",), exclude=("*.left",), vos=source.vos))
     try:
         assert "Could not backup v.sys.locked" == vos.backupsys(afs_cell.server)
         with pytest.raises(VosError, match="vldb entry is already locked"):
             vos.backup(listed(vos, "v.sys.locked").id)
     finally:
         afs_cell.vos("unlock", "v.sys.locked")
-    every = Vos(AfsSource("afs", source.servers, take=("*.sys*",), vos=source.vos))
+    every = Vos(AfsSource("afs", source.servers, include=("*.sys*",), vos=source.vos))
     found = [each.name for each in every.listing(afs_cell.server) if each.type == "BK"]
     assert ["v.sys.a.backup", "v.sys.b.backup"] == sorted(found)
 
@@ -343,7 +343,7 @@ AS_NOBODY = """
     from pipelines.vos import helper, privileges
     from pipelines.vos.listing import VosError
     server, program, big = sys.argv[1:]
-    with helper.start(AfsSource("afs", (server,), take=("v.*",), vos=program)) as vos:
+    with helper.start(AfsSource("afs", (server,), include=("v.*",), vos=program)) as vos:
         privileges.become("nobody")
         names = {volume.name: volume for volume in vos.listing(server)}
         backup = vos.backup(names["v.root"].id)

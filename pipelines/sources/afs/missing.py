@@ -18,7 +18,7 @@ _GONE_DAYS = 7  # how long a volume that is gone is reported
 
 def chooses(source: AfsSource) -> bool:
     """Tell whether the source takes less than everything."""
-    return bool(source.take != ("*",) or source.leave)
+    return bool(source.include != ("*",) or source.exclude)
 
 
 def gone(source: AfsSource, present: list[Volume], history: History, today: date) -> list[Line]:
@@ -33,7 +33,7 @@ def gone(source: AfsSource, present: list[Volume], history: History, today: date
             reason=f"volume {stored.facts.volume} is not there any more{renamed}",
         )
         for stored in history.gone(source.name, ids, names, today - timedelta(days=_GONE_DAYS))
-        if patterns.wants(stored.name, source.take, source.leave)  # else it was given up on purpose
+        if patterns.wants(stored.name, source.include, source.exclude)  # else it was given up on purpose
     ]
 
 
@@ -43,6 +43,6 @@ def none_taken(vos: AnyVos, servers: list[str]) -> str:
     if not there:
         return ""
     return (
-        f"take and leave match none of the {count(there, 'volume')} of {', '.join(servers)}; correct them in "
+        f"include and exclude match none of the {count(there, 'volume')} of {', '.join(servers)}; correct them in "
         "the config file"
     )

@@ -30,7 +30,7 @@ def test_the_least_that_is_needed() -> None:
 def test_every_key_is_read() -> None:
     text = """
         [run]
-        at_once = 4
+        parallel = 4
         retries = 0
         retry_wait = 1
         idle_timeout = 2
@@ -46,8 +46,8 @@ def test_every_key_is_read() -> None:
         name = "cell"
         servers = ["fs1"]
         partitions = ["a"]
-        take = ["user.*"]
-        leave = ["user.x"]
+        include = ["user.*"]
+        exclude = ["user.x"]
         backupsys = false
         noauth = true
         cell = "example.org"
@@ -63,8 +63,8 @@ def test_every_key_is_read() -> None:
         kind = "files"
         name = "dumps"
         folder = "/var/backups"
-        take = ["*.sql"]
-        leave = ["x.sql"]
+        include = ["*.sql"]
+        exclude = ["x.sql"]
         format = "tar"
         allow_empty = true
     """
@@ -126,7 +126,7 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             "[run]\nat_once = 0\n" + ETC,
-            "line 2: at_once = 0 is not understood; write at_once = a number of streams at the same time "
+            "line 2: parallel = 0 is not understood; write parallel = a number of streams at the same time "
             "from 1 to 64",
         ),
         (
@@ -156,7 +156,7 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nkind = "files"\nname = "x"\nfolder = "/x"\ntake = ["a/*.sql"]\n',
-            'line 5: take = [\'a/*.sql\'] is not understood; write take = ["a name without slashes", "*.sql"]',
+            'line 5: include = [\'a/*.sql\'] is not understood; write include = ["a name without slashes", "*.sql"]',
         ),
         (
             '[[source]]\nkind = "files"\nname = "x//y"\nfolder = "/x"\n',

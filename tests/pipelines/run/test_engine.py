@@ -21,7 +21,7 @@ from pipelines.streams import facts
 from tests.store import World, noise
 
 DAY = 1_700_006_400  # midnight, so that a run and its next are of one day
-LIMITS = RunSettings(at_once=3, retries=1, retry_wait=0)
+LIMITS = RunSettings(parallel=3, retries=1, retry_wait=0)
 SECONDS = 30.0
 
 
@@ -155,7 +155,7 @@ def test_a_stream_that_fails_is_tried_again_after_all_others(world: World) -> No
 
     jobs = [Fake("a", [note("a", fail(StreamError("busy"))), note("a", give(b"now"))])]
     jobs += [Fake(name, [note(name, give(name.encode()))]) for name in "bcd"]
-    report = run(world, Fakes(jobs), limits=replace(LIMITS, at_once=1))
+    report = run(world, Fakes(jobs), limits=replace(LIMITS, parallel=1))
     assert ["a", "b", "c", "d", "a"] == order
     assert {"a": "stored", "b": "stored", "c": "stored", "d": "stored"} == states(report)
     assert b"now" == world.get("a")
@@ -215,7 +215,7 @@ def test_only_so_many_streams_are_read_at_a_time(world: World) -> None:
             now -= 1
         return b"x"
 
-    run(world, Fakes(Fake(f"s{n}", [work]) for n in range(9)), limits=replace(LIMITS, at_once=3, retries=0))
+    run(world, Fakes(Fake(f"s{n}", [work]) for n in range(9)), limits=replace(LIMITS, parallel=3, retries=0))
     assert 3 == most
 
 
@@ -265,7 +265,7 @@ def test_checkpoints_come_after_so_many_streams(world: World, monkeypatch: pytes
     run(
         world,
         Fakes(Fake(f"s{n}", [give(noise(1000, n))]) for n in range(35)),
-        limits=replace(LIMITS, at_once=1),
+        limits=replace(LIMITS, parallel=1),
     )
     assert 3 == len(world.files("checkpoints"))
 
@@ -275,7 +275,7 @@ def test_checkpoints_come_after_some_time(world: World, monkeypatch: pytest.Monk
     run(
         world,
         Fakes(Fake(f"s{n}", [give(noise(1000, n))]) for n in range(3)),
-        limits=replace(LIMITS, at_once=1),
+        limits=replace(LIMITS, parallel=1),
     )
     assert 3 == len(world.files("checkpoints"))
 

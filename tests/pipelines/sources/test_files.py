@@ -61,7 +61,7 @@ def test_what_is_no_plain_file_is_a_warning_until_it_is_left(tmp_path: Path) -> 
         "d: only plain files are stored, and folder is a folder, link is a symbolic link; name in leave what is "
         "not wanted"
     ] == found.warnings
-    assert [] == files(tmp_path, leave=("folder", "link")).listing(set()).warnings
+    assert [] == files(tmp_path, exclude=("folder", "link")).listing(set()).warnings
 
 
 def test_of_many_that_are_no_plain_files_a_few_are_named(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_name_that_no_stream_may_have_fails_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("leave", [("*",), ("a",)])
 def test_a_folder_with_nothing_to_take_is_a_failure(tmp_path: Path, leave: tuple[str, ...]) -> None:
     fill(tmp_path, "a")
-    said = why(files(tmp_path, leave=leave))
+    said = why(files(tmp_path, exclude=leave))
     assert f"no file in {tmp_path} is wanted by take and leave of d; see to the program" in said
 
 

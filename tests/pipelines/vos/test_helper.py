@@ -42,7 +42,7 @@ VOLUMES += (entry("secret.backup", 22, "BK", 20), entry("user.r.readonly", 31, "
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeVos:
     fake = FakeVos(tmp_path)
-    fake.source = AfsSource("afs", servers=(SERVER,), take=("user.*",), vos=fake.source.vos)
+    fake.source = AfsSource("afs", servers=(SERVER,), include=("user.*",), vos=fake.source.vos)
     fake.says("listvol", listing(*VOLUMES))
     return fake
 

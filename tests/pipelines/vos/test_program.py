@@ -94,7 +94,7 @@ def test_odd_bytes_in_a_name_are_shown_and_lose_no_volume() -> None:
 
 
 def test_only_wanted_volumes_are_listed_with_their_clones(fake: FakeVos) -> None:
-    source = AfsSource("afs", servers=(SERVER,), vos=fake.source.vos, take=("user.*",), leave=("*.old",))
+    source = AfsSource("afs", servers=(SERVER,), vos=fake.source.vos, include=("user.*",), exclude=("*.old",))
     names = ["user.a", "user.a.backup", "user.b.old", "user.b.old.backup", "mail.a", "mail.a.backup"]
     kinds = ["BK" if name.endswith(".backup") else "RW" for name in names]
     fake.says("listvol", listing(*(entry(name, 10 + i, kinds[i]) for i, name in enumerate(names))))
@@ -115,7 +115,7 @@ def test_dumps_name_ids_places_and_times_by_numbers(fake: FakeVos) -> None:
 
 def test_backupsys_gives_the_patterns_as_expressions_of_whole_names(fake: FakeVos) -> None:
     source = AfsSource(
-        "afs", servers=(SERVER,), vos=fake.source.vos, take=("user.*", "db"), leave=("*.old",), noauth=True,
+        "afs", servers=(SERVER,), vos=fake.source.vos, include=("user.*", "db"), exclude=("*.old",), noauth=True,
         localauth=False, cell="example.org", partitions=("a",),
     )  # fmt: skip
     fake.says("backupsys", "Backing up .. Could not backup user.b\nCould not backup user.c\ndone\nTotal\n")

@@ -109,7 +109,7 @@ class Chosen:
         self._source = source
 
     def listing(self, server: str) -> list[Volume]:
-        return patterns.select(self._vos.listing(server), self._source.take, self._source.leave)
+        return patterns.select(self._vos.listing(server), self._source.include, self._source.exclude)
 
     def count(self, server: str) -> int:
         return sum(volume.type == "RW" for volume in self._vos.listing(server))
@@ -218,7 +218,7 @@ def test_a_lost_list_of_vnodes_costs_a_full(world: World, vos: FakeVos) -> None:
 
 
 @pytest.mark.parametrize("dry", [False, True])
-@pytest.mark.parametrize("source", [AfsSource("cell", take=("usr.*",)), AfsSource("cell", leave=("user.*",))])
+@pytest.mark.parametrize("source", [AfsSource("cell", include=("usr.*",)), AfsSource("cell", exclude=("user.*",))])
 def test_patterns_that_match_no_volume_at_all_are_a_failure(
     world: World, vos: FakeVos, source: AfsSource, dry: bool
 ) -> None:
@@ -231,12 +231,12 @@ def test_patterns_that_match_no_volume_at_all_are_a_failure(
 @pytest.mark.parametrize("dry", [False, True])
 def test_a_server_without_volumes_is_well(world: World, vos: FakeVos, dry: bool) -> None:
     vos.empty = True
-    assert [] == run(world, vos, 0, AfsSource("cell", take=("user.*",)), dry=dry).lines
+    assert [] == run(world, vos, 0, AfsSource("cell", include=("user.*",)), dry=dry).lines
 
 
 @pytest.mark.parametrize("dry", [False, True])
 @pytest.mark.parametrize(
-    ("take", "reason"),
+    ("include", "reason"),
     [
         ("*", "volume 536870930 is not there any more"),
         ("user.*", "volume 536870930 is not there any more, or has a name that is not taken"),
@@ -247,13 +247,13 @@ def test_a_volume_that_was_deleted_is_gone(
 ) -> None:
     run(world, vos, 0)
     vos.empty = True
-    assert [("gone", "", reason)] == kinds(run(world, vos, 1, AfsSource("cell", take=(take,)), dry=dry))
+    assert [("gone", "", reason)] == kinds(run(world, vos, 1, AfsSource("cell", include=(include,)), dry=dry))
 
 
 @pytest.mark.parametrize("dry", [False, True])
 def test_a_volume_that_is_not_taken_any_more_is_not_gone(world: World, vos: FakeVos, dry: bool) -> None:
     run(world, vos, 0)
     vos.others = [Volume("user.b", 7, 7, "RW", "fs1", "a", "OK")]
-    report = run(world, vos, 1, AfsSource("cell", take=("user.b",)), dry=dry)
+    report = run(world, vos, 1, AfsSource("cell", include=("user.b",)), dry=dry)
     assert ["user.b"] == [line.name for line in report.lines]
     assert [] == report.of("gone")
