@@ -3,6 +3,7 @@
 Invariant: detection never changes or refuses a stream; it only names it.
 """
 
+FORMATS = ("auto", "afs", "tar", "raw")  # what people may ask for
 HEAD = 512  # bytes that are enough to tell: one tar header
 
 _DUMP_BEGIN = bytes.fromhex("01b3a11322")

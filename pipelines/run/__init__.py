@@ -5,7 +5,6 @@ Each module calls only those below it:
 | module       | what for |
 |---|---|
 | `engine`     | the run itself: jobs a few at a time, retries, checkpoints; one snapshot at the end |
-| `kinds`      | the sources of a run, as the config file has them |
 | `lock`       | one run at a time on a host |
 | `privileges` | who does what in a run that root started |
 | `workers`    | the threads in which jobs run, and the watch over the flows that they have open |

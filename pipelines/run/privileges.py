@@ -5,40 +5,34 @@ Invariant: before the first byte comes from the network, root's rights are gone 
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pipelines
 from dedupstore.errors import StateError
-from pipelines.config.run_settings import AfsSource, RunConfig
-
-if TYPE_CHECKING:
-    from pipelines.vos.program import AnyVos
-
-    VosOf = Callable[[AfsSource], AnyVos]
+from pipelines.config.run_settings import RunConfig
+from pipelines.sources.kinds import kind_of
 
 
 @contextmanager
-def privileges(config: RunConfig, state: Path) -> "Iterator[VosOf]":
-    """Become the user that the config names, if we are root; yield what gives each source its `vos`.
+def privileges(config: RunConfig, state: Path) -> Iterator[Mapping[str, Any]]:
+    """Become the user that the config names, if we are root; yield what stays root's for each source.
 
     Call it before any thread is started.  `state` is the folder of this host's state, which must be that user's.
     Raises `StateError` if it is not, and `PrivilegeError`, also for a config file that others than root could have
     written.
     """
     if os.geteuid() != 0:
-        yield _vos
+        yield {}
         return
     from pipelines.vos import privileges as root
 
     root.trusted(config.file)  # what it says is done by root
     if not config.run.user:
-        yield _vos
+        yield {}
         return
-    from pipelines.vos import helper
-
     account = root.user_of(config.run.user)
     if not state.is_dir() or state.stat().st_uid != account.pw_uid:
         raise StateError(
@@ -47,17 +41,9 @@ def privileges(config: RunConfig, state: Path) -> "Iterator[VosOf]":
             "user: dedup trust accept",
         )
     with ExitStack() as stack:
-        helpers = {
-            source.name: stack.enter_context(helper.start(source))
-            for source in config.sources
-            if isinstance(source, AfsSource)
+        root_parts = {
+            source.name: stack.enter_context(kind_of(source).keep_root(source)) for source in config.sources
         }
         root.become(config.run.user)
         root.can_read(config.run.user, (sys.executable, os.__file__, pipelines.__file__))
-        yield lambda source: helpers[source.name]
-
-
-def _vos(source: AfsSource) -> "AnyVos":
-    from pipelines.vos.program import Vos
-
-    return Vos(source)
+        yield root_parts

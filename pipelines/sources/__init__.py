@@ -4,16 +4,15 @@ Each module calls only those below it:
 
 | module           | what for |
 |---|---|
-| `commands`       | streams that programs write |
-| `files`          | the files of a folder as streams: dumps and tars that other programs leave there |
-| `afs`            | AFS volumes as sources: full and incremental dumps |
-| `plain`          | streams that are stored as they come |
-| `protocol`       | the small protocol behind which the kinds of source stand |
-| `file`           | a plain file as a source |
-| `program`        | what a command writes to its standard output, as a source |
+| `kinds`          | the kinds of source, each in a module of its own |
+| `kind`           | what a kind of source is: how its keys are read, what it needs, how its streams are found |
+| `plain`          | streams that are stored whole every time: what commands and files have in common |
+| `protocol`       | what a source, its streams and the report of a run look like |
+| `file`           | a plain file as a source of bytes |
+| `program`        | what a program writes to its standard output, as a source of bytes |
 | `put`            | one stream into a session of the store: what it is, whether it is whole |
-| `standard_input` | the standard input as a source, and what can be said of it before the first byte is read |
-| `transfer`       | a stream on its way from its source into the store |
+| `standard_input` | the standard input as a source of bytes |
+| `transfer`       | a stream on its way from its source into the store: time-outs, and stopping it |
 
 Invariant: a source that failed never reports an end: it raises `StreamError` instead.
 """

@@ -6,10 +6,10 @@ Invariant: a name that no stream may have costs only itself.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from dedupstore.errors import DedupError
 from dedupstore.format import layout
-from pipelines.config.run_settings import CommandSource, FilesSource
 from pipelines.sources import put
 from pipelines.sources.protocol import Desk, Job, Line
 from pipelines.sources.transfer import Flow
@@ -20,6 +20,15 @@ _KEYS = {
     "--format raw": 'format = "raw"',
     "--format tar": 'format = "tar"',
 }
+
+
+class PlainSettings(Protocol):
+    """What the settings of such sources have in common."""
+
+    @property
+    def format(self) -> str: ...  # noqa: D102
+    @property
+    def allow_empty(self) -> bool: ...  # noqa: D102
 
 
 @dataclass
@@ -44,7 +53,7 @@ class Listed:
         """There is nothing to remember."""
 
 
-def attempt(desk: Desk, line: Line, source: CommandSource | FilesSource, begin: Callable[[], Flow]) -> Line:
+def attempt(desk: Desk, line: Line, source: PlainSettings, begin: Callable[[], Flow]) -> Line:
     """Store what the flow gives that `begin` opens; return the line with what became of it."""
     line = replace(line, warnings=[])
     began = time.monotonic()

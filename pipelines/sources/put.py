@@ -16,8 +16,6 @@ from pipelines.streams import facts
 if TYPE_CHECKING:
     from pipelines.formats.wholeness import Judge
 
-FORMATS = ("auto", "afs", "tar", "raw")
-
 
 def store(
     session: Session,
@@ -30,7 +28,7 @@ def store(
     warn: Callable[[str], None],
     progress: Callable[[Progress], None] | None = None,
 ) -> Stream:
-    """Store what `source` gives under `name`, as the format `form` (one of `FORMATS`).
+    """Store what `source` gives under `name`, as the format `form` (one of `detect.FORMATS`).
 
     A volume dump must have its end mark.  A tar without its end is refused when a tar was asked for, and
     stored with a warning when it was merely detected: some programs write no end.  So is what its parser does

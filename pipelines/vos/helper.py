@@ -43,12 +43,12 @@ from typing import Any
 
 import msgspec
 
-from pipelines.config.run_settings import AfsSource
 from pipelines.vos import privileges
 from pipelines.vos.helper_client import ASKED, NO, YES, Answer, PrivilegedVos, Verb
 from pipelines.vos.listing import BACKUP, READ_WRITE, Volume, VolumeGoneError, VosError
 from pipelines.vos.process import VosProcess
 from pipelines.vos.program import Vos
+from pipelines.vos.settings import AfsSource
 
 _MOST_JOBS = 100  # at the same time
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

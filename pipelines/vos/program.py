@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.config.run_settings import AfsSource
 from pipelines.vos import listing, patterns
 from pipelines.vos.encryption import encryption
 from pipelines.vos.listing import BACKUP, READ_WRITE, UNKNOWN, Volume, VosError
 from pipelines.vos.process import VosProcess, check
+from pipelines.vos.settings import AfsSource
 
 CONTROL_SECONDS = 300.0  # `vos` itself tries again for a minute or two when a server does not answer
 _RELEASE_SECONDS = 20.0  # somebody waits for it, and the server may be what is ill

@@ -17,16 +17,18 @@ import pytest
 from dedupstore.format.records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.writing.session import RunDetails
-from pipelines.config.run_settings import AfsSource, RunConfig, RunSettings, Schedule
+from pipelines.config.run_settings import RunConfig, RunSettings, Schedule
 from pipelines.formats.afs.merge import merge
 from pipelines.run.engine import Engine, run_day
-from pipelines.run.kinds import make_sources
-from pipelines.sources.afs import decide
+from pipelines.sources.kind import RunContext
+from pipelines.sources.kinds import make_sources
+from pipelines.sources.kinds.afs import decide
 from pipelines.sources.protocol import Line, Report
 from pipelines.streams import dates
 from pipelines.streams.chains import chain
 from pipelines.vos.listing import Volume as Listed
 from pipelines.vos.program import Vos
+from pipelines.vos.settings import AfsSource
 from tests.afsdump import parse, same_volume
 from tests.pipelines.formats.afs.model import Volume
 from tests.servers.afs_cell import AfsCell
@@ -125,7 +127,8 @@ class Fortnight:
         settings = RunSettings(parallel=3, retries=1, retry_wait=0)
         config = RunConfig(Path("dedup.toml"), settings, Schedule(small_kib=0), (self.source,))
         with self.world.open(self.world.writer) as repository:
-            sources = make_sources(config, repository, run_day(details), Vos, all_full=all_full)
+            context = RunContext(settings, config.schedule, repository, run_day(details), all_full)
+            sources = make_sources(config, context)
             yield Engine(repository, sources, settings, details)
 
     def listing(self) -> list[Listed]:

@@ -203,7 +203,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_the_next_takes_it_up(
     slow = source("slow", ["cat", str(fifo)])
     configure(
         configured,
-        "[run]\nat_once = 1\n",
+        "[run]\nparallel = 1\n",
         source("quick", ["sh", "-c", f"echo x >> {count}; echo quick"]),
         slow,
     )

@@ -135,7 +135,7 @@ def test_a_folder_that_is_not_there_is_told_by_the_check_and_by_the_run(shell: S
 
 def test_a_name_that_leave_takes_away_is_told_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
     (folder / "b.c").write_bytes(b"x")
-    configure(shell, folder, 'include = ["b.c"]\nleave = ["b.*"]')
+    configure(shell, folder, 'include = ["b.c"]\nexclude = ["b.*"]')
     for line in ("config check", "run"):
         failed = shell(f"dedup {line}", status=1).stderr.decode()
-        assert ", line 7: take names 'b.c', and leave takes it away; correct one of the two\n" in failed
+        assert ", line 7: include names 'b.c', and exclude leaves it out; correct one of the two\n" in failed

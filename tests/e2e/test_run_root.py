@@ -57,11 +57,11 @@ class Site:
         for name in ("DEDUP_REPOSITORY", "DEDUP_STATE_DIR", "GNUPGHOME"):
             self.environ.pop(name, None)
 
-    def configure(self, take: str, more: str = "") -> None:
+    def configure(self, include: str, more: str = "") -> None:
         self.config.write_text(
             f'repository = "{self.folder}/repository"\nstate_dir = "{self.folder}/state"\n'
             f'gpg_home = "{self.home.path}"\n[run]\nuser = "{USER}"\nretries = 0\n{more}\n[[source]]\n'
-            f'kind = "afs"\nname = "cell"\nservers = ["{self.cell.server}"]\ntake = ["{take}"]\n'
+            f'kind = "afs"\nname = "cell"\nservers = ["{self.cell.server}"]\ninclude = ["{include}"]\n'
             f'vos = "{self.cell.bin}/vos"\n'
         )
 
@@ -130,7 +130,9 @@ def test_files_are_read_as_the_user_and_not_as_root(site: Site) -> None:
     (site.folder / "open").write_bytes(b"for all")
     (site.folder / "closed").write_bytes(b"for root")
     (site.folder / "closed").chmod(0o600)
-    files = f'[[source]]\nkind = "files"\nname = "f"\nfolder = "{site.folder}"\ntake = ["open", "closed"]\n'
+    files = (
+        f'[[source]]\nkind = "files"\nname = "f"\nfolder = "{site.folder}"\ninclude = ["open", "closed"]\n'
+    )
     site.config.write_text(site.config.read_text() + files)
     lines = json.loads(site.dedup("run --source f --json", status=3).stdout)["lines"]
     assert {
@@ -147,7 +149,7 @@ def test_patterns_that_match_nothing_are_a_failure_under_the_helper_too(site: Si
     site.configure("no-such.*")
     (line,) = json.loads(site.dedup(f"run --json{dry}", status=1).stdout)["lines"]
     assert "failed" == line["state"]
-    assert line["error"].startswith("take and leave match none of the ")
+    assert line["error"].startswith("include and exclude match none of the ")
 
 
 def test_what_anybody_could_have_written_is_not_believed_by_root(site: Site) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config.run_settings import AfsSource
 from pipelines.formats.splitters import AfsSplitter
-from pipelines.sources.afs import decide
-from pipelines.sources.afs.decide import Parent, Verdict
+from pipelines.sources.kinds.afs import decide
+from pipelines.sources.kinds.afs.decide import Parent, Verdict
 from pipelines.vos.listing import Volume, VolumeGoneError, VosError
 from pipelines.vos.program import Vos
+from pipelines.vos.settings import AfsSource
 from tests.afsdump import make_dump, parse
 from tests.servers.afs_cell import AfsCell
 from tests.servers.sshd import wait_for
@@ -339,7 +339,7 @@ def test_a_dump_that_is_closed_early_leaves_its_volume_free(afs_cell: AfsCell, v
 # As `dedup run` does it: root forks the helper, then is nobody for good.
 AS_NOBODY = """
     import hashlib, json, os, sys
-    from pipelines.config.run_settings import AfsSource
+    from pipelines.vos.settings import AfsSource
     from pipelines.vos import helper, privileges
     from pipelines.vos.listing import VosError
     server, program, big = sys.argv[1:]

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import DedupError
-from pipelines.config.run_settings import AfsSource, CommandSource, FilesSource, RunSettings, Schedule, parse
+from pipelines.config.run_settings import RunSettings, Schedule
+from pipelines.sources.kinds import parse
+from pipelines.sources.kinds.command import CommandSource
+from pipelines.sources.kinds.files import FilesSource
+from pipelines.vos.settings import AfsSource
 
 FILE = Path("/etc/dedup/dedup.toml")
 EXAMPLE = resources.files("pipelines").joinpath("data", "dedup.toml").read_text()
@@ -110,7 +114,12 @@ def test_the_example_shows_the_defaults() -> None:
         if line.startswith("# ") and " = " in line and "example" not in line and "hcoopbackup" not in line:
             shown.update(tomllib.loads(line.removeprefix("# ").partition("  ")[0]))
     for settings in (RunSettings(), Schedule(), AfsSource("x")):
-        for key in set(shown) & set(settings.__dataclass_fields__) - {"always_full", "leave", "partitions"}:
+        for key in set(shown) & set(settings.__dataclass_fields__) - {
+            "always_full",
+            "exclude",
+            "kind",
+            "partitions",
+        }:
             value = getattr(settings, key)
             if key not in ("vos", "name", "command"):
                 assert value == (tuple(shown[key]) if isinstance(value, tuple) else shown[key])
@@ -120,12 +129,12 @@ def test_the_example_shows_the_defaults() -> None:
     ("text", "message"),
     [
         (
-            "[run]\n\nat_one = 3\n" + ETC,
-            "line 3: unknown key 'at_one' in run; known are: at_once, retries, retry_wait, idle_timeout, "
+            "[run]\n\nat_once = 3\n" + ETC,
+            "line 3: unknown key 'at_once' in run; known are: parallel, retries, retry_wait, idle_timeout, "
             "total_timeout, stall_timeout, user",
         ),
         (
-            "[run]\nat_once = 0\n" + ETC,
+            "[run]\nparallel = 0\n" + ETC,
             "line 2: parallel = 0 is not understood; write parallel = a number of streams at the same time "
             "from 1 to 64",
         ),
@@ -155,7 +164,7 @@ def test_the_example_shows_the_defaults() -> None:
             "line 4: folder = 'dumps' is not understood; write folder = \"/the/path/of/a/folder\"",
         ),
         (
-            '[[source]]\nkind = "files"\nname = "x"\nfolder = "/x"\ntake = ["a/*.sql"]\n',
+            '[[source]]\nkind = "files"\nname = "x"\nfolder = "/x"\ninclude = ["a/*.sql"]\n',
             'line 5: include = [\'a/*.sql\'] is not understood; write include = ["a name without slashes", "*.sql"]',
         ),
         (
@@ -196,8 +205,8 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\ncommand = ["x"]\n',
-            "line 4: unknown key 'command' in source; known are: kind, name, noauth, servers, partitions, take, leave, "
-            "backupsys, localauth, encrypt, cell, vos",
+            "line 4: unknown key 'command' in source; known are: kind, name, noauth, servers, partitions, include, "
+            "exclude, backupsys, localauth, encrypt, cell, vos",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nlocalauth = true\n',

@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from pipelines.config.run_settings import AfsSource
+from pipelines.vos.settings import AfsSource
 
 SERVER = "fs1.example.org"
 

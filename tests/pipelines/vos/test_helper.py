@@ -20,12 +20,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.config.run_settings import AfsSource
 from pipelines.vos import helper, helper_client
 from pipelines.vos.helper_client import ASKED, NO, YES, PrivilegedVos, Verb
 from pipelines.vos.listing import VolumeGoneError, VosError
 from pipelines.vos.privileges import PrivilegeError
 from pipelines.vos.program import Dump
+from pipelines.vos.settings import AfsSource
 from tests.pipelines.vos.fake_vos import SERVER, FakeVos, entry, listing
 
 ROOT = Path(__file__).parents[3]
@@ -340,7 +340,7 @@ def test_it_is_given_no_environment_but_the_path(fake: FakeVos, monkeypatch: pyt
 
 def test_it_works_where_the_standard_streams_are_closed(fake: FakeVos) -> None:
     program = (
-        "import os; from pipelines.config.run_settings import AfsSource; from pipelines.sources import helper\n"
+        "import os; from pipelines.vos.settings import AfsSource; from pipelines.vos import helper\n"
         f"with helper.start(AfsSource('afs', servers=('{SERVER}',), vos='{fake.source.vos}')) as vos:\n"
         "    os.write(2, ' '.join(volume.name for volume in vos.listing(vos.servers()[0])).encode())"
     )
@@ -354,7 +354,7 @@ def test_it_works_where_the_standard_streams_are_closed(fake: FakeVos) -> None:
 
 AS_NOBODY = """
     import os, sys
-    from pipelines.config.run_settings import AfsSource
+    from pipelines.vos.settings import AfsSource
     from pipelines.vos import helper, privileges
     with helper.start(AfsSource("afs", servers=({server!r},), vos={vos!r})) as vos:
         privileges.become("nobody")

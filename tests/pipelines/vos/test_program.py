@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config.patterns import wants
-from pipelines.config.run_settings import AfsSource
 from pipelines.vos import listing as vos_listing
 from pipelines.vos import patterns, process
 from pipelines.vos.listing import VolumeGoneError, VosError
 from pipelines.vos.program import Dump, Vos
+from pipelines.vos.settings import AfsSource
 from tests.pipelines.vos.fake_vos import SERVER, FakeVos, entry, listing, nameless
 
 DATABASE = """

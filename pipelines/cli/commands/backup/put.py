@@ -13,6 +13,7 @@ from pipelines.cli.dating import read_date, read_moment
 from pipelines.cli.progress import bar
 from pipelines.cli.stop import interruption
 from pipelines.cli.workspace import Workspace
+from pipelines.formats import detect
 from pipelines.output.pipes import closed
 from pipelines.streams import dates
 
@@ -53,7 +54,7 @@ def _without_mark(ctx: click.Context) -> click.UsageError:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["auto", "afs", "tar", "raw"]),
+    type=click.Choice(detect.FORMATS),
     default="auto",
     show_default=True,
     help="What it is. A volume dump must be whole; so must a tar if asked for.",

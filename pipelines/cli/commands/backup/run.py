@@ -45,24 +45,26 @@ def command(
     One run at a time works on a host. A stream that fails is tried again, then reported; the others go on. A
     run that was interrupted is taken up by the next one. Prints a short page for a mail, a table on a terminal.
     """
-    from pipelines.config.run_settings import parse
+    from pipelines.sources.kinds import parse
 
     file = workspace.settings.file
     wanted = _select(parse(file, config_file.read(file) or ""), names)
     moment = read_moment(when)
     from pipelines.run.privileges import privileges
 
-    with privileges(wanted, workspace.settings.state) as vos_of:
+    with privileges(wanted, workspace.settings.state) as root_parts:
         from dedupstore.writing.session import RunDetails
         from pipelines.reports import summary
         from pipelines.run.engine import Engine, run_day
-        from pipelines.run.kinds import make_sources
         from pipelines.run.lock import only_run
+        from pipelines.sources.kind import RunContext
+        from pipelines.sources.kinds import make_sources
 
         console = workspace.console
         with workspace.repository(reading=False) as repository:
             details = RunDetails(os.uname().nodename, f"dedup {VERSION}", moment.time, moment.utc_offset)
-            sources = make_sources(wanted, repository, run_day(details), vos_of, all_full=full)
+            context = RunContext(wanted.run, wanted.schedule, repository, run_day(details), full, root_parts)
+            sources = make_sources(wanted, context)
             alone = nullcontext() if dry_run else only_run(StateFolder(workspace.settings.state).path)
             with alone, counter(console) as progress:
                 engine = Engine(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config.run_settings import Schedule
-from pipelines.sources.afs.schedule import full_reason, next_full
+from pipelines.sources.kinds.afs.schedule import full_reason, next_full
 
 SUNDAY = date(2026, 11, 1)
 BIG = 1 << 20

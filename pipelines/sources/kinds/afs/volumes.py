@@ -16,17 +16,18 @@ import msgspec
 
 from dedupstore.errors import DedupError, StreamError
 from dedupstore.format import layout
-from pipelines.config.run_settings import AfsSource, Schedule
+from pipelines.config.run_settings import Schedule
 from pipelines.formats.splitters import AfsSplitter
-from pipelines.sources.afs import decide, missing
-from pipelines.sources.afs.history import History, Stored
-from pipelines.sources.afs.schedule import full_reason, next_full, period
-from pipelines.sources.afs.volume_state import VolumeStates
+from pipelines.sources.kinds.afs import decide, missing
+from pipelines.sources.kinds.afs.history import History, Stored
+from pipelines.sources.kinds.afs.schedule import full_reason, next_full, period
+from pipelines.sources.kinds.afs.volume_state import VolumeStates
 from pipelines.sources.protocol import Desk, Job, Line
 from pipelines.streams import facts
 from pipelines.streams.chains import MAX_DUMPS
 from pipelines.vos.listing import BACKUP, OK, READ_WRITE, UNKNOWN, Volume, VosError
 from pipelines.vos.program import AnyVos
+from pipelines.vos.settings import AfsSource
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository

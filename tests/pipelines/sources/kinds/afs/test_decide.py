@@ -14,12 +14,12 @@ import pytest
 
 from dedupstore.format import layout
 from pipelines.formats.splitters import AfsSplitter
-from pipelines.sources.afs import decide, volume_state
-from pipelines.sources.afs.decide import Parent, Plan, Verdict
+from pipelines.sources.kinds.afs import decide, volume_state
+from pipelines.sources.kinds.afs.decide import Parent, Plan, Verdict
 from pipelines.streams.facts import VolumeFacts
 from pipelines.vos.listing import Volume, VosError
 
-SAMPLES = Path(__file__).parents[3] / "data" / "afs"
+SAMPLES = Path(__file__).parents[4] / "data" / "afs"
 FULL, INCREMENTAL, UNCHANGED = (
     (SAMPLES / name).read_bytes() for name in ("2-full.dump", "3-incr.dump", "4-incr-nothing-changed.dump")
 )

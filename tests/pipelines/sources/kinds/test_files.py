@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import StreamError
-from pipelines.config.run_settings import FilesSource
-from pipelines.sources.files import Files
+from pipelines.sources.kinds.files import Files, FilesSource
 
 
-def files(folder: Path, take: tuple[str, ...] = ("*",), leave: tuple[str, ...] = ()) -> Files:
-    return Files(FilesSource("d", str(folder), take, leave))
+def files(folder: Path, include: tuple[str, ...] = ("*",), exclude: tuple[str, ...] = ()) -> Files:
+    return Files(FilesSource("d", str(folder), include, exclude))
 
 
 def fill(folder: Path, *names: str) -> None:
@@ -34,7 +33,7 @@ def test_each_file_is_a_stream_and_the_largest_comes_first(tmp_path: Path) -> No
     assert ["d.c d", "d.b.tar", "d.a.sql"] == names(files(tmp_path))
 
 
-def test_patterns_take_and_leave(tmp_path: Path) -> None:
+def test_patterns_include_and_exclude(tmp_path: Path) -> None:
     fill(tmp_path, "a.sql", "b.sql", "b.sql.part", "c.tar")
     assert ["d.c.tar", "d.a.sql"] == names(files(tmp_path, ("*.sql", "c*"), ("b*",)))
 
@@ -58,7 +57,7 @@ def test_what_is_no_plain_file_is_a_warning_until_it_is_left(tmp_path: Path) -> 
     assert ["d.a"] == [job.line.name for job in found.jobs]
     assert [] == found.lines
     assert [
-        "d: only plain files are stored, and folder is a folder, link is a symbolic link; name in leave what is "
+        "d: only plain files are stored, and folder is a folder, link is a symbolic link; list in exclude what is "
         "not wanted"
     ] == found.warnings
     assert [] == files(tmp_path, exclude=("folder", "link")).listing(set()).warnings
@@ -72,14 +71,14 @@ def test_of_many_that_are_no_plain_files_a_few_are_named(tmp_path: Path) -> None
     assert "04 is a named pipe, and 95 more; " in warning
 
 
-def test_a_name_in_take_must_be_there_and_plain(tmp_path: Path) -> None:
+def test_a_name_in_include_must_be_there_and_plain(tmp_path: Path) -> None:
     (tmp_path / "a.sql").write_bytes(b"x")
     (tmp_path / "link").symlink_to("a.sql")
     source = files(tmp_path, ("*.sql", "gone.dump", "link", "left"), ("left",))
     found = source.listing(set())
     assert ["d.a.sql"] == [job.line.name for job in found.jobs]
     assert [] == found.warnings
-    after = f"in {tmp_path}; correct take, or see to what makes the file"
+    after = f"in {tmp_path}; correct include, or check the program"
     expected = [
         ("d.gone.dump", "failed", f"gone.dump is not there {after}"),
         ("d.link", "failed", f"link is a symbolic link {after}"),
@@ -90,9 +89,9 @@ def test_a_name_in_take_must_be_there_and_plain(tmp_path: Path) -> None:
     )
 
 
-def test_names_that_leave_takes_away_do_not_make_a_run_of_nothing_well(tmp_path: Path) -> None:
+def test_names_that_are_excluded_do_not_make_a_run_of_nothing_well(tmp_path: Path) -> None:
     fill(tmp_path, "b.c")
-    assert f"no file in {tmp_path} is wanted by take and leave of d; " in why(
+    assert f"no file in {tmp_path} is matched by include and exclude of d; " in why(
         files(tmp_path, ("b.c",), ("b.*",))
     )
 
@@ -123,11 +122,11 @@ def test_a_name_that_no_stream_may_have_fails_alone(tmp_path: Path) -> None:
     assert {"failed"} == {line.state for line in found.lines}
 
 
-@pytest.mark.parametrize("leave", [("*",), ("a",)])
-def test_a_folder_with_nothing_to_take_is_a_failure(tmp_path: Path, leave: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("exclude", [("*",), ("a",)])
+def test_a_folder_with_nothing_to_take_is_a_failure(tmp_path: Path, exclude: tuple[str, ...]) -> None:
     fill(tmp_path, "a")
-    said = why(files(tmp_path, exclude=leave))
-    assert f"no file in {tmp_path} is wanted by take and leave of d; see to the program" in said
+    said = why(files(tmp_path, exclude=exclude))
+    assert f"no file in {tmp_path} is matched by include and exclude of d; check the program" in said
 
 
 def test_a_folder_that_is_not_there_or_none_is_a_failure(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.formats.splitters import AfsSplitter
-from pipelines.sources.afs import decide
-from pipelines.sources.afs.decide import Parent, Plan, Verdict
+from pipelines.sources.kinds.afs import decide
+from pipelines.sources.kinds.afs.decide import Parent, Plan, Verdict
 from pipelines.vos.listing import Volume as Listed
 from tests.pipelines.formats.afs.model import ROOT, Volume
 

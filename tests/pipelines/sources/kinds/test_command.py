@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from dedupstore.errors import StreamError
-from pipelines.config.run_settings import CommandSource, RunSettings
-from pipelines.sources.commands import CommandJob, Commands
+from pipelines.config.run_settings import RunSettings
+from pipelines.sources.kinds.command import CommandJob, Commands, CommandSource
 
 LIMITS = RunSettings()
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dedupstore.errors import StateError
-from pipelines.sources.afs.volume_state import VolumeStates, digest
+from pipelines.sources.kinds.afs.volume_state import VolumeStates, digest
 
 
 @pytest.fixture

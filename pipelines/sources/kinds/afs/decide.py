@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Protocol
 
 from pipelines.formats.splitters import DumpFacts, succeed
-from pipelines.sources.afs import vnodes, volume_state
+from pipelines.sources.kinds.afs import vnodes, volume_state
 from pipelines.streams.facts import VolumeFacts
 from pipelines.text import count, size
 from pipelines.vos.listing import Volume, VosError

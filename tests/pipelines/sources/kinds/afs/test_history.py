@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dedupstore.repository import SnapshotInfo
-from pipelines.sources.afs.history import History, Stored
+from pipelines.sources.kinds.afs.history import History, Stored
 from pipelines.streams import dates
 from pipelines.streams.chains import chain
 from tests.pipelines.volumes import facts_of, link_to, put, sample

@@ -5,10 +5,14 @@ shell, and none becomes an option of the program.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from dedupstore.errors import StreamError
-from pipelines.config.run_settings import CommandSource, RunSettings
+from pipelines.config import rules
+from pipelines.config.run_settings import RunSettings
+from pipelines.config.sections import Section
+from pipelines.formats import detect
+from pipelines.sources.kind import Kind, RunContext, check_stream_name
 from pipelines.sources.plain import Listed, attempt
 from pipelines.sources.program import Command
 from pipelines.sources.protocol import Desk, Line
@@ -20,6 +24,23 @@ from pipelines.text import safe
 _GRACE = (2.0, 10.0)
 
 _MOST_NAMES = 1 << 20  # bytes that a list may have
+
+
+@dataclass(frozen=True)
+class CommandSource:
+    """[[source]] of kind command: a program's standard output.
+
+    Without `list`, one stream called `name`.  With it, one for each line that `list` prints, called
+    `name.LINE`, by `command` with LINE for {name}.
+    """
+
+    kind: ClassVar[str] = "command"
+
+    name: str
+    command: tuple[str, ...]
+    list: tuple[str, ...] = ()
+    format: str = "auto"
+    allow_empty: bool = False
 
 
 class Commands:
@@ -96,3 +117,45 @@ class CommandJob:
     def attempt(self, desk: Desk, *, last: bool) -> Line:
         """Run the program and store what it writes."""
         return attempt(desk, self.line, self.config, lambda: Command(self.arguments, _GRACE, alone=True))
+
+
+class _Command(Kind):
+    """Kind command: a program's standard output."""
+
+    def read(self, section: Section, name: str) -> CommandSource:
+        """Read its keys."""
+        source = CommandSource(
+            name=name,
+            command=section.need("command", rules.COMMAND),
+            list=section.take("list", rules.COMMAND, ()),
+            format=section.take("format", rules.one_of(detect.FORMATS), "auto"),
+            allow_empty=section.take("allow_empty", rules.FLAG, False),
+        )
+        check_stream_name(section, name)
+        if "{name}" in source.command[0]:
+            raise section.error(
+                "command",
+                "what `list` prints would choose the program",
+                "write {name} in one of its arguments, and the program itself as it is",
+            )
+        named = any("{name}" in argument for argument in source.command)
+        if source.list and not named:
+            raise section.error(
+                "command",
+                "the command would do the same for every name that `list` prints",
+                "write {name} in one of its arguments",
+            )
+        if named and not source.list:
+            raise section.error(
+                "command",
+                "nothing says what {name} is",
+                "add a line list = [...]: a program that prints names",
+            )
+        return source
+
+    def make(self, settings: CommandSource, context: RunContext) -> Commands:
+        """Return the source."""
+        return Commands(settings, context.run)
+
+
+KIND = _Command()

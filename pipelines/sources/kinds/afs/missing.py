@@ -6,12 +6,12 @@ Invariant: a volume is called gone only if the configuration still asks for it b
 from datetime import date, timedelta
 
 from pipelines.config import patterns
-from pipelines.config.run_settings import AfsSource
-from pipelines.sources.afs.history import History
+from pipelines.sources.kinds.afs.history import History
 from pipelines.sources.protocol import Line
 from pipelines.text import count
 from pipelines.vos.listing import Volume
 from pipelines.vos.program import AnyVos
+from pipelines.vos.settings import AfsSource
 
 _GONE_DAYS = 7  # how long a volume that is gone is reported
 

@@ -10,17 +10,39 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from dedupstore.errors import StreamError
+from dedupstore.errors import DedupError, StreamError
+from pipelines.config import rules
 from pipelines.config.patterns import is_name, wants
-from pipelines.config.run_settings import FilesSource
+from pipelines.config.sections import Section
+from pipelines.formats import detect
 from pipelines.sources.file import PlainFile, kind, unreadable
+from pipelines.sources.kind import Kind, RunContext, check_stream_name
 from pipelines.sources.plain import Listed, attempt
 from pipelines.sources.protocol import Desk, Line
 from pipelines.text import safe
 
 _TOLD = 5  # names in a warning
+
+
+@dataclass(frozen=True)
+class FilesSource:
+    """[[source]] of kind files: the plain files of `folder`, an absolute path, but not of folders in it.
+
+    Each is a stream called `name.FILE`.  `include` and `exclude` are patterns of file names, as a shell's; what matches
+    both is left.
+    """
+
+    kind: ClassVar[str] = "files"
+
+    name: str
+    folder: str
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    format: str = "auto"
+    allow_empty: bool = False
 
 
 class Files:
@@ -95,11 +117,13 @@ class Files:
         for name in filter(is_name, dict.fromkeys(config.include)):
             if name not in sizes and wants(name, config.include, config.exclude, hidden=False):
                 what = f"is {others[name]}" if name in others else "is not there"
-                error = f"{safe(name)} {what} in {safe(config.folder)}; correct include, or check the program that writes it"
+                error = f"{safe(name)} {what} in {safe(config.folder)}; correct include, or check the program"
                 yield Line(self.name, f"{self.name}.{name}", "failed", error=error)
 
     def _told(self, others: dict[str, str]) -> list[str]:
-        told = [f"{safe(name)} is {others[name]}" for name in sorted(others) if name not in self._config.include]
+        told = [
+            f"{safe(name)} is {others[name]}" for name in sorted(others) if name not in self._config.include
+        ]
         if not told:
             return []
         more = f", and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
@@ -123,3 +147,42 @@ class FileJob:
     def attempt(self, desk: Desk, *, last: bool) -> Line:
         """Store the file."""
         return attempt(desk, self.line, self.config, lambda: PlainFile(self.path))
+
+
+class _Files(Kind):
+    """Kind files: the plain files of a folder."""
+
+    def read(self, section: Section, name: str) -> FilesSource:
+        """Read its keys."""
+        source = FilesSource(
+            name=name,
+            folder=section.need("folder", rules.FOLDER),
+            include=section.take("include", rules.NAMES, ("*",)),
+            exclude=section.take("exclude", rules.NAMES, ()),
+            format=section.take("format", rules.one_of(detect.FORMATS), "auto"),
+            allow_empty=section.take("allow_empty", rules.FLAG, False),
+        )
+        check_stream_name(section, name)
+        for each in filter(is_name, source.include):
+            if not wants(each, source.include, source.exclude):
+                raise section.error(
+                    "include", f"include names {each!a}, and exclude leaves it out", "correct one of the two"
+                )
+        return source
+
+    def make(self, settings: FilesSource, context: RunContext) -> Files:
+        """Return the source."""
+        return Files(settings)
+
+    def check(self, settings: FilesSource, file: Path) -> None:
+        """Raise `DedupError` if there is no such folder."""
+        if not os.path.isdir(settings.folder):  # noqa: PTH112 - never raises
+            there = os.path.lexists(settings.folder)
+            what = f"{settings.folder} is no folder" if there else f"there is no folder {settings.folder}"
+            raise DedupError(
+                f"{file}: {what}, which is folder of the source {settings.name}",
+                "correct the path" if there else "make it, or correct the path",
+            )
+
+
+KIND = _Files()

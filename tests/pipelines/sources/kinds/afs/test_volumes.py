@@ -3,19 +3,22 @@
 import os
 import time
 from dataclasses import dataclass, field
-from functools import partial
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dedupstore.repository import Repository
 from dedupstore.writing.session import RunDetails
-from pipelines.config.run_settings import AfsSource, RunConfig, RunSettings, Schedule
+from pipelines.config.run_settings import RunConfig, RunSettings, Schedule
 from pipelines.run.engine import Engine, run_day
-from pipelines.run.kinds import make_sources
+from pipelines.sources.kind import RunContext
+from pipelines.sources.kinds import make_sources
 from pipelines.sources.protocol import Report
 from pipelines.vos import patterns
 from pipelines.vos.listing import Volume, VosError
+from pipelines.vos.settings import AfsSource
 from tests.pipelines.formats.afs.model import Volume as Model
 from tests.store import World
 
@@ -134,12 +137,17 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
+def context(config: RunConfig, repository: Repository, today: date, vos: FakeVos) -> RunContext:
+    parts = {source.name: chosen(vos, source) for source in config.sources}  # type: ignore[arg-type]
+    return RunContext(config.run, config.schedule, repository, today, root_parts=parts)
+
+
 def run(world: World, vos: FakeVos, day: int, source: AfsSource = CELL, *, dry: bool = False) -> Report:
     settings = RunSettings(retries=1, retry_wait=0)
     config = RunConfig(Path("x"), settings, Schedule(), (source,))
     details = RunDetails("h", "t", FIRST + day * DAY, 0)
     with world.open(world.writer) as repository:
-        sources = make_sources(config, repository, run_day(details), partial(chosen, vos), all_full=False)
+        sources = make_sources(config, context(config, repository, run_day(details), vos))
         engine = Engine(repository, sources, settings, details)
         return engine.plan() if dry else engine.run()
 
@@ -205,7 +213,7 @@ def test_the_largest_volumes_are_dumped_first(world: World, vos: FakeVos) -> Non
     config = RunConfig(Path("x"), RunSettings(), Schedule(), (CELL,))
     with world.open(world.writer) as repository:
         today = run_day(RunDetails("h", "t", FIRST, 0))
-        (source,) = make_sources(config, repository, today, partial(chosen, vos), all_full=False)
+        (source,) = make_sources(config, context(config, repository, today, vos))
         jobs = source.listing(set()).jobs
     assert ["large", "medium", "user.a", "small"] == [job.line.name for job in jobs]
 
@@ -218,14 +226,18 @@ def test_a_lost_list_of_vnodes_costs_a_full(world: World, vos: FakeVos) -> None:
 
 
 @pytest.mark.parametrize("dry", [False, True])
-@pytest.mark.parametrize("source", [AfsSource("cell", include=("usr.*",)), AfsSource("cell", exclude=("user.*",))])
+@pytest.mark.parametrize(
+    "source", [AfsSource("cell", include=("usr.*",)), AfsSource("cell", exclude=("user.*",))]
+)
 def test_patterns_that_match_no_volume_at_all_are_a_failure(
     world: World, vos: FakeVos, source: AfsSource, dry: bool
 ) -> None:
     run(world, vos, 0)
     (line,) = run(world, vos, 1, source, dry=dry).lines
     assert ("cell", "", "failed") == (line.source, line.name, line.state)
-    assert line.error == "take and leave match none of the 1 volume of fs1; correct them in the config file"
+    assert (
+        line.error == "include and exclude match none of the 1 volume of fs1; correct them in the config file"
+    )
 
 
 @pytest.mark.parametrize("dry", [False, True])
@@ -243,7 +255,7 @@ def test_a_server_without_volumes_is_well(world: World, vos: FakeVos, dry: bool)
     ],
 )
 def test_a_volume_that_was_deleted_is_gone(
-    world: World, vos: FakeVos, take: str, reason: str, dry: bool
+    world: World, vos: FakeVos, include: str, reason: str, dry: bool
 ) -> None:
     run(world, vos, 0)
     vos.empty = True

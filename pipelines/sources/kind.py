@@ -1,0 +1,72 @@
+"""What a kind of source is: how its keys are read, what it needs of the host, and how its streams are found.
+
+Invariant: what a kind needs is in its own module of `kinds`, and nothing else knows of it.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dedupstore.errors import DedupError
+from dedupstore.format import layout
+from pipelines.config.run_settings import RunSettings, Schedule, SourceSettings
+from pipelines.config.sections import Section
+from pipelines.sources.protocol import Source
+
+if TYPE_CHECKING:
+    from dedupstore.repository import Repository
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run gives its sources: its settings, the repository, its day, and what they share.
+
+    `all_full`: every volume is to be dumped in full.  `root_parts` is what `Kind.keep_root` gave, by source.
+    """
+
+    run: RunSettings
+    schedule: Schedule
+    repository: "Repository"
+    today: date
+    all_full: bool = False
+    root_parts: Mapping[str, Any] = field(default_factory=dict)
+    _shared: dict[Callable[..., Any], Any] = field(default_factory=dict)
+
+    def shared(self, make: Callable[["RunContext"], T]) -> T:
+        """Return what `make` makes, once for all sources of the run."""
+        if make not in self._shared:
+            self._shared[make] = make(self)
+        found: T = self._shared[make]
+        return found
+
+
+class Kind:
+    """One kind of source; a module of `kinds` has one, called `KIND`."""
+
+    def read(self, section: Section, name: str) -> SourceSettings:
+        """Read the keys of a [[source]].  Raises `DedupError`."""
+        raise NotImplementedError
+
+    def make(self, settings: Any, context: RunContext) -> Source:
+        """Return the source that these settings describe."""
+        raise NotImplementedError
+
+    def check(self, settings: Any, file: Path) -> None:
+        """Raise `DedupError`, naming the config file, if this host lacks something."""
+
+    def keep_root(self, settings: Any) -> AbstractContextManager[Any]:
+        """Return what stays root's when the run becomes another user."""
+        return nullcontext()
+
+
+def check_stream_name(section: Section, name: str) -> None:
+    """Refuse the name of a source that cannot begin the name of a stream."""
+    try:
+        layout.check_stream_name(name)
+    except DedupError as error:
+        raise section.error("name", error.message, error.hint) from None

@@ -1,0 +1,48 @@
+"""The kinds of source: each module here is one, named as in `kind = "..."`, and its `KIND` is all that is known of it.
+
+Each module calls only those below it:
+
+| module | what for |
+|---|---|
+| `afs`, `command`, `files` | AFS volumes; what programs write; the files of a folder |
+
+To add a kind, add a module with a settings dataclass and a `KIND` (see `sources.kind`), a test, an example in
+data/dedup.toml and a section in docs/guide-run.md.  Nothing else lists the kinds.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.config.run_settings import RunConfig, SourceSettings
+    from pipelines.sources.kind import Kind, RunContext
+    from pipelines.sources.protocol import Source
+
+
+def names() -> Sequence[str]:
+    """Return the kinds that there are."""
+    return sorted(module.name for module in iter_modules(__path__))
+
+
+def kind_of(source: "SourceSettings | str") -> "Kind":
+    """Return a kind by its name, or that of a source; only then is it loaded."""
+    name = source if isinstance(source, str) else source.kind
+    kind: Kind = import_module(f"{__name__}.{name}").KIND
+    return kind
+
+
+def parse(file: Path, text: str) -> "RunConfig":
+    """Read what `dedup run` works by out of a config file.  Raises `DedupError` for what is not understood."""
+    from pipelines.config import run_settings
+
+    return run_settings.parse(
+        file, text, names(), lambda kind, section, name: kind_of(kind).read(section, name)
+    )
+
+
+def make_sources(config: "RunConfig", context: "RunContext") -> "list[Source]":
+    """Return the sources in the order of the file."""
+    return [kind_of(source).make(source, context) for source in config.sources]
