@@ -8,7 +8,7 @@ A back end MUST:
 - show a file under its name only when every byte of it is there.  What is still being written lies under a
   random name in the folder `tmp`, which the listing of any other folder never shows;
 - refuse, as one atomic step, to create a name that exists: of any number of writers exactly one wins;
-- return from `create` only when the file would survive a power failure, as far as `durable` says;
+- return from `create` only when the file would survive a power failure, as far as `properties.durable` says;
 - return from `read` exactly the bytes that were asked for, or raise: never fewer;
 - come back from every call in bounded time: with a result or with one of the errors below.  A server that is silent
   while an answer is due, or moves bytes so slowly that the call does not end in time (`deadline`), is given up with a
@@ -35,7 +35,7 @@ There is no way to delete, on purpose: an account that only writes must not need
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeAlias
 
 from dedupstore.errors import DamageError
@@ -73,8 +73,16 @@ class Entry(NamedTuple):
     size: int
 
 
-class Backend(Protocol):
-    """Holds the files of one repository.  The module's docstring says what every method must keep to."""
+class Properties(NamedTuple):
+    """What a caller must know of a back end to use it well.
+
+    `ask_durable` answers `durable`.  `parallel`: how many calls of `create` at once pay; 1 where a second would only
+    wait for the first.  `remote`: each answer takes a round trip, so many reads and listings at once pay.
+    """
+
+    ask_durable: Callable[[], bool]
+    parallel: int
+    remote: bool
 
     @property
     def durable(self) -> bool:
@@ -83,11 +91,15 @@ class Backend(Protocol):
         It is not where the server cannot sync files, or the folders that hold their names.  May have to ask the
         server, and then raises what any call raises.
         """
-        ...
+        return self.ask_durable()
+
+
+class Backend(Protocol):
+    """Holds the files of one repository.  The module's docstring says what every method must keep to."""
 
     @property
-    def uploads(self) -> int:
-        """How many calls of `create` at once are worth while; 1 where a second would only wait for the first."""
+    def properties(self) -> Properties:
+        """What to know of it; nothing is connected for that."""
         ...
 
     def list(self, folder: str) -> Iterator[Entry]:

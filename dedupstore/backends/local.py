@@ -21,6 +21,7 @@ from dedupstore.backends.contract import (
     TEMPORARY_FOLDER,
     Buffer,
     Entry,
+    Properties,
     check_folder,
     check_name,
     check_range,
@@ -45,8 +46,7 @@ class LocalBackend:
     names a folder may have.
     """
 
-    durable = True
-    uploads = 1
+    properties = Properties(lambda: True, parallel=1, remote=False)
 
     def __init__(self, root: Path | str, *, most_names: int = MAX_NAMES) -> None:
         self._root = Path(root).absolute()

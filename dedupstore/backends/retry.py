@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from dedupstore.backends.contract import Backend, Buffer, Entry, file_bytes, has_bytes
+from dedupstore.backends.contract import Backend, Buffer, Entry, Properties, file_bytes, has_bytes
 from dedupstore.errors import AlreadyExistsError, TransientError
 
 _T = TypeVar("_T")
@@ -37,14 +37,10 @@ class Retry:
         self._random = random.SystemRandom()
 
     @property
-    def durable(self) -> bool:
+    def properties(self) -> Properties:
         """See `contract.Backend`."""
-        return self._repeat(lambda _: self._backend.durable)
-
-    @property
-    def uploads(self) -> int:
-        """See `contract.Backend`."""
-        return self._backend.uploads
+        inner = self._backend.properties
+        return inner._replace(ask_durable=lambda: self._repeat(lambda _: inner.durable))
 
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""

@@ -101,12 +101,9 @@ class CachedBlock(NamedTuple):
     chunks: int
 
 
-class CachedPack(msgspec.Struct, array_like=True, frozen=True):
+class CachedPack(records.NamedPack, array_like=True, frozen=True):
     """A pack as an index file named it; `columns` is what `columns_digest` gives."""
 
-    name: records.Bin32
-    kind: str
-    size: int
     keys: list[records.PackKey]
     blocks: tuple[CachedBlock, ...]
     columns: records.Bin32

@@ -46,11 +46,6 @@ class SealedPack(NamedTuple):
         return memoryview(self.buffer)[: self.entry.size]
 
 
-def pack_file(entry: IndexedPack) -> str:
-    """Return the name in the repository of the pack that an index names."""
-    return layout.content_file(Kind(entry.kind.encode()), entry.name)
-
-
 class PackBuilder:
     """A pack in the making, in memory.  Not for use by several threads at once.
 
@@ -205,13 +200,13 @@ def describe(access: Access, pack: IndexedPack, domain: str, name: str) -> Descr
     tables = [open_table(access, signed, name) for signed in pack.tables]
     for (key_id, _), table in zip(pack.keys, tables, strict=True):
         if (table.key, table.kind, table.domain) != (key_id, pack.kind, domain):
-            raise DamageError(f"{name} gives a table of another key, kind or domain to {pack_file(pack)}")
+            raise DamageError(f"{name} gives a table of another key, kind or domain to {pack.file}")
     found: list[DescribedBlock] = []
     ids, lengths = bytearray(), array("I")
     at = layout.HEADER_SIZE
     for key, number in pack.placed():
         if key >= len(tables) or number >= len(tables[key].held):
-            raise DamageError(f"{name} places a block in {pack_file(pack)} that is in no table")
+            raise DamageError(f"{name} places a block in {pack.file} that is in no table")
         table = tables[key]
         stored, chunks, seal = table.held[number]
         first = table.starts[number]
@@ -221,7 +216,7 @@ def describe(access: Access, pack: IndexedPack, domain: str, name: str) -> Descr
         lengths += part
         at += stored
         if at > pack.size or len(lengths) > layout.MAX_PACK_CHUNKS:
-            raise DamageError(f"{name} places more in {pack_file(pack)} than a pack of its size can hold")
+            raise DamageError(f"{name} places more in {pack.file} than a pack of its size can hold")
     return Described(found, bytes(ids), lengths)
 
 

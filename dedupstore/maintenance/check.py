@@ -75,7 +75,7 @@ class Checker:
         self._excuse_missing()
         if self._lost:
             repository.cache.mark_lost(self._lost)
-        if not repository.backend.durable:
+        if not repository.backend.properties.durable:
             result.warnings.append(
                 "the server cannot say that files are safely on its disk (it lacks fsync@openssh.com): "
                 "a crash of the server may lose the newest backup, which the next run would notice"
@@ -131,8 +131,7 @@ class Checker:
             repository.backend, repository.access, result.damaged.append, result.warnings.append
         ) as readings:
             for digest, number, pack in ((name, *row) for name in names for row in cache.packs_of([name])):
-                kind = Kind(pack.kind.encode())
-                name = layout.content_file(kind, pack.name)
+                name = pack.file
                 self._report("packs", len(seen), len(sizes))
                 if sizes.get(name) != pack.size:
                     size = sizes.get(name)
@@ -152,7 +151,9 @@ class Checker:
                 if read_data:  # every entry that names the pack must say what the pack's own table says
                     domain = cache.domain_of(number)
                     readings.read(
-                        pack, domain, open_blocks=name not in opened and (may_read or kind is Kind.TREE)
+                        pack,
+                        domain,
+                        open_blocks=name not in opened and (may_read or pack.file_kind is Kind.TREE),
                     )
                     opened.add(name)
                 seen.add(name)
@@ -182,7 +183,7 @@ class Checker:
             except (DamageError, NotFoundError):
                 return
             for pack, held in zip(said.packs, described.packs, strict=True):
-                if packs.pack_file(pack) in self._missing and not self._is_elsewhere(said.domain, held):
+                if pack.file in self._missing and not self._is_elsewhere(said.domain, held):
                     return
         result.damaged = []
         result.warnings += [

@@ -51,7 +51,7 @@ class PackReadings:
         self._tell = tell
         self._newer = newer
         near = max(2, os.cpu_count() or 1) + 1
-        self._at_once = _AT_ONCE if backend.uploads > 1 else min(near, _AT_ONCE)
+        self._at_once = _AT_ONCE if backend.properties.remote else min(near, _AT_ONCE)
         self._pool = ThreadPoolExecutor(self._at_once, "check")
         self._told: deque[Future[_Read] | str] = deque()  # what is to be told yet
         self.chunks = 0
@@ -111,8 +111,7 @@ def _read_pack(
 
     Raises `DamageError` if it is not what its name and the index file say, or a chunk is not; `NotFoundError`.
     """
-    kind, digest = Kind(claimed.kind.encode()), claimed.name
-    name = layout.content_file(kind, digest)
+    kind, digest, name = claimed.file_kind, claimed.name, claimed.file
     parts = _Parts(backend, name, claimed.size)
     problem: DamageError | NewerFormatError | None = None
     prover: _Prover | None = None

@@ -18,7 +18,7 @@ from dedupstore.backends.contract import Backend
 from dedupstore.cache.index_cache import CachedPack, IndexCache, Location
 from dedupstore.chunks.ids import all_proven, proven
 from dedupstore.errors import DamageError, NotFoundError
-from dedupstore.format import blocks, layout, packs
+from dedupstore.format import blocks, packs
 from dedupstore.format.blocks import BlockKey
 from dedupstore.format.layout import Kind
 from dedupstore.format.records import PackKey
@@ -103,7 +103,7 @@ class ChunkReader:
         """Tell whether the pack is of this reader's kind."""
         right = self._right_kind.get(number)
         if right is None:
-            right = self._right_kind[number] = self.pack(number).kind == self._kind.value.decode()
+            right = self._right_kind[number] = self.pack(number).file_kind is self._kind
         return right
 
     def read(self, stretches: Sequence[Stretch]) -> list[memoryview]:
@@ -159,7 +159,7 @@ class ChunkReader:
         self, stretch: Stretch, block: memoryview, pieces: list[memoryview], wrong: list[_Wrong]
     ) -> None:
         """Append each chunk of a stretch to the pieces, nothing for each that is not there."""
-        file = pack_file(self.pack(stretch.pack))
+        file = self.pack(stretch.pack).file
         problem = f"{file} holds something else in its place" if block else f"{file} is missing or damaged"
         at = stretch.offset
         for id_, length in zip(stretch.ids, stretch.lengths, strict=True):
@@ -195,7 +195,7 @@ class ChunkReader:
             data = held[at][place.offset : place.offset + place.length]
             if proven(data, 0, [place.length], [chunk.id], self._key):
                 return memoryview(bytes(data))  # holds no block that nobody asked for
-            file = pack_file(self.pack(place.pack))
+            file = self.pack(place.pack).file
             problem = f"{file} holds something else in its place" if data else f"{file} is missing or damaged"
         raise DamageError(
             f"the chunk {chunk.id.hex()} cannot be read: {problem}", "run `dedup check --read-data`"
@@ -252,7 +252,7 @@ class ChunkReader:
         begin = pack.blocks[run[0][1]].at // READ_STEP * READ_STEP
         end = min(-(-(last.at + last.stored) // READ_STEP) * READ_STEP, pack.size)
         try:
-            data = self._backend.read(pack_file(pack), begin, end - begin)
+            data = self._backend.read(pack.file, begin, end - begin)
         except (NotFoundError, DamageError):
             return
         view = memoryview(data)
@@ -277,12 +277,7 @@ class ChunkReader:
             key = packs.open_key(self._access, self._kind, sealed)
             with self._lock:
                 _remember(self._keys, sealed, key, 256)
-        return blocks.open_block(key, block.number, data, block.unpacked, pack_file(pack))
-
-
-def pack_file(pack: CachedPack) -> str:
-    """Return the pack's name in the repository."""
-    return layout.content_file(Kind(pack.kind.encode()), pack.name)
+        return blocks.open_block(key, block.number, data, block.unpacked, pack.file)
 
 
 def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:

@@ -73,7 +73,7 @@ class PackWriter:
         self._indexed = indexed
         self._pack_size = pack_size
         threads = min(os.cpu_count() or 1, MOST_THREADS)
-        uploads = min(backend.uploads, MOST_UPLOADS)
+        uploads = min(backend.properties.parallel, MOST_UPLOADS)
         self._blocks: Stage[_Block] = Stage(threads, threads)
         self._packs: Stage[SealedPack] = Stage(uploads, 0)  # `_room` bounds it
         self._room = {kind: threading.Semaphore(PACKS) for kind in (Kind.DATA, Kind.TREE)}
@@ -210,7 +210,7 @@ class PackWriter:
             self._pending_chunks += builder.chunks
             self._pending_blocks += builder.blocks
             due = self._is_due()
-        kind = Kind(entry.kind.encode())
+        kind = entry.file_kind
         if kind is Kind.DATA:
             self._spare.append(pack.buffer)
         self._room[kind].release()
@@ -219,7 +219,7 @@ class PackWriter:
 
     def _publish(self, pack: SealedPack) -> IndexedPack:
         """Store a pack; if its name is taken by other bytes, with fresh randomness."""
-        kind = Kind(pack.entry.kind.encode())
+        kind = pack.entry.file_kind
         made: list[SealedPack] = []
 
         def make() -> tuple[bytes, memoryview]:

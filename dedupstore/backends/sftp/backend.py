@@ -14,6 +14,7 @@ from dedupstore.backends.contract import (
     MAX_NAMES,
     Buffer,
     Entry,
+    Properties,
     check_folder,
     check_name,
     check_range,
@@ -59,11 +60,13 @@ class SftpBackend:
         self._pool = Pool(host, user, port, patience)
         self._creator = Creator(host, path)
 
-    uploads = CHANNELS
-
     @property
-    def durable(self) -> bool:
-        """Whether the server can sync files and folders to its disk; connects to find out."""
+    def properties(self) -> Properties:
+        """See `contract.Backend`."""
+        return Properties(self._is_durable, parallel=CHANNELS, remote=True)
+
+    def _is_durable(self) -> bool:
+        """Ask whether the server can sync files and folders to its disk."""
         with self._pool.session() as session:
             return self._creator.durable(session)
 

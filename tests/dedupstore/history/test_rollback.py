@@ -14,7 +14,7 @@ import pytest
 from dedupstore.errors import DamageError, TrustError
 from dedupstore.format import blocks, layout, record_files
 from dedupstore.format.layout import Kind
-from dedupstore.format.packs import PackBuilder, describe, pack_buffer, pack_file
+from dedupstore.format.packs import PackBuilder, describe, pack_buffer
 from dedupstore.format.records import (
     Closing,
     Condemned,
@@ -499,7 +499,7 @@ def test_a_writer_cannot_poison_another(world: World) -> None:
                     at += block.chunks
     sealed = builder.finish()
     index = Index(run=bytes(16), domain="evil", time=0, packs=[sealed.entry])
-    world.backend().create(pack_file(sealed.entry), sealed.data)
+    world.backend().create(sealed.entry.file, sealed.data)
     world.sign(access, Kind.INDEX, index)
 
     info = world.put(planned, "mine")

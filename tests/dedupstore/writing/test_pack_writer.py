@@ -12,7 +12,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from dedupstore.backends.contract import Buffer
+from dedupstore.backends.contract import Buffer, Properties
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import NoSpaceError
 from dedupstore.format.packs import pack_buffer
@@ -79,7 +79,7 @@ def test_a_stage_that_is_full_takes_nothing_more_and_still_closes() -> None:
 class Remote(LocalBackend):
     """A back end for which two packs at once are worth while."""
 
-    uploads = 2
+    properties = Properties(lambda: True, parallel=2, remote=True)
 
     def __init__(self, world: World, room: int = 100) -> None:
         super().__init__(world.path)
@@ -164,7 +164,7 @@ def test_two_packs_of_a_kind_are_in_memory_however_many_wait(
 class Stuck(LocalBackend):
     """A back end that stores one data pack, and has no answer for others until it may."""
 
-    uploads = 2
+    properties = Properties(lambda: True, parallel=2, remote=True)
 
     def __init__(self, world: World) -> None:
         super().__init__(world.path)
