@@ -35,7 +35,7 @@ class Context:
         self.newer: list[str] = []
         self._unlock = unlock
         self._rejected: dict[str, str] | None = None
-        self._told: set[str] = set()  # of the files that were refused, those in `damage`
+        self._reported: set[str] = set()  # refused files that are in `damage`
 
     @cached_property
     def access(self) -> Access:
@@ -60,7 +60,7 @@ class Context:
         self.cache.reject(file, self.members.digest, reason)
         if self._rejected is not None:
             self._rejected[file] = reason
-        self._tell(file, reason)
+        self._report(file, reason)
 
     def is_rejected(self, file: str) -> bool:
         """Tell whether a file was refused before, which is then in `damage`, or does not count."""
@@ -68,12 +68,12 @@ class Context:
             self._rejected = self.cache.rejected(self.members.digest)
         reason = self._rejected.get(file)
         if reason:
-            self._tell(file, reason)
+            self._report(file, reason)
         return reason is not None
 
-    def _tell(self, file: str, reason: str) -> None:
-        if file not in self._told:
-            self._told.add(file)
+    def _report(self, file: str, reason: str) -> None:
+        if file not in self._reported:
+            self._reported.add(file)
             self.damage.append(reason)
 
     def fetch(

@@ -27,7 +27,7 @@ class Core(CountingContext):
         self, backend: Backend, members: Membership, unlock: Callable[[], Access], state: StateFolder
     ) -> None:
         super().__init__(backend, members, unlock, state)
-        self.condemned = deletion.Condemned()
+        self.condemned = deletion.CondemnedNames()
         self._snapshots = Snapshots(self)
         self.index_is_read = False
         self._listed: dict[str, int] = {}

@@ -187,12 +187,12 @@ class CacheFile:
         except lmdb.Error as error:
             if isinstance(error, _HOST) or (type(error) is lmdb.Error and getattr(error, "code", 0) > 0):
                 raise self._unusable(error) from None
-        except _Doubt:
+        except _UnusableCacheError:
             pass
         self._delete()
         try:
             self._open()
-        except (lmdb.Error, _Doubt) as error:
+        except (lmdb.Error, _UnusableCacheError) as error:
             raise self._unusable(error) from None
 
     def _open(self) -> None:
@@ -204,7 +204,7 @@ class CacheFile:
             page, pages = environment.stat()["psize"], environment.info()["last_pgno"] + 1
             status = (self.path / DATA).stat()  # after `info`: other processes let the file grow
             if page < 512 or status.st_size < page * pages:  # reading on would end in a SIGBUS
-                raise _Doubt("it is cut short")
+                raise _UnusableCacheError("it is cut short")
             environment.reader_check()
             self.tables = self._open_tables(environment)
         except BaseException:
@@ -225,10 +225,10 @@ class CacheFile:
                 txn.put(b"identity", self._identity, db=tables[IDENTITY])
                 txn.put(b"mark", os.urandom(8), db=tables[IDENTITY])
             elif txn.get(b"identity", db=tables[IDENTITY]) != self._identity:
-                raise _Doubt("it is of another repository or version")
+                raise _UnusableCacheError("it is of another repository or version")
             self._mark = txn.get(b"mark", b"", db=tables[IDENTITY])
             if not self._mark:
-                raise _Doubt("its own mark is missing")
+                raise _UnusableCacheError("its own mark is missing")
         return tables
 
     def _refuse_strange(self, path: Path) -> None:
@@ -237,7 +237,7 @@ class CacheFile:
         except FileNotFoundError:
             return
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise _Doubt(f"{path} is not a file of this user's")
+            raise _UnusableCacheError(f"{path} is not a file of this user's")
 
     def _delete(self) -> None:
         for name in (DATA, LOCKS):
@@ -315,8 +315,8 @@ class ScratchSet:
         return new
 
 
-class _Doubt(Exception):  # noqa: N818 - a state of mind
-    """The file may not be what it should be."""
+class _UnusableCacheError(Exception):
+    """The file is not, or may not be, what it should be."""
 
 
 def _open(path: Path, **options: Any) -> lmdb.Environment:

@@ -117,7 +117,7 @@ class IndexCache:
 
     def add_index(self, name: bytes, described: DescribedIndex) -> range:
         """Add what a verified index file says, durably, and return its packs' numbers; twice does no harm."""
-        index, packs = described.said, described.packs
+        index, packs = described.record, described.packs
         rows = [row_formats.cached_pack(*pair) for pair in zip(index.packs, packs, strict=True)]
         with self._file.writing():
             with self._begin() as txn:

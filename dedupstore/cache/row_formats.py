@@ -113,7 +113,7 @@ class DescribedIndex(NamedTuple):
     """An index file that was verified: who signed it, what it says, and what is in each of its packs."""
 
     signer: bytes
-    said: records.Index
+    record: records.Index
     packs: "list[Described]"
 
 

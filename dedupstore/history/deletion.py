@@ -12,7 +12,7 @@ from dedupstore.history import verified
 from dedupstore.history.closings import CountingContext
 
 
-class Condemned(NamedTuple):
+class CondemnedNames(NamedTuple):
     """Names of what will be deleted, or is, and must not be relied on; `snapshots` are expired or abandoned."""
 
     packs: frozenset[bytes] = frozenset()
@@ -20,11 +20,11 @@ class Condemned(NamedTuple):
     snapshots: frozenset[bytes] = frozenset()
 
 
-def condemned(context: CountingContext) -> Condemned:
+def condemned(context: CountingContext) -> CondemnedNames:
     """List what is condemned."""
     listed = context.counting(verified.listed(context, Kind.CONDEMNED, records.Condemned))
     found = [record for _, record in listed.values()]
-    return Condemned(
+    return CondemnedNames(
         frozenset(name for record in found for name in records.names(record.packs)),
         frozenset(name for record in found for name in records.names(record.index)),
         frozenset(name for record in found for name in records.names(record.snapshots + record.abandoned)),

@@ -15,10 +15,10 @@ from dedupstore.errors import NotFoundError, TrustError
 from dedupstore.format import layout, records
 from dedupstore.format.layout import Kind
 from dedupstore.format.records import Snapshot, Stream
-from dedupstore.history import alarms, finished, verified
+from dedupstore.history import alarms, done_records, verified
 from dedupstore.history.alarms import SnapshotInfo
 from dedupstore.history.closings import CountingContext
-from dedupstore.history.finished import Finished
+from dedupstore.history.done_records import DoneRecords
 from dedupstore.state import heads
 from dedupstore.state.heads import Head
 
@@ -45,7 +45,7 @@ class Snapshots:
         self._infos: dict[bytes, SnapshotInfo] = {}
         self._counting: list[SnapshotInfo] | None = None
         self._numbers: dict[bytes, int] = {}
-        self._finished = Finished(set(), [], {}, set())
+        self._done = DoneRecords(set(), [], {}, set())
         self._index: set[bytes] | None = None  # the index files that were listed last
 
     def counting(self) -> list[SnapshotInfo]:
@@ -76,7 +76,7 @@ class Snapshots:
         """Tell whether one of these runs of a signer has published snapshots, as far as was seen last."""
         self.counting()
         ends = {signer + run for run in runs}
-        return any(row[32:] in ends for row in self._finished.named)
+        return any(row[32:] in ends for row in self._done.named)
 
     # -- keeping all this true
 
@@ -87,13 +87,13 @@ class Snapshots:
         kept, cached = heads.load(context.state), context.cache.snapshot_names()
         context.look_for_closings_again()
         self._present = layout.digests(context.backend.names("snapshots"))
-        self._finished = finished.read(context)
+        self._done = done_records.read(context)
         if gone := cached - self._present:
             context.cache.drop_snapshots(gone)
         decoder = records.decoder(SnapshotInfo)
         rows = [decoder.decode(row) for name, row in context.cache.snapshot_headers() if name not in gone]
         self._infos = {info.name: info for info in rows}
-        named = {name for name, signer in self._finished.snapshots() if self._may_count(name, signer)}
+        named = {name for name, signer in self._done.snapshots() if self._may_count(name, signer)}
         self._read_all(named & self._present)
         self._recall(kept, named)
         self._count()
@@ -110,11 +110,11 @@ class Snapshots:
         if self._index is None:
             return
         counting, stands_for = self._counting or [], self._context.cache.stands_for
-        missing = alarms.missing_index(counting, self._finished, self._index, stands_for)
+        missing = alarms.missing_index(counting, self._done, self._index, stands_for)
         if missing:  # it may be new, or have been deleted lawfully since
-            self._finished = finished.read(self._context)
+            self._done = done_records.read(self._context)
             self._index = layout.digests(self._context.backend.names("index"))
-            missing = alarms.missing_index(counting, self._finished, self._index, stands_for)
+            missing = alarms.missing_index(counting, self._done, self._index, stands_for)
         self.alarms = list(dict.fromkeys([*self.alarms, *missing]))
 
     def refuse_if_rolled_back(self, signer: bytes) -> None:
@@ -192,7 +192,7 @@ class Snapshots:
             (
                 info
                 for info in self._infos.values()
-                if self._finished.names(info.name, info.signer, info.run)
+                if self._done.names(info.name, info.signer, info.run)
                 and self._may_count(info.name, info.signer)
             ),
             key=lambda info: (info.time, info.finished, info.sequence, info.name),
@@ -204,18 +204,18 @@ class Snapshots:
         used = {signer: {number} for signer, (number, _) in kept.items()}
         for info in counting:
             used.setdefault(info.signer, set()).add(info.sequence)
-        for tombstone in self._finished.entombed.values():
+        for tombstone in self._done.entombed.values():
             used.setdefault(tombstone.signer, set()).add(tombstone.sequence)
         self._numbers = {
             signer: alarms.highest(numbers, kept.get(signer, (0, b""))[0]) for signer, numbers in used.items()
         }
-        self._lost = alarms.lost(kept, counting, self._finished, self._may_count)
+        self._lost = alarms.lost(kept, counting, self._done, self._may_count)
         self.alarms = list(
             dict.fromkeys(
                 [
                     *self._lost.values(),
                     *context.closing_alarms(),
-                    *alarms.history(context, counting, self._finished, self._numbers),
+                    *alarms.history(context, counting, self._done, self._numbers),
                 ]
             )
         )
@@ -242,7 +242,7 @@ class Snapshots:
     def published(self, infos: Iterable[SnapshotInfo]) -> None:
         """Take snapshots, which were kept before, as ones that count: their done record is there."""
         infos = list(infos)
-        self._finished.named.update(info.name + info.signer + info.run for info in infos)
+        self._done.named.update(info.name + info.signer + info.run for info in infos)
         self._numbers.update((info.signer, info.sequence) for info in infos)
         self._count()
         heads.advance(self._context.state, {info.signer: (info.sequence, info.name) for info in infos})

@@ -176,14 +176,14 @@ class Checker:
         for digest in set().union(*self._missing.values()):
             name = layout.content_file(Kind.INDEX, digest)
             try:
-                signer, said = record_files.open_record(
+                signer, index = record_files.open_record(
                     repository.access, Kind.INDEX, name, repository.backend.read(name), records.Index
                 )
-                described = index_files.describe(repository.access, digest, signer, said)
+                described = index_files.describe(repository.access, digest, signer, index)
             except (DamageError, NotFoundError):
                 return
-            for pack, held in zip(said.packs, described.packs, strict=True):
-                if pack.file in self._missing and not self._is_elsewhere(said.domain, held):
+            for pack, held in zip(index.packs, described.packs, strict=True):
+                if pack.file in self._missing and not self._is_elsewhere(index.domain, held):
                     return
         result.damaged = []
         result.warnings += [

@@ -138,9 +138,9 @@ def _read_pack(
         raise problem
     if row_formats.domain_key(own) != domain:
         raise DamageError(f"{name} is of another domain than the index file that names it")
-    said = row_formats.cached_pack(entry, described)
+    own_row = row_formats.cached_pack(entry, described)
     # an index file may have more sealings of a key
-    if ([key_id for key_id, _ in said.keys], said.blocks, said.columns) != (
+    if ([key_id for key_id, _ in own_row.keys], own_row.blocks, own_row.columns) != (
         [key_id for key_id, _ in claimed.keys],
         claimed.blocks,
         claimed.columns,

@@ -10,6 +10,6 @@ Each module calls only those below it:
 | `checkpoints`     | runs that were killed |
 | `pack_writer`     | the cold path |
 | `read_ahead`      | a source is read ahead, by a thread of its own, while what was read before is worked on |
-| `thread_stage`    | one stage of work that several threads share |
+| `work_queue`      | one stage of work that several threads share |
 | `writer_run`      | a run of a writer |
 """

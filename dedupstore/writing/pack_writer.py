@@ -21,7 +21,7 @@ from dedupstore.format import blocks, layout, record_files
 from dedupstore.format.layout import Kind
 from dedupstore.format.packs import PackBuilder, SealedPack, pack_buffer
 from dedupstore.format.records import Index, IndexedPack
-from dedupstore.writing.thread_stage import Mark, Stage
+from dedupstore.writing.work_queue import Mark, WorkQueue
 
 PACK_SIZE = 16 << 20
 PACKS = 2  # of a kind in memory: one is filled while the other is uploaded, or both are
@@ -74,8 +74,8 @@ class PackWriter:
         self._pack_size = pack_size
         threads = min(os.cpu_count() or 1, MOST_THREADS)
         uploads = min(backend.properties.parallel, MOST_UPLOADS)
-        self._blocks: Stage[_Block] = Stage(threads, threads)
-        self._packs: Stage[SealedPack] = Stage(uploads, 0)  # `_room` bounds it
+        self._blocks: WorkQueue[_Block] = WorkQueue(threads, threads)
+        self._packs: WorkQueue[SealedPack] = WorkQueue(uploads, 0)  # `_room` bounds it
         self._room = {kind: threading.Semaphore(PACKS) for kind in (Kind.DATA, Kind.TREE)}
         self._packing = threading.Lock()  # over the builders, and what is taken from `_spare`
         self._builders: dict[Kind, PackBuilder] = {}
@@ -123,8 +123,8 @@ class PackWriter:
         """
         until = time.monotonic() + patience
         self.fail(_ClosedError())
-        for stage in (self._blocks, self._packs):
-            stage.close()
+        for work in (self._blocks, self._packs):
+            work.close()
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 

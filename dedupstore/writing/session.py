@@ -23,12 +23,12 @@ from dedupstore.history.index_files import describe as describe_index
 from dedupstore.history.snapshots import Turn
 from dedupstore.writing import checkpoints
 from dedupstore.writing.pack_writer import PACK_SIZE, PackWriter
-from dedupstore.writing.read_ahead import Source
+from dedupstore.writing.read_ahead import Readable
 from dedupstore.writing.sequence_writer import KnownChunks
-from dedupstore.writing.stream_writer import Progress, StreamWriter
+from dedupstore.writing.stream_writer import StreamProgress, StreamWriter
 from dedupstore.writing.writer_run import ParentOf, WriterRun
 
-__all__ = ["Progress", "RunDetails", "Session"]
+__all__ = ["RunDetails", "Session", "StreamProgress"]
 
 if TYPE_CHECKING:
     from dedupstore.core import Core
@@ -89,13 +89,13 @@ class Session:
     def put(
         self,
         name: str,
-        source: Source,
+        source: Readable,
         *,
         kind: str = "raw",
         splitter: Splitter | None = None,
         facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         allow_empty: bool = False,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[StreamProgress], None] | None = None,
     ) -> Stream:
         """Store one stream and return what the snapshot will say of it.
 
@@ -121,7 +121,7 @@ class Session:
             known = dump((facts() if callable(facts) else facts) or {}, name)
             self._packs.settle()
             if progress is not None:
-                progress(Progress(size, writer.account.new, writer.account.stored))
+                progress(StreamProgress(size, writer.account.new, writer.account.stored))
             stream = Stream(
                 name=name,
                 kind=kind,

@@ -30,7 +30,7 @@ from dedupstore.backends.sftp.pool import CHANNELS, Pool
 from dedupstore.errors import BackendError, TransientError
 
 if TYPE_CHECKING:
-    from dedupstore.backends.sftp.session import Session
+    from dedupstore.backends.sftp.session import SftpSession
 
 _PATIENCE = Patience()
 _UNKNOWN = 1 << 20  # bytes of a file that is read whole, before its size is known
@@ -141,7 +141,7 @@ class SftpBackend:
         return f"{self._host}:{path}"
 
 
-def _read_to_end(session: "Session", path: str, offset: int, where: str) -> tuple[bytes, int]:
+def _read_to_end(session: "SftpSession", path: str, offset: int, where: str) -> tuple[bytes, int]:
     """Return the file's bytes from `offset` on, and how many they should be."""
     opened = session.open(path)
     try:

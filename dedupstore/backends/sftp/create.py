@@ -24,7 +24,7 @@ from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
 
 if TYPE_CHECKING:
     from dedupstore.backends.sftp.requests import Answer
-    from dedupstore.backends.sftp.session import Session
+    from dedupstore.backends.sftp.session import SftpSession
 
 _T = TypeVar("_T")
 
@@ -43,7 +43,7 @@ class Creator:
         self._may_rename = True
         self._syncs_folders: bool | None = None  # not known yet
 
-    def durable(self, session: "Session") -> bool:
+    def durable(self, session: "SftpSession") -> bool:
         """Whether the server can sync files, and the folders of this account."""
         if session.syncs and self._syncs_folders is None:
             with ExitStack() as stack:
@@ -53,7 +53,7 @@ class Creator:
                 self._syncs_folders = not _failures(_sync(session, root))
         return session.syncs and self._syncs_folders is not False
 
-    def create(self, session: "Session", target: str, view: memoryview) -> None:
+    def create(self, session: "SftpSession", target: str, view: memoryview) -> None:
         """Store `view` as the new file `target`, a path below the root, making the folders above it.
 
         Raises AlreadyExistsError, TransientError, or an OSError: ENOSPC if it does not fit.
@@ -76,7 +76,7 @@ class Creator:
                 raise TransientError(f"cannot write {where}: {temporary} went away meanwhile") from error
             raise
 
-    def _create(self, session: "Session", target: str, temporary: str, view: memoryview) -> None:
+    def _create(self, session: "SftpSession", target: str, temporary: str, view: memoryview) -> None:
         above = posixpath.dirname(target)
         with ExitStack() as borrowed, ExitStack() as writing:  # a server lends only so many handles
             # Whether the name is free is decided later; to look now saves an upload that is repeated after
@@ -120,7 +120,7 @@ class Creator:
             )
 
     def _publish(
-        self, session: "Session", temporary: str, target: str, folder: bytes | OSError | None
+        self, session: "SftpSession", temporary: str, target: str, folder: bytes | OSError | None
     ) -> None:
         try:
             self._name(session, temporary, target, folder)
@@ -130,12 +130,14 @@ class Creator:
                 raise
             raise self._taken(session, target) from error
 
-    def _taken(self, session: "Session", target: str) -> AlreadyExistsError:
+    def _taken(self, session: "SftpSession", target: str) -> AlreadyExistsError:
         # The caller may now rely on the other file, whose writer may not have come to its sync yet.
         self._sync_folder(session, target)
         return AlreadyExistsError(f"{self._where(target)} exists already")
 
-    def _name(self, session: "Session", temporary: str, target: str, folder: bytes | OSError | None) -> None:
+    def _name(
+        self, session: "SftpSession", temporary: str, target: str, folder: bytes | OSError | None
+    ) -> None:
         """Give an uploaded file its name, by a rename or, if the account may not rename, by a hard link."""
         if self._may_rename:
             try:
@@ -151,7 +153,7 @@ class Creator:
 
     def _move(
         self,
-        session: "Session",
+        session: "SftpSession",
         move: "Callable[[str, str], Answer[None]]",
         temporary: str,
         target: str,
@@ -168,7 +170,7 @@ class Creator:
         else:
             self._wait_for(session, synced, target)
 
-    def _make_folders(self, session: "Session", folder: str) -> None:
+    def _make_folders(self, session: "SftpSession", folder: str) -> None:
         """Make `folder` and what is missing between it and the root, each one durable if the server can."""
         step = self._root
         for part in ("", *posixpath.relpath(folder, step).split("/")):
@@ -187,14 +189,14 @@ class Creator:
                     continue
             self._sync_folder(session, step)  # also what another has made, who may not have come to that yet
 
-    def _sync_folder(self, session: "Session", path: str) -> None:
+    def _sync_folder(self, session: "SftpSession", path: str) -> None:
         """Make the name `path` durable."""
         with ExitStack() as stack:
             if session.syncs:
                 folder = _lent(session.open(posixpath.dirname(path) or "."), session, stack)
                 self._wait_for(session, _sync(session, folder), path)
 
-    def _wait_for(self, session: "Session", synced: "list[Answer[None] | OSError]", path: str) -> None:
+    def _wait_for(self, session: "SftpSession", synced: "list[Answer[None] | OSError]", path: str) -> None:
         """Wait until the name `path` is durable, where the server can do that.  Raises BackendError if it failed."""
         failed = _failures(synced)
         if not failed:
@@ -206,7 +208,7 @@ class Creator:
                 "look at that disk and at the server's log",
             ) from failed[0]
 
-    def _is_full(self, session: "Session", needed: int) -> bool:
+    def _is_full(self, session: "SftpSession", needed: int) -> bool:
         """Whether "failure" can mean a full disk."""
         with suppress(OSError, TransientError):
             free = session.free_bytes(self._root)
@@ -225,7 +227,7 @@ def _outcome(answer: "Answer[_T]") -> _T | OSError:
         return error
 
 
-def _lent(answer: "Answer[bytes]", session: "Session", stack: ExitStack) -> bytes | OSError:
+def _lent(answer: "Answer[bytes]", session: "SftpSession", stack: ExitStack) -> bytes | OSError:
     """The handle that was asked for, closed when `stack` ends."""
     handle = _outcome(answer)
     if isinstance(handle, bytes):
@@ -239,18 +241,18 @@ def _lent(answer: "Answer[bytes]", session: "Session", stack: ExitStack) -> byte
     return handle
 
 
-def _remove(session: "Session", path: str) -> None:
+def _remove(session: "SftpSession", path: str) -> None:
     with suppress(OSError, TransientError):
         session.remove(path).get()
 
 
-def _make_folder(session: "Session", folder: str) -> "tuple[Answer[None], Answer[bytes], Answer[bytes]]":
+def _make_folder(session: "SftpSession", folder: str) -> "tuple[Answer[None], Answer[bytes], Answer[bytes]]":
     """Begin to make a folder, and to open the one above it, and itself."""
     made = session.make_folder(folder)
     return made, session.open(posixpath.dirname(folder) or "."), session.open(folder)
 
 
-def _exists(session: "Session", path: str) -> bool:
+def _exists(session: "SftpSession", path: str) -> bool:
     try:
         session.stat(path).get()
     except FileNotFoundError:
@@ -258,7 +260,7 @@ def _exists(session: "Session", path: str) -> bool:
     return True
 
 
-def _sync(session: "Session", folder: bytes | OSError | None) -> "list[Answer[None] | OSError]":
+def _sync(session: "SftpSession", folder: bytes | OSError | None) -> "list[Answer[None] | OSError]":
     """Begin to make the names in an open folder durable; where it could not be opened, say why."""
     if folder is None or not session.syncs:
         return []

@@ -21,7 +21,7 @@ KEPT = 8
 
 
 @dataclass(eq=False)
-class _File:
+class _OpenFile:
     handle: "Answer[bytes]"
     readers: int = 0
 
@@ -34,7 +34,7 @@ class Handles:
     ) -> None:
         self._opening, self._close = opening, close
         self._lock = threading.Lock()
-        self._files: OrderedDict[str, _File] = OrderedDict()  # those read last are last
+        self._files: OrderedDict[str, _OpenFile] = OrderedDict()  # those read last are last
 
     @contextmanager
     def reading(self, path: str) -> "Iterator[Answer[bytes]]":
@@ -42,7 +42,7 @@ class Handles:
         with self._lock:
             file = self._files.get(path)
             if file is None:
-                file = self._files[path] = _File(self._opening(path))
+                file = self._files[path] = _OpenFile(self._opening(path))
             file.readers += 1
             self._files.move_to_end(path)
         try:
@@ -55,12 +55,12 @@ class Handles:
                 with suppress(OSError, BackendError):
                     self._close(each.handle.get())
 
-    def _give_up(self, path: str, file: _File) -> None:
+    def _give_up(self, path: str, file: _OpenFile) -> None:
         with self._lock:
             if self._files.get(path) is file:
                 del self._files[path]
 
-    def _left(self, path: str, file: _File) -> list[_File]:
+    def _left(self, path: str, file: _OpenFile) -> list[_OpenFile]:
         """Note that one reader less reads a file; return what is to be closed now."""
         with self._lock:
             file.readers -= 1

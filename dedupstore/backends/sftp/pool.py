@@ -20,7 +20,7 @@ from dedupstore.backends.sftp.ssh_sharing import Sharing
 from dedupstore.errors import BackendError
 
 if TYPE_CHECKING:
-    from dedupstore.backends.sftp.session import Session
+    from dedupstore.backends.sftp.session import SftpSession
 
 CHANNELS = 4
 """As many as fill a line of 80 MB/s at 100 ms; a server gives ten if nobody told it otherwise (MaxSessions)."""
@@ -37,14 +37,14 @@ class Pool:
         self._connecting = threading.Lock()
         self._lock = threading.Lock()  # for what is below; never held while anybody waits for the server
         self._sharing: Sharing | None = None
-        self._sessions: list[Session] = []
-        self._load: Counter[Session] = Counter()  # bytes to be moved by the calls that are being answered
+        self._sessions: list[SftpSession] = []
+        self._load: Counter[SftpSession] = Counter()  # bytes to be moved by the calls that are being answered
         self._opening = 0
         self._alone = False
         self._closed = False
 
     @contextmanager
-    def session(self, size: int = 0) -> "Iterator[Session]":
+    def session(self, size: int = 0) -> "Iterator[SftpSession]":
         """A session for a call that moves `size` bytes; the first call logs in.
 
         Raises BackendError if the login is refused or the pool is closed, TransientError if it may work later.
@@ -83,7 +83,7 @@ class Pool:
             if self._sharing is not None:
                 self._sharing.close()
 
-    def _take(self, size: int) -> "tuple[Session | None, int]":
+    def _take(self, size: int) -> "tuple[SftpSession | None, int]":
         """The session with the least to do, if there is one, and how much that was; it has `size` more now."""
         with self._lock:
             if self._closed:
@@ -96,13 +96,13 @@ class Pool:
             self._load[session] += size
             return session, load
 
-    def _add(self, session: "Session", size: int) -> None:
+    def _add(self, session: "SftpSession", size: int) -> None:
         with self._lock:
             self._load[session] += size
             if not self._load[session]:
                 del self._load[session]
 
-    def _log_in(self) -> "Session":
+    def _log_in(self) -> "SftpSession":
         if self._sharing is not None:
             self._sharing.close()
         try:
@@ -117,7 +117,7 @@ class Pool:
             self._sessions.append(session)
         return session
 
-    def _open_another(self, first: "Session") -> "Session | None":
+    def _open_another(self, first: "SftpSession") -> "SftpSession | None":
         """One more channel, unless there are enough or the server gives no more."""
         with self._lock:
             sharing = self._sharing
@@ -146,14 +146,14 @@ class Pool:
             return None
         return session
 
-    def _connect(self, command: list[str], like: "Session | None") -> "Session":
+    def _connect(self, command: list[str], like: "SftpSession | None") -> "SftpSession":
         channel = SshChannel(command, self._patience.silent)
         try:
             # ssh is connecting while this imports what the others need not.
             from dedupstore.backends.sftp.requests import Requests
-            from dedupstore.backends.sftp.session import Session
+            from dedupstore.backends.sftp.session import SftpSession
 
-            return Session(Requests(channel, self._host, self._patience), like)
+            return SftpSession(Requests(channel, self._host, self._patience), like)
         except BaseException:
             channel.close()
             raise

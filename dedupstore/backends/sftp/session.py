@@ -49,14 +49,14 @@ class _Limits(NamedTuple):
     write: int = _SMALL_REQUEST
 
 
-class Session:
+class SftpSession:
     """The verbs, over `requests`.  All of them may be called from several threads at once.
 
     Its limits are those of `like`, a session with the same server, or else are asked for.  `handles` keeps files open
     that are read in parts; `call` and `allow` are those of `Deadlines`.
     """
 
-    def __init__(self, requests: Requests, like: "Session | None" = None) -> None:
+    def __init__(self, requests: Requests, like: "SftpSession | None" = None) -> None:
         self._requests = requests
         self._ask = requests.ask
         self.call, self.allow = requests.deadlines.call, requests.deadlines.allow

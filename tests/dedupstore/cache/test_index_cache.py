@@ -91,8 +91,8 @@ def index_of(
 ) -> DescribedIndex:
     """Return an index file that was verified."""
     entries = [pack.entry for pack in packs]
-    said = Index(run=bytes(16), domain=domain, time=time, packs=entries, replaces=replaces)
-    return DescribedIndex(signer, said, [pack.described for pack in packs])
+    index = Index(run=bytes(16), domain=domain, time=time, packs=entries, replaces=replaces)
+    return DescribedIndex(signer, index, [pack.described for pack in packs])
 
 
 def simple(
@@ -1094,7 +1094,7 @@ def main(what: str, folder: Path, *numbers: int) -> None:
                 if name not in cache.index_files():
                     cache.add_index(name, index)
                 right = right and all(known(cache, "here", ids)) and all(cache.locate("here", ids))
-                right = right and [index.said.packs[0].name] == [
+                right = right and [index.record.packs[0].name] == [
                     pack.name for _, pack in cache.packs_of({name})
                 ]
             print("right" if right and len(cache.index_files()) == len(numbers) else "forgot")

@@ -1,4 +1,4 @@
-"""One stage of work that several threads share: items go in at one end, and marks tell when all before is done.
+"""A queue of work for several threads, with marks that tell when everything put before them is done.
 
 Invariant: a mark is handed on only after the work on every item that was put before it has ended well.
 """
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Mark:
-    """Travels through the stages to tell that all before it is done."""
+    """Travels through queues, and tells that everything before it is done."""
 
     def __init__(self, *, flush: bool) -> None:
         self.flush = flush  # also finish the open packs and write the index
@@ -20,7 +20,7 @@ class Mark:
         self.after: set[int] = set()  # the numbers of the items that it waits for
 
 
-class Stage(Generic[T]):
+class WorkQueue(Generic[T]):
     """A queue of at most `size` items (0: any number), and what its threads took from it and have not done."""
 
     def __init__(self, threads: int, size: int) -> None:
@@ -50,7 +50,7 @@ class Stage(Generic[T]):
                         continue
 
     def work(self, do: Callable[[T], None], passed: Callable[[Mark], None]) -> None:
-        """Do the items, and let marks pass, until the stage is closed; what `do` raises ends it for this thread."""
+        """Do the items, and let marks pass, until the queue is closed; what `do` raises ends it for this thread."""
         while (number := self._do_next(do)) is not None:
             for mark in self._end(number):
                 passed(mark)
