@@ -34,6 +34,7 @@ first try may have succeeded unseen, so that the second finds the name taken: co
 There is no way to delete, on purpose: an account that only writes must not need one.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeAlias
@@ -165,6 +166,11 @@ def is_name(name: str) -> bool:
 def check_folder(folder: str) -> str:
     """Return `folder` if it is the top ("") or a good name; else raise ValueError."""
     return folder and check_name(folder)
+
+
+def temporary_name() -> str:
+    """Return a name for a file while it is being written, which nothing else has."""
+    return f"{TEMPORARY_FOLDER}/{os.urandom(16).hex()}"
 
 
 def check_range(offset: int, length: int | None) -> None:

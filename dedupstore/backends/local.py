@@ -18,7 +18,6 @@ from pathlib import Path
 from dedupstore.backends.contract import (
     FILE_MODE,
     MAX_NAMES,
-    TEMPORARY_FOLDER,
     Buffer,
     Entry,
     Properties,
@@ -27,11 +26,13 @@ from dedupstore.backends.contract import (
     check_range,
     file_bytes,
     length_to_end,
+    temporary_name,
     too_short,
 )
 from dedupstore.backends.explain import explained
 from dedupstore.backends.listing import Listing
 from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
+from dedupstore.state import atomic
 
 # What was put in a file's place (a link, a pipe) is neither followed nor waited for.
 _TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -42,7 +43,8 @@ class LocalBackend:
     """A repository in the folder `root`.
 
     The first `create` makes `root` itself, but nothing above it: a path that was mistyped, or whose disk is
-    not mounted, must not come to life as a new folder.  Files get mode 0600, folders 0700.  `most_names` is how many
+    not mounted, must not come to life as a new folder.  Files get mode 0400 (`FILE_MODE`), folders
+    0700.  `most_names` is how many
     names a folder may have.
     """
 
@@ -85,7 +87,7 @@ class LocalBackend:
         """See `contract.Backend`."""
         target = self._root / check_name(name)
         view = file_bytes(data)
-        temporary = self._root / TEMPORARY_FOLDER / os.urandom(16).hex()
+        temporary = self._root / temporary_name()
         with explained("write", str(target)):
             try:
                 self._write(temporary, view)
@@ -129,18 +131,11 @@ class LocalBackend:
         return listing
 
     def _write(self, temporary: Path, view: memoryview) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
-            file = os.open(temporary, flags, FILE_MODE)
+            atomic.write_new(temporary, view, FILE_MODE)
         except FileNotFoundError:
             self._make_folders(temporary.parent)
-            file = os.open(temporary, flags, FILE_MODE)
-        try:
-            while view:
-                view = view[os.write(file, view) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
+            atomic.write_new(temporary, view, FILE_MODE)
 
     def _publish(self, temporary: Path, target: Path) -> None:
         try:
@@ -151,7 +146,7 @@ class LocalBackend:
                 os.link(temporary, target)
         except FileExistsError as error:
             # The caller may now rely on the other file, whose writer may not have come to its sync yet.
-            _sync_folder(target.parent)
+            atomic.sync_folder(target.parent)
             raise AlreadyExistsError(f"{target} exists already") from error
         except OSError as error:
             if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EXDEV):
@@ -160,7 +155,7 @@ class LocalBackend:
                     "keep the repository on one that does (ext4, XFS, btrfs, ZFS)",
                 ) from error
             raise
-        _sync_folder(target.parent)
+        atomic.sync_folder(target.parent)
 
     def _make_folders(self, folder: Path) -> None:
         """Make `folder` and what is missing between it and the root, each one durable."""
@@ -177,15 +172,7 @@ class LocalBackend:
                     f"cannot make {step}: {step.parent} does not exist",
                     "mount the disk or make that folder first",
                 ) from error
-            _sync_folder(step.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+            atomic.sync_folder(step.parent)
 
 
 @contextmanager

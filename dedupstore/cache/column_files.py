@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupstore.cache import row_formats
 from dedupstore.cache.file import CacheFile
 from dedupstore.errors import DamageError
+from dedupstore.state import atomic
 
 if TYPE_CHECKING:
     import lmdb
@@ -67,7 +68,7 @@ class Columns:
             file.flush()
             os.fsync(file.fileno())
         if start == 0:  # a new file
-            self._file.sync_folder()
+            atomic.sync_folder(self._file.path)
         return name, start
 
     def note(

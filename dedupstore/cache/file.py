@@ -147,14 +147,6 @@ class CacheFile:
             if path not in kept:
                 path.unlink(missing_ok=True)
 
-    def sync_folder(self) -> None:
-        """Make the names of new files in the folder durable."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
     @contextmanager
     def scratch(self) -> Iterator["ScratchSet"]:
         """Give an empty set on disk that vanishes with this context, or with the process."""

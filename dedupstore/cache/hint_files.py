@@ -24,6 +24,7 @@ from pathlib import Path
 
 from dedupstore.cache.row_formats import FINGERPRINT, HINT_SIZE
 from dedupstore.errors import DamageError
+from dedupstore.state import atomic
 
 BUCKET = 512
 MOST = 42
@@ -104,7 +105,7 @@ def write(path: Path, hints: Iterable[list[bytes]], about: int) -> tuple[int, in
     buckets = max(1, about // USUAL)
     total = 0
     try:
-        with open(path, "xb", buffering=READ, opener=_private) as file:
+        with os.fdopen(atomic.open_new(path), "wb", buffering=READ) as file:
             for hints_of_bucket, more in _distribute(hints, buckets):
                 here = len(hints_of_bucket)
                 bucket = b"".join(hints_of_bucket).ljust(_COUNT, b"\0") + bytes((here, more))
@@ -148,7 +149,3 @@ def _distribute(hints: Iterable[list[bytes]], buckets: int) -> Iterator[tuple[li
 
 def _next(source: Iterator[list[bytes]]) -> list[bytes]:
     return next((hints for hints in source if hints), [])
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

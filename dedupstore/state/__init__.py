@@ -6,4 +6,5 @@ Each module calls only those below it:
 |---|---|
 | `heads`  | the newest snapshot that this host has seen of each writer |
 | `folder` | a private folder of this host's own state: small files that appear whole, and locks |
+| `atomic` | files that appear whole or not at all, and folders synced to the disk |
 """

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dedupstore.errors import StateError
+from dedupstore.state import atomic
 
 
 class StateFolder:
@@ -50,20 +51,9 @@ class StateFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Put the file there, whole and durable, in place of what was there before."""
-        temporary = self.path / f".{name}.{os.urandom(8).hex()}"
         try:
-            with open(temporary, "xb", opener=_private) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path / name)
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            atomic.replace(self.path / name, data)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise _unusable(self.path, error) from None
 
     @contextmanager
@@ -78,10 +68,6 @@ class StateFolder:
             yield
         finally:
             os.close(descriptor)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def unusable(what: str, reason: str, number: int | None) -> StateError:

@@ -41,7 +41,7 @@ class SftpBackend:
 
     A `user` or `port` of None is left to the user's ssh configuration.  `most_names` is how many names a folder may
     have.  As in `LocalBackend`, the first `create` makes the folder itself, but nothing above it; files get mode
-    0600, folders 0700.
+    0400 (`FILE_MODE`), folders 0700.
     """
 
     def __init__(

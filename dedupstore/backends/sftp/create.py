@@ -13,13 +13,12 @@ the end of the file, for the name.
 
 import errno
 import posixpath
-import secrets
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from dedupstore.backends.contract import TEMPORARY_FOLDER
+from dedupstore.backends.contract import temporary_name
 from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Creator:
 
         Raises AlreadyExistsError, TransientError, or an OSError: ENOSPC if it does not fit.
         """
-        temporary = posixpath.join(self._root, TEMPORARY_FOLDER, secrets.token_hex(16))
+        temporary = posixpath.join(self._root, temporary_name())
         try:
             self._create(session, target, temporary, view)
         except BaseException as error:
