@@ -57,7 +57,7 @@ MAX_WHOLE = 9 << 20
 """Bytes in the largest file that is read without saying how much: all but packs, of which parts are read."""
 
 FILE_MODE = 0o400
-"""Files are never changed, so nobody may: a thief of the account cannot simply write over them."""
+"""Files never change, so they are read-only: an intruder in the account cannot simply write over them."""
 
 TEMPORARY_FOLDER = "tmp"
 """Where unfinished files lie.  One flat folder, so that what crashed writers left is found by one listing."""
@@ -100,24 +100,23 @@ class Backend(Protocol):
 
     @property
     def properties(self) -> Properties:
-        """What to know of it; nothing is connected for that."""
+        """What a caller must know of it; getting them connects to nothing."""
         ...
 
     def list(self, folder: str) -> Iterator[Entry]:
-        """The files that lie directly in `folder` ("" is the top), in any order.
+        """List the files directly in `folder` ("" is the top), in any order.
 
-        All of it has come when this returns: what follows needs no storage and cannot fail.  A folder that does not
-        exist is empty.  Folders, links, and files that `check_name` would refuse are
-        somebody else's and are not shown.
+        The listing is complete when this returns: iterating needs no storage and cannot fail.  A folder that does
+        not exist is empty.  Folders, links, and files whose names `check_name` refuses are not listed.
         """
         ...
 
     def names(self, folder: str) -> Iterator[str]:
-        """The names that `list` gives: cheaper where a back end must look at each file for its size."""
+        """List the names only: cheaper where a back end must ask for the size of each file."""
         ...
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Exactly `length` bytes from `offset`, or, without a length, all from there to the end.
+        """Return exactly `length` bytes from `offset`, or, without a length, all from there to the end.
 
         Raises NotFoundError, or DamageError if the file ends too early or, read without a length, is larger than
         MAX_WHOLE: then nothing was allocated for it.
@@ -132,11 +131,11 @@ class Backend(Protocol):
         ...
 
     def size(self, name: str) -> int:
-        """The file's size in bytes.  Raises NotFoundError."""
+        """Return the file's size in bytes; raise NotFoundError if there is no such file."""
         ...
 
     def close(self) -> None:
-        """Give back connections and processes.  The back end cannot be used afterwards."""
+        """Close connections and end processes.  The back end cannot be used afterwards."""
         ...
 
 
@@ -159,7 +158,7 @@ def check_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether `check_name` takes it: a listing leaves the others out."""
+    """Return whether `check_name` accepts the name: listings leave out others."""
     return len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
 
 
@@ -180,7 +179,7 @@ def check_range(offset: int, length: int | None) -> None:
 
 
 def file_bytes(data: Buffer) -> memoryview:
-    """`data` as plain bytes, not copied; ValueError if it is larger than a file may be."""
+    """Return `data` as plain bytes, not copied; raise ValueError if it is larger than a file may be."""
     view = memoryview(data).cast("B")
     if len(view) > MAX_FILE_SIZE:
         raise ValueError(f"a file of {len(view)} bytes is larger than {MAX_FILE_SIZE}")
@@ -188,12 +187,12 @@ def file_bytes(data: Buffer) -> memoryview:
 
 
 def has_bytes(backend: Backend, name: str, data: Buffer) -> bool:
-    """Whether the file, which exists, has exactly these bytes."""
+    """Return whether an existing file has exactly these bytes."""
     return backend.size(name) == len(data) and backend.read(name, 0, len(data)) == data
 
 
 def length_to_end(where: str, size: int, offset: int) -> int:
-    """How many bytes a file of `size` bytes has from `offset` on, once both are known to be sane.
+    """Return how many bytes a file of `size` bytes has from `offset` on, after checking both.
 
     Raises DamageError, naming `where`, before anything is allocated.
     """
@@ -205,5 +204,5 @@ def length_to_end(where: str, size: int, offset: int) -> int:
 
 
 def too_short(where: str, size: int, needed: int) -> DamageError:
-    """The error for a file that ends after `size` bytes and should go on to `needed`."""
+    """Return the error for a file that ends after `size` bytes and should go on to `needed`."""
     return DamageError(f"{where} is too short: it ends after {size} of {needed} bytes")

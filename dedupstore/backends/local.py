@@ -4,8 +4,7 @@ Invariant: a name appears by one `link(2)`, which refuses an existing target, an
 are on the disk; `create` returns only when the name is on the disk too.
 
 Power may fail between any two steps of `create`: up to the link there is only a file in `tmp`; between the
-link and the sync of its folder the file is there whole or not there, and the caller has not been told that
-it is.
+link and the sync of its folder the file is there whole or not there, and `create` has not returned yet.
 """
 
 import errno
@@ -34,7 +33,7 @@ from dedupstore.backends.listing import Listing
 from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
 from dedupstore.state import atomic
 
-# What was put in a file's place (a link, a pipe) is neither followed nor waited for.
+# A link in a file's place is not followed, a pipe not waited for.
 _TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TO_LIST = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 
@@ -69,7 +68,7 @@ class LocalBackend:
         with explained("read", str(path)), _opened(path, _TO_READ) as file:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                raise BackendError(f"{path} is not a file; move it away")
+                raise BackendError(f"{path} is not a regular file; move it away")
             if length is None:
                 length = length_to_end(str(path), status.st_size, offset)
             if offset + length > status.st_size:
@@ -94,20 +93,20 @@ class LocalBackend:
                 self._publish(temporary, target)
             except FileNotFoundError as error:
                 raise TransientError(
-                    f"cannot write {target}: {error.filename} went away meanwhile"
+                    f"cannot write {target}: {error.filename} was removed meanwhile"
                 ) from error
             finally:
-                # What is left after a failure here is in nobody's way; the first error is the one to tell.
+                # a leftover harms nothing, and the first error is the one to report
                 with suppress(OSError):
                     temporary.unlink()
 
     def size(self, name: str) -> int:
         """See `contract.Backend`."""
         path = self._root / check_name(name)
-        with explained("look at", str(path)):
+        with explained("get the size of", str(path)):
             status = path.stat(follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
-            raise BackendError(f"{path} is not a file; move it away")
+            raise BackendError(f"{path} is not a regular file; move it away")
         return status.st_size
 
     def close(self) -> None:
@@ -145,20 +144,20 @@ class LocalBackend:
                 self._make_folders(target.parent)
                 os.link(temporary, target)
         except FileExistsError as error:
-            # The caller may now rely on the other file, whose writer may not have come to its sync yet.
+            # the caller may now rely on the other file, whose writer may not have synced it yet
             atomic.sync_folder(target.parent)
             raise AlreadyExistsError(f"{target} exists already") from error
         except OSError as error:
             if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EXDEV):
                 raise BackendError(
-                    f"cannot write {target}: its file system makes no hard links",
+                    f"cannot write {target}: its file system has no hard links",
                     "keep the repository on one that does (ext4, XFS, btrfs, ZFS)",
                 ) from error
             raise
         atomic.sync_folder(target.parent)
 
     def _make_folders(self, folder: Path) -> None:
-        """Make `folder` and what is missing between it and the root, each one durable."""
+        """Make `folder` and the missing folders between it and the root, each durable."""
         steps = [self._root / step for step in reversed(folder.relative_to(self._root).parents)]
         for step in [*steps, folder]:
             try:
@@ -166,11 +165,11 @@ class LocalBackend:
             except FileExistsError:
                 if step == self._root:
                     continue  # it was there before: what lies above it is not ours
-                # another has made it, who may not have come to its sync yet
+                # another process has made it, and may not have synced it yet
             except FileNotFoundError as error:
                 raise BackendError(
                     f"cannot make {step}: {step.parent} does not exist",
-                    "mount the disk or make that folder first",
+                    "mount the disk, or create that folder first",
                 ) from error
             atomic.sync_folder(step.parent)
 

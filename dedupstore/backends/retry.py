@@ -1,7 +1,7 @@
-"""Asks again when a back end fails in a way that may pass.
+"""Retry calls that fail in a way that may pass.
 
 Invariant: the number of attempts, and so the time until an answer, is bounded; and a repeated `create` that
-finds its own file counts as done.
+finds its own file succeeds.
 """
 
 import random
@@ -62,7 +62,7 @@ class Retry:
             try:
                 self._backend.create(name, view)
             except AlreadyExistsError:
-                # The connection may have been lost between the deed and its answer.
+                # The connection may have been lost between the effect and its answer.
                 if number == 1 or not has_bytes(self._backend, name, view):
                     raise
 
@@ -77,7 +77,7 @@ class Retry:
         self._backend.close()
 
     def _repeat(self, attempt: Callable[[int], _T]) -> _T:
-        """The result of the first `attempt(number)` that succeeds; numbers count from 1."""
+        """Return the result of the first `attempt(number)` that succeeds; numbers count from 1."""
         delay = self._first_delay
         for number in range(1, self._attempts):
             try:

@@ -66,7 +66,7 @@ class Hints:
         return list(files.values())
 
     def are_whole(self, txn: "lmdb.Transaction[bytes]") -> bool:
-        """Tell whether every file is there, of its size; only a writer can be sure that one is not."""
+        """Return whether every file is there, of its size; only a writer can be sure that one is not."""
         try:
             return all(
                 self._file.beside("hints", row.name).stat().st_size == row.size

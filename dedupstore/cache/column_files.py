@@ -96,7 +96,7 @@ class Columns:
         return os.urandom(8), 0
 
     def are_whole(self, txn: "lmdb.Transaction[bytes]") -> bool:
-        """Tell whether every file is there, up to its last piece; only a writer can be sure that one is not."""
+        """Return whether every file is there, up to its last piece; only a writer can be sure that one is not."""
         return all(self._size_of(name) >= _END.unpack(end)[0] for name, end in txn.cursor(self._ends))
 
     def _size_of(self, name: bytes) -> int:

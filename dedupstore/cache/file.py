@@ -1,10 +1,10 @@
-"""One LMDB file in a private folder, shared by the processes of one user, thrown away at the first doubt.
+"""One LMDB file in a private folder, shared by the processes of one user, discarded at the first doubt.
 
 Invariant: what is open belongs to this uid, is not cut short, bears the expected identity, and every row of
-it was read since a process died with it open.  Any other file is deleted and made anew; processes that have
-it open keep it until they close it.
+it was read since a process died with it open.  Any other file is deleted and rebuilt; processes that have it open
+keep it until they close it.
 
-Locks (flock: the kernel frees them): `open.lock` while the file is opened or thrown away; `write.lock` for
+Locks (flock: the kernel frees them): `open.lock` while the file is opened or discarded; `write.lock` for
 writers, whose work takes several transactions; `user.*`, one for each open file, to notice who died.
 
 LMDB (https://www.symas.com/mdb) maps the file for reading only, so a full disk is an error and not a signal.
@@ -66,7 +66,7 @@ class CacheFile:
     """The file, open: `environment` is LMDB's, `tables` are its named databases.
 
     `tables` gives their names and `open_db` flags; `identity` says what the file must have been made for.
-    Raises `StateError` if the folder cannot be used, or is open in this process already.
+    Raises `StateError` if the folder cannot be used, or is already open in this process.
     """
 
     def __init__(self, folder: Path, identity: bytes, tables: Tables) -> None:
@@ -83,7 +83,7 @@ class CacheFile:
             place = os.path.realpath(folder)
             if place in _here:  # LMDB's locks are the process's: closing one would free the other's
                 raise StateError(
-                    f"the index cache {folder} is open in this process already", "close it first"
+                    f"the index cache {folder} is already open in this process", "close it first"
                 )
             try:
                 self._open_or_renew()
@@ -102,19 +102,19 @@ class CacheFile:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn LMDB's errors, and those of reading rows, into `StateError`; damage throws the file away.
+        """Turn LMDB's errors, and those of reading rows, into `StateError`; damage discards the file.
 
         For damage, the `StateError` is a `DamagedStateError`.
 
-        To be entered before a transaction: who throws away must not keep others from writing.
+        To be entered before a transaction: a thread that discards the file must not block writers.
         """
         try:
             yield
         except _DAMAGE as error:
-            self.throw_away()
+            self.discard()
             raise DamagedStateError(
-                f"the index cache {self.path} was damaged ({error}) and is thrown away",
-                "run it again: the cache is made anew from the repository",
+                f"the index cache {self.path} was damaged ({error}) and has been discarded",
+                "run it again: the cache will be rebuilt from the repository",
             ) from None
         except (lmdb.Error, OSError) as error:
             raise self._unusable(error) from None
@@ -125,8 +125,8 @@ class CacheFile:
         with self._folder.lock("write.lock"), self._writer, self.guard():
             yield
 
-    def throw_away(self) -> None:
-        """Have the file made anew when it is next opened; here, and in other processes, it stays open."""
+    def discard(self) -> None:
+        """Discard the file: the next opening makes a new one; where it is open, it stays open."""
         with self._folder.lock("open.lock"):
             try:
                 if (self.path / DATA).stat().st_ino == self._inode:  # else another process did it before
@@ -171,7 +171,7 @@ class CacheFile:
         if dead := self._dead():
             if not self._is_sound():
                 self._delete()
-            for left in dead:  # not before: the next one must look again if this process dies, too
+            for left in dead:  # not before: the next process must check again if this one dies, too
                 left.unlink(missing_ok=True)
         try:
             self._open()
@@ -262,7 +262,7 @@ class CacheFile:
         return dead
 
     def _delete_left(self) -> None:
-        """Delete files that belonged to one that was thrown away, if no one has that open."""
+        """Delete files that belonged to one that was discarded, if no one has that open."""
         if next(self.path.glob("user.*"), None) is None:
             for kind in BESIDE:
                 for path in self.path.glob(f"{kind}.*"):

@@ -1,7 +1,7 @@
 """Files of hints: where the chunks of one domain may be, sorted by the first bytes of their ids.
 
-Invariant: a file never changes; every hint that was written into it can be found in it, or damage is told.  That a
-hint is true is for the caller to see.
+Invariant: a file never changes; every hint that was written into it can be found in it, or damage is reported.  Whether
+a hint is true is for the caller to check.
 
 A file is a table of buckets of 512 bytes, and an id's first bytes say which bucket: one small read answers,
 and, unlike a page of a mapped file, what was read does not stay in this process.

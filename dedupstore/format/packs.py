@@ -104,7 +104,7 @@ class PackBuilder:
     def finish(self) -> SealedPack:
         """Append the footer; nothing can be added afterwards.
 
-        Called again, it makes the same pack with fresh randomness: whoever saw the first one's name has nothing.
+        Called again, it makes the same pack with fresh randomness: knowing the first one's name is of no use.
         """
         if self._table is None:
             self._table = self._sign()
@@ -122,7 +122,7 @@ class PackBuilder:
         trailer = _TRAILER.pack(len(keys), len(plain) + crypto.TAG_SIZE)
         cipher = crypto.file_cipher(self._access.catalogue_keys[self._header.epoch], self._header)
         footer = keys + crypto.encrypt_once(cipher, plain, header + keys + trailer) + trailer
-        # where the blocks end is nobody's business: random bytes cannot be told from them
+        # hide where the blocks end: random bytes look like them
         footer = secrets.token_bytes(layout.padding(self._size + len(footer))) + footer
         size = self._size + len(footer)
         self._data[: layout.HEADER_SIZE] = header
@@ -231,7 +231,7 @@ def open_key(access: Access, kind: Kind, key: PackKey) -> BlockKey:
             "your key may write backups and list them, but not read their contents",
             "use an admin's key, on a machine that has it",
         )
-    problem = DamageError(f"the key {key_id.hex()} is sealed for no epoch that this member has a key of")
+    problem = DamageError(f"the key {key_id.hex()} is sealed for no epoch whose key this member has")
     for epoch, sealed in sealings:
         try:
             if kind is Kind.DATA and (private := access.sealing_private.get(epoch)):
@@ -252,7 +252,7 @@ def read_entry(
 ) -> IndexedPack:
     """Rebuild from the pack itself what an index file says of it; `read(offset, length)` gives its bytes.
 
-    `describe` then says whether its tables can be believed.
+    `describe` then checks whether its tables can be trusted.
     """
     name = layout.content_file(kind, digest)
     if not layout.HEADER_SIZE + _TRAILER.size <= size <= layout.MAX_FILE:

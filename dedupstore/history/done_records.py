@@ -28,7 +28,7 @@ class DoneRecords(NamedTuple):
     dropped: set[bytes]
 
     def names(self, snapshot: bytes, signer: bytes, run: bytes) -> bool:
-        """Tell whether a run of this signer has published the snapshot, and it was not deleted lawfully."""
+        """Return whether a run of this signer has published the snapshot, and it was not deleted lawfully."""
         return snapshot + signer + run in self.named and snapshot not in self.entombed
 
     def snapshots(self) -> Iterator[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""Index files: the local cache is kept true with those that there are, and with the packs that they name.
+"""Index files: keep the local cache in step with them, and with the packs that they name.
 
 Invariant: a row of the cache names an index file that was there when it was last listed, that counts under the
 present roster, and whose tables were signed by members of the domain.
@@ -51,7 +51,7 @@ def verify_recent_packs(context: CountingContext) -> None:
     if lost:
         context.cache.mark_lost([number for number, _ in lost])
         context.damage += [
-            f"{name} is missing or has a wrong size; its chunks are stored anew" for _, name in lost
+            f"{name} is missing or has a wrong size; its chunks will be stored again" for _, name in lost
         ]
     context.cache.mark_verified(names)
 

@@ -1,8 +1,9 @@
-"""Snapshots: which there are, which of them count, and what the next one must say (docs/format.md 10, 11).
+"""Snapshots: which exist, which of them count, and what the next one must say (docs/format.md 10, 11).
 
 Invariant: a snapshot is shown only when a member signed it, a done record or ledger names it, no tombstone does, and
-its signer is in or its closing list names it.  What this host saw before and is gone is an alarm; only the loss of its
-own backups stops it from writing.  Snapshots that no done record names are not read but by writers, last, one by one.
+its signer is a present member or its closing list names it.  A snapshot that this host saw before and that is gone is
+an alarm; only the loss of its own backups stops it from writing.  Snapshots that no done record names are read by
+writers only, last, one by one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,7 +61,7 @@ class Snapshots:
         return records.decode(payload, Snapshot, snapshot_file(snapshot.name)).streams
 
     def heads(self) -> dict[bytes, SnapshotInfo]:
-        """Return the newest snapshot that counts of each signer who is in."""
+        """Return the newest snapshot that counts of each present member."""
         newest: dict[bytes, SnapshotInfo] = {}
         for info in self.counting():
             member = self._context.members.signers[info.signer]
@@ -73,7 +74,7 @@ class Snapshots:
         return len(self._present - {info.name for info in self.counting()})
 
     def has_done(self, signer: bytes, runs: Iterable[bytes]) -> bool:
-        """Tell whether one of these runs of a signer has published snapshots, as far as was seen last."""
+        """Return whether one of these runs of a signer has published snapshots, as far as was seen last."""
         self.counting()
         ends = {signer + run for run in runs}
         return any(row[32:] in ends for row in self._done.named)
@@ -123,8 +124,8 @@ class Snapshots:
         if signer in self._lost:
             raise TrustError(
                 self._lost[signer],
-                "nothing was listed. Look with `dedup list` and `dedup check`; if an admin knows why, "
-                "`dedup trust accept` takes the repository as it is now",
+                "no backup was recorded. Run `dedup list` and `dedup check`; if an admin knows why, "
+                "`dedup trust accept` accepts the repository as it is now",
             )
 
     def _may_count(self, name: bytes, signer: bytes) -> bool:

@@ -1,8 +1,8 @@
-"""Looking at everything: is all there, is it what it says, would every backup come back?
+"""Check a repository: is everything there, is it what it says, can every backup be restored?
 
-Invariant: nothing is changed in the repository, and the local cache is not believed about it: it is made anew, every
+Invariant: nothing is changed in the repository, and the local cache is not trusted: it is rebuilt, every
 record is read again, every pack is listed, every recipe is walked.  With `read_data` every byte of every pack is read.
-The cache is told which packs are lost, so that the next run of this host stores what they held anew.
+Lost packs are marked in the cache, so that the next run of this host stores their chunks again.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ _RECORDS_AT_ONCE = {"index": 4, "runs": 64}  # index files are large
 
 @dataclass
 class CheckResult:
-    """What was looked at, and what is wrong: `damaged` holds one line for each finding."""
+    """What was checked, and what is wrong: `damaged` holds one line for each finding."""
 
     damaged: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -77,8 +77,8 @@ class Checker:
             repository.cache.mark_lost(self._lost)
         if not repository.backend.properties.durable:
             result.warnings.append(
-                "the server cannot say that files are safely on its disk (it lacks fsync@openssh.com): "
-                "a crash of the server may lose the newest backup, which the next run would notice"
+                "the server cannot confirm that files are on its disk (no fsync@openssh.com): "
+                "a crash of the server may lose the newest backup; the next run would detect that"
             )
         result.damaged = list(dict.fromkeys(result.damaged))
         return result
@@ -160,9 +160,7 @@ class Checker:
         result.chunks += readings.chunks
         self._lost = lost
         if spare := len(sizes.keys() - seen):
-            result.warnings.append(
-                f"{spare} packs are in no index file: a run was stopped before it indexed them"
-            )
+            result.warnings.append(f"{spare} packs are in no index file: a run stopped before indexing them")
 
     def _excuse_missing(self) -> None:
         """Only warn of missing packs if all that they held is in others, so that nothing can ever need them.
@@ -187,12 +185,12 @@ class Checker:
                     return
         result.damaged = []
         result.warnings += [
-            f"{line}, but no backup needs it any more: what it held is stored elsewhere"
+            f"{line}, but no backup needs it any more: its contents are stored elsewhere"
             for line in sorted(missing)
         ]
 
     def _is_elsewhere(self, domain: str, pack: packs.Described) -> bool:
-        """Tell whether each chunk of a pack is in one that is not lost, too."""
+        """Return whether each chunk of a pack is in one that is not lost, too."""
         lost = set(self._lost)
         lengths, size = pack.lengths, layout.SHORT_ID
         ids = [pack.ids[at : at + size] for at in range(0, len(pack.ids), size)]

@@ -1,4 +1,4 @@
-"""Chunks come back: blocks are fetched and opened, every chunk verified.
+"""Read chunks: fetch and open their blocks, and verify each.
 
 Invariant: no byte is returned whose chunk does not hash to its id.  A chunk whose first copy is missing or wrong
 is taken from the next.  A block that several threads ask for is fetched by one.  Memory is bounded: the blocks of
@@ -100,7 +100,7 @@ class ChunkReader:
             return self._packs[number]
 
     def has(self, number: int) -> bool:
-        """Tell whether the pack is of this reader's kind."""
+        """Return whether the pack is of this reader's kind."""
         right = self._right_kind.get(number)
         if right is None:
             right = self._right_kind[number] = self.pack(number).file_kind is self._kind
@@ -160,7 +160,7 @@ class ChunkReader:
     ) -> None:
         """Append each chunk of a stretch to the pieces, nothing for each that is not there."""
         file = self.pack(stretch.pack).file
-        problem = f"{file} holds something else in its place" if block else f"{file} is missing or damaged"
+        problem = f"{file} holds other data in its place" if block else f"{file} is missing or damaged"
         at = stretch.offset
         for id_, length in zip(stretch.ids, stretch.lengths, strict=True):
             if block and proven(block, at, [length], [id_], self._key):
@@ -194,9 +194,9 @@ class ChunkReader:
                 held[at] = self._prefetch([at]).get(at, _NOTHING)
             data = held[at][place.offset : place.offset + place.length]
             if proven(data, 0, [place.length], [chunk.id], self._key):
-                return memoryview(bytes(data))  # holds no block that nobody asked for
+                return memoryview(bytes(data))  # keeps no whole block alive
             file = self.pack(place.pack).file
-            problem = f"{file} holds something else in its place" if data else f"{file} is missing or damaged"
+            problem = f"{file} holds other data in its place" if data else f"{file} is missing or damaged"
         raise DamageError(
             f"the chunk {chunk.id.hex()} cannot be read: {problem}", "run `dedup check --read-data`"
         )
@@ -225,7 +225,7 @@ class ChunkReader:
             self._settle(mine, held, error)
             raise
         self._settle(mine, held, None)
-        for place, future in awaited.items():  # whoever fetches it waits for nobody meanwhile
+        for place, future in awaited.items():  # no deadlock: a thread settles its own before it waits
             if block := future.result():
                 held[place] = block
         return held

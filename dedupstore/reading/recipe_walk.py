@@ -1,4 +1,4 @@
-"""Recipes are walked: is every chunk of every backup in an index, and every list of them whole?
+"""Walk recipes: is every chunk of every backup in an index, and every list of chunks whole?
 
 Invariant: each node is read and verified, and each of its entries looked up, once for all backups of a domain; what
 is wrong at or below a node is reported for every backup that has it.  Memory: one node's children for each level.

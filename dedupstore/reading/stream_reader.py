@@ -1,4 +1,4 @@
-"""Streams come back: recipes are walked, and the places of their chunks found.
+"""Read streams: walk their recipes, and find the places of their chunks.
 
 Invariant: a chunk's place is in the domain of the stream, in a pack of the right kind.
 """
@@ -40,7 +40,9 @@ class Recipes(NamedTuple):
 
 
 class StreamReader:
-    """Reads streams of snapshots of one domain.  Packs whose numbers are in `missing` are not looked into."""
+    """Reads streams of snapshots of one domain.  Packs whose numbers are in `missing` are not used.
+
+    Threads may share it: each call of `read` has sequences and threads of its own."""
 
     def __init__(self, repository: Core, domain: str, missing: Iterable[int] = ()) -> None:
         access = repository.access
@@ -224,7 +226,7 @@ class StreamReader:
     def _nowhere(self, id_: bytes) -> DamageError:
         return DamageError(
             f"the chunk {id_.hex()} is in no index file of the domain {self._domain}, or its pack is missing",
-            "see what is missing: dedup check",
+            "run `dedup check`",
         )
 
 

@@ -34,7 +34,7 @@ class StateFolder:
                 "run as that user, or set DEDUP_STATE_DIR",
             )
         if status.st_mode & 0o077:
-            raise StateError(f"others can enter the state folder {path}", f"chmod 700 {path}")
+            raise StateError(f"other users may enter the state folder {path}", f"run: chmod 700 {path}")
 
     def folder(self, name: str) -> "StateFolder":
         """Return a folder within this one."""
@@ -74,7 +74,7 @@ def unusable(what: str, reason: str, number: int | None) -> StateError:
     """Return the error for a part of the state, with what to do; `number` is the system's, if it gave one."""
     hint = "make it writable, or set DEDUP_STATE_DIR to another folder"
     if number in (errno.ENOSPC, errno.EDQUOT):
-        hint = "its disk or quota is full: make room there"
+        hint = "free some space: its disk or quota is full"
     return StateError(f"{what} cannot be used: {reason}", hint)
 
 

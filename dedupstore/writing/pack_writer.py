@@ -80,7 +80,7 @@ class PackWriter:
         self._packing = threading.Lock()  # over the builders, and what is taken from `_spare`
         self._builders: dict[Kind, PackBuilder] = {}
         self._spare: list[mmap.mmap] = []  # buffers that were uploaded: the next packs are built in them
-        self._indexing = threading.Lock()  # whoever has it knows that no index file is on its way
+        self._indexing = threading.Lock()  # held while an index file is written
         self._noting = threading.Lock()  # over what follows, up to the error
         self._pending: list[IndexedPack] = []
         self._pending_chunks = self._pending_blocks = 0
@@ -99,12 +99,12 @@ class PackWriter:
             thread.start()
 
     def submit(self, kind: Kind, data: Buffer, ids: bytes, lengths: bytes, account: Account) -> None:
-        """Queue a block for storing; waits while the queue is full.  Raises what any thread ran into."""
+        """Queue a block for storing; waits while the queue is full.  Raises the error that any thread failed with."""
         self._put(_Block(kind, data, ids, lengths, account))
         account.new += len(data)
 
     def fail(self, error: BaseException) -> None:
-        """Let everything from now on raise this error, as if a thread had run into it."""
+        """Make every later call raise this error, as if a thread had failed with it."""
         if self._error is None:
             self._error = error
 
@@ -146,12 +146,12 @@ class PackWriter:
             raise self._error
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """Work, and whatever ended it, index what is durable: the last uploads may take longer than `close` waits."""
+        """Work, and in the end index what is durable: the last uploads may take longer than `close` waits."""
         for step in (work, self._write_index):
             try:
                 step()
             except BaseException as error:
-                self.fail(error)  # the first error is the one to tell
+                self.fail(error)  # the first error is the one to report
 
     # -- the first stage
 
@@ -230,7 +230,7 @@ class PackWriter:
         return made[-1].entry
 
     def _is_due(self) -> bool:
-        """Tell whether what waits is to be indexed: until it is, a run that is killed has stored it in vain."""
+        """Return whether waiting packs are to be indexed: until then, a killed run has stored them in vain."""
         now = time.monotonic()
         seconds = min(max(INDEX_SECONDS, (now - self._began) / 16), MOST_INDEX_SECONDS)
         return (

@@ -1,4 +1,4 @@
-"""A source is read ahead, by a thread of its own, while what was read before is worked on.
+"""Read a source ahead, in a thread of its own, while what was read before is worked on.
 
 Invariant: every byte of the source is yielded once, in order; an error of the source is raised where the next
 bytes would have been yielded.  Memory: three buffers at most.
@@ -113,8 +113,8 @@ def _fill(source: Readable, buffer: memoryview) -> int:
         count = source.readinto(buffer[held:])
         if count is None:
             raise StreamError(
-                "the source does not wait for data, so its end cannot be told",
-                "give it as a file or a pipe that blocks",
+                "the source does not block, so its end cannot be detected",
+                "use a file or a blocking pipe",
             )
         if not count:
             break

@@ -26,7 +26,7 @@ class WorkQueue(Generic[T]):
     def __init__(self, threads: int, size: int) -> None:
         self._threads = threads  # at most as many as `size`
         self._queue: queue.Queue[T | Mark | None] = queue.Queue(size)
-        self._taking = threading.Lock()  # whoever has it notes what he took before another takes the next
+        self._taking = threading.Lock()  # so that items are noted in the order in which they are taken
         self._lock = threading.Lock()  # over the rest
         self._taken = 0
         self._going: set[int] = set()
@@ -37,7 +37,7 @@ class WorkQueue(Generic[T]):
         self._queue.put(item, timeout=timeout)
 
     def close(self) -> None:
-        """End `work` in all threads, and drop as many items as it takes to tell them."""
+        """End `work` in all threads, and drop as many items as that takes."""
         for _ in range(self._threads):
             while True:
                 try:
@@ -50,13 +50,13 @@ class WorkQueue(Generic[T]):
                         continue
 
     def work(self, do: Callable[[T], None], passed: Callable[[Mark], None]) -> None:
-        """Do the items, and let marks pass, until the queue is closed; what `do` raises ends it for this thread."""
+        """Do items and pass marks on until the queue is closed; an error in `do` ends it for this thread."""
         while (number := self._do_next(do)) is not None:
             for mark in self._end(number):
                 passed(mark)
 
     def _do_next(self, do: Callable[[T], None]) -> int | None:
-        """Do the next item and return its number; nothing is held of it while the one after is waited for."""
+        """Do the next item and return its number; keep no reference to it while waiting for the one after."""
         with self._taking:
             item = self._queue.get()
             with self._lock:

@@ -99,7 +99,7 @@ def test_a_file_of_another_repository_is_refused(stored: World, tmp_path: Path) 
 def test_a_file_of_another_kind_is_refused(stored: World) -> None:
     """An index file is no snapshot."""
     shutil.copy(stored.files("index")[0], stored.path / "snapshots")
-    assert any("does not begin as a snapshot" in line for line in check(stored).damaged)
+    assert any("is not a snapshot file" in line for line in check(stored).damaged)
 
 
 def test_a_file_of_a_newer_format_is_neither_damage_nor_a_reason_to_stop(stored: World) -> None:

@@ -1,7 +1,7 @@
 """The back end that keeps a repository in an SSH account, by SFTP.
 
-Invariant: what is read is all that was asked for, or an error.  `sftp_create` has the one for what is written,
-and `sftp_pool` keeps the connection.
+Invariant: what is read is all that was asked for, or an error.  `create` has the one for what is written, and
+`pool` keeps the connection.
 """
 
 import posixpath
@@ -105,8 +105,8 @@ class SftpBackend:
             self._pool.session(_UNKNOWN if length is None else length) as session,
         ):
             if length is not None:
-                with session.handles.reading(path) as opened:
-                    data = session.read(opened.get(), offset, length)
+                with session.handles.reading(path) as handle:
+                    data = session.read(handle.get(), offset, length)
             else:
                 data, length = _read_to_end(session, path, offset, where)
         if len(data) != length:
@@ -124,10 +124,10 @@ class SftpBackend:
         """See `contract.Backend`."""
         path = self._path(check_name(name))
         where = self._where(path)
-        with explained("look at", where), self._pool.session() as session:
+        with explained("get the size of", where), self._pool.session() as session:
             size, mode = session.stat(path).get()
         if mode is not None and not stat.S_ISREG(mode):
-            raise BackendError(f"{where} is not a file; move it away")
+            raise BackendError(f"{where} is not a regular file; move it away")
         return _known(size, where)
 
     def close(self) -> None:
@@ -143,18 +143,18 @@ class SftpBackend:
 
 def _read_to_end(session: "SftpSession", path: str, offset: int, where: str) -> tuple[bytes, int]:
     """Return the file's bytes from `offset` on, and how many they should be."""
-    opened = session.open(path)
+    handle = session.open(path)
     try:
         # A file never changes, so its size may be asked by its name, while it is being opened.
         length = length_to_end(where, _known(session.stat(path).get().size, where), offset)
         session.allow(length)
-        return session.read(opened.get(), offset, length), length
+        return session.read(handle.get(), offset, length), length
     finally:
         with suppress(OSError, TransientError):
-            session.close_handle(opened.get())
+            session.close_handle(handle.get())
 
 
 def _known(size: int | None, where: str) -> int:
     if size is None:
-        raise BackendError(f"the server does not tell the size of {where}")
+        raise BackendError(f"the server does not report the size of {where}")
     return size

@@ -2,12 +2,13 @@
 
 Invariant: the request that gives a file its name (SFTP 3's rename, which OpenSSH makes of link and unlink and
 which refuses an existing target; or a hard link, where the account may not rename) is sent only after the
-server has acknowledged every byte, told the right size and, where it can, synced the file to its disk.
-`create` returns only when the name and all new folders above it are synced too; where the server cannot do that, at
-all, `durable` is false.  A server that can and then fails once is believed: the file may not be there tomorrow.
+server has acknowledged every byte, reported the right size and, where it can, synced the file to its disk.
+`create` returns only when the name and all new folders above it are synced too; where the server cannot do that
+at all, the back end is not durable.  If a server that can sync fails once, that is an error: the file may not be there
+tomorrow.
 
 Whatever the connection does between any two requests, then, there is a file in `tmp`, or the whole file under
-its name; and the caller was not told that it is there unless it is.  Three waits are left: for the handle, for
+its name; and `create` has not returned unless it is there.  Three waits are left: for the handle, for
 the end of the file, for the name.
 """
 
@@ -43,7 +44,7 @@ class Creator:
         self._syncs_folders: bool | None = None  # not known yet
 
     def durable(self, session: "SftpSession") -> bool:
-        """Whether the server can sync files, and the folders of this account."""
+        """Return whether the server can sync files, and the folders of this account."""
         if session.syncs and self._syncs_folders is None:
             with ExitStack() as stack:
                 root = _lent(session.open(self._root), session, stack)
@@ -64,7 +65,7 @@ class Creator:
             full = isinstance(error, OSError) and error.errno is None and self._is_full(session, len(view))
             if isinstance(error, Exception):
                 _remove(session, temporary)
-            else:  # whoever asks the program to stop waits for no server that neither answers nor takes anything
+            else:  # the program is to stop: do not wait long for a server that no longer answers
                 removing = threading.Thread(target=_remove, args=(session, temporary), daemon=True)
                 removing.start()
                 removing.join(_STOPPING)
@@ -72,7 +73,7 @@ class Creator:
                 raise OSError(errno.ENOSPC, "the disk or the quota is full") from error
             if isinstance(error, FileNotFoundError):
                 where = self._where(target)
-                raise TransientError(f"cannot write {where}: {temporary} went away meanwhile") from error
+                raise TransientError(f"cannot write {where}: {temporary} was removed meanwhile") from error
             raise
 
     def _create(self, session: "SftpSession", target: str, temporary: str, view: memoryview) -> None:
@@ -101,7 +102,7 @@ class Creator:
             parent: bytes | OSError | None = None
             if making is not None:
                 _outcome(making[0])  # perhaps another thread has made it
-                parent, folder = (_lent(opened, session, borrowed) for opened in making[1:])
+                parent, folder = (_lent(answer, session, borrowed) for answer in making[1:])
                 if isinstance(folder, FileNotFoundError):
                     self._make_folders(session, above)
                     parent, folder = None, _lent(session.open(above), session, borrowed)
@@ -130,7 +131,7 @@ class Creator:
             raise self._taken(session, target) from error
 
     def _taken(self, session: "SftpSession", target: str) -> AlreadyExistsError:
-        # The caller may now rely on the other file, whose writer may not have come to its sync yet.
+        # the caller may now rely on the other file, whose writer may not have synced it yet
         self._sync_folder(session, target)
         return AlreadyExistsError(f"{self._where(target)} exists already")
 
@@ -147,7 +148,7 @@ class Creator:
                     raise
         self._move(session, session.hard_link, temporary, target, folder)
         self._may_rename = False
-        # Nobody waits for the answer: such an account may not remove either; the second name costs no space.
+        # not awaited: such an account may not remove either; the second name costs no space
         session.remove(temporary)
 
     def _move(
@@ -179,14 +180,16 @@ class Creator:
             except FileNotFoundError as error:
                 raise BackendError(
                     f"cannot make {self._where(step)}: the folder above it does not exist",
-                    "correct the path or make that folder first",
+                    "correct the path, or create that folder first",
                 ) from error
             except OSError:
                 if not _exists(session, step):
                     raise
                 if not part:  # the repository was there before: what lies above it is not ours
                     continue
-            self._sync_folder(session, step)  # also what another has made, who may not have come to that yet
+            self._sync_folder(
+                session, step
+            )  # also what another process has made, and may not have synced yet
 
     def _sync_folder(self, session: "SftpSession", path: str) -> None:
         """Make the name `path` durable."""
@@ -204,11 +207,11 @@ class Creator:
         elif self.durable(session):
             raise BackendError(
                 f"cannot write {self._where(path)}: its folder cannot be synced to the server's disk: {failed[0]}",
-                "look at that disk and at the server's log",
+                "check that disk and the server's log",
             ) from failed[0]
 
     def _is_full(self, session: "SftpSession", needed: int) -> bool:
-        """Whether "failure" can mean a full disk."""
+        """Return whether "failure" can mean a full disk."""
         with suppress(OSError, TransientError):
             free = session.free_bytes(self._root)
             return free is not None and free < needed
@@ -219,7 +222,7 @@ class Creator:
 
 
 def _outcome(answer: "Answer[_T]") -> _T | OSError:
-    """What was brought, or why not: for requests whose companions must not be forgotten."""
+    """Return the result or the error, for requests sent together: all answers must be awaited."""
     try:
         return answer.get()
     except OSError as error:
@@ -227,7 +230,7 @@ def _outcome(answer: "Answer[_T]") -> _T | OSError:
 
 
 def _lent(answer: "Answer[bytes]", session: "SftpSession", stack: ExitStack) -> bytes | OSError:
-    """The handle that was asked for, closed when `stack` ends."""
+    """Return the handle that was asked for, closed when `stack` ends."""
     handle = _outcome(answer)
     if isinstance(handle, bytes):
 

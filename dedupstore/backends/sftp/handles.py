@@ -1,7 +1,7 @@
-"""Files that stay open for reading: whoever reads of a pack again waits for one answer less.
+"""Files kept open for reading: the next read of a pack saves a round trip.
 
-Invariant: no file is closed while somebody reads it, and no more than `KEPT` are open that nobody reads.  One whose
-opening or reading failed is opened anew by the next.
+Invariant: no file is closed while it is being read, and at most `KEPT` are open otherwise.  A file whose opening or
+reading failed is opened again by the next read.
 """
 
 import threading
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dedupstore.backends.sftp.requests import Answer
 
 KEPT = 8
-"""A few streams at once are in a pack or two each; servers give a channel dozens at least."""
+"""A few streams at once read a pack or two each; servers allow at least dozens in a channel."""
 
 
 @dataclass(eq=False)
@@ -38,7 +38,7 @@ class Handles:
 
     @contextmanager
     def reading(self, path: str) -> "Iterator[Answer[bytes]]":
-        """The handle of the file at `path`, perhaps still to come; it may be used while the `with` block lasts."""
+        """Yield the handle of the file at `path`, perhaps still on its way; good while the `with` block lasts."""
         with self._lock:
             file = self._files.get(path)
             if file is None:

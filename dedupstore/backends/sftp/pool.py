@@ -1,6 +1,6 @@
-"""The sessions with one SSH account: one login, and for many bytes at once several channels through it.
+"""The sessions with one SSH account: one login, and several channels through it when many bytes move at once.
 
-OpenSSH lets 2 MiB be on the way in a channel, whatever the distance (channels.h, CHAN_SES_WINDOW_DEFAULT): at
+OpenSSH allows 2 MiB in flight in a channel, whatever the distance (channels.h, CHAN_SES_WINDOW_DEFAULT): at
 100 ms there and back that is 20 MB/s.  The next channels go through the first ssh's connection and cost no
 login, which may be a touch on a token and is counted by providers.
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dedupstore.backends.sftp.session import SftpSession
 
 CHANNELS = 4
-"""As many as fill a line of 80 MB/s at 100 ms; a server gives ten if nobody told it otherwise (MaxSessions)."""
+"""As many as fill a line of 80 MB/s at 100 ms; a server allows ten by default (MaxSessions)."""
 
 _WINDOW = 2 << 20  # with fewer bytes on the way, one channel is as fast as several
 
@@ -35,7 +35,7 @@ class Pool:
         self._host, self._user, self._port = host, user, port
         self._patience = patience
         self._connecting = threading.Lock()
-        self._lock = threading.Lock()  # for what is below; never held while anybody waits for the server
+        self._lock = threading.Lock()  # for what is below; never held while waiting for the server
         self._sharing: Sharing | None = None
         self._sessions: list[SftpSession] = []
         self._load: Counter[SftpSession] = Counter()  # bytes to be moved by the calls that are being answered
@@ -45,7 +45,7 @@ class Pool:
 
     @contextmanager
     def session(self, size: int = 0) -> "Iterator[SftpSession]":
-        """A session for a call that moves `size` bytes; the first call logs in.
+        """Yield a session for a call that moves `size` bytes; the first call logs in.
 
         Raises BackendError if the login is refused or the pool is closed, TransientError if it may work later.
         """
@@ -84,7 +84,7 @@ class Pool:
                 self._sharing.close()
 
     def _take(self, size: int) -> "tuple[SftpSession | None, int]":
-        """The session with the least to do, if there is one, and how much that was; it has `size` more now."""
+        """Return the least busy session, if there is one, and its load so far; add `size` to that."""
         with self._lock:
             if self._closed:
                 raise BackendError(f"the connection to {self._host} was closed")
@@ -118,7 +118,7 @@ class Pool:
         return session
 
     def _open_another(self, first: "SftpSession") -> "SftpSession | None":
-        """One more channel, unless there are enough or the server gives no more."""
+        """Open one more channel, unless there are enough or the server refuses."""
         with self._lock:
             sharing = self._sharing
             if (

@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_synced_is_an_error(tmp_path: Path, monkeypatch:
     backend.create("packs/1", b"data")
     monkeypatch.setattr(os, "fsync", failing)
     for name in ("packs/2", "packs/1", "index/1"):  # a new file, a taken name, a new folder
-        with pytest.raises(BackendError, match="Input/output error; look at the disk"):
+        with pytest.raises(BackendError, match="Input/output error; check the disk"):
             backend.create(name, b"data")
 
 

@@ -16,7 +16,7 @@ from dedupstore.format.records import Index, IndexedPack, PackKey, SignedTable
 REPOSITORY = bytes(range(16))
 BATCH = 1024  # chunks in a transaction, here
 MANY = 2 * BATCH + 10  # chunks that take three
-THROWN_AWAY = r"was damaged .* is thrown away"
+THROWN_AWAY = r"was damaged .* has been discarded"
 SMALL = [  # so that a few thousand chunks are many
     (row_formats, "BATCH_ROWS", BATCH),
     (all_hints, "MOST_RECENT", 3000),

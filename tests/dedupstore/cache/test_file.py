@@ -110,7 +110,7 @@ def test_a_link_in_place_of_the_file_is_replaced(folder: Path, tmp_path: Path) -
 def test_one_process_opens_a_cache_once(cache: IndexCache, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
     for path in (folder, tmp_path / "link"):
-        with pytest.raises(StateError, match=r"open in this process already; close it first"):
+        with pytest.raises(StateError, match=r"already open in this process; close it first"):
             IndexCache(path, REPOSITORY)
     cache.add_index(*simple("a", chunk_ids("a", 10)))
     cache.close()
@@ -200,7 +200,7 @@ def test_damage_seen_in_use_throws_the_cache_away(folder: Path) -> None:
     status, output = run("damage in use", folder)
     assert status == 0
     assert f"the index cache {folder} was damaged (" in output
-    assert "is thrown away; run it again" in output
+    assert "has been discarded; run it again" in output
     assert index_files(folder) == set()
 
 
@@ -229,7 +229,7 @@ def test_a_damaged_file_costs_one_run_at_most(
         if break_it is lost_pages:
             assert second in [(0, "right\n"), (0, "forgot\n")], first
             cache = IndexCache(folder, REPOSITORY)
-            cache.throw_away()
+            cache.discard()
             cache.close()
             assert (0, "right\n") == run("use everything", folder, 1, 2)
         else:
@@ -241,7 +241,7 @@ def test_a_cache_that_is_at_odds_with_the_repository_can_be_thrown_away(
     cache: IndexCache, folder: Path
 ) -> None:
     cache.add_index(*simple("a", chunk_ids("a", 10)))
-    cache.throw_away()
+    cache.discard()
     assert all(known(cache, "here", chunk_ids("a", 10)))  # until it is opened again
     cache.close()
     assert index_files(folder) == set()

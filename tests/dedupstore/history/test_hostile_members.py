@@ -448,10 +448,10 @@ def test_a_repository_that_goes_back_during_a_run_gets_no_snapshot(world: World)
     with world.open(world.writer) as repository, begin(repository) as session:
         session.put("s", io.BytesIO(DATA + b"3"))
         (world.path / layout.content_file(Kind.SNAPSHOT, last.name)).unlink()
-        with pytest.raises(TrustError, match="went back"):
+        with pytest.raises(TrustError, match="rollback detected"):
             session.finish()
     assert 1 == len(world.files("snapshots"))
-    with pytest.raises(TrustError, match="went back"):
+    with pytest.raises(TrustError, match="rollback detected"):
         world.put(DATA + b"4")
 
 

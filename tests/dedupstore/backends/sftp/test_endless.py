@@ -52,7 +52,7 @@ def test_a_listing_without_end_is_refused_in_bounded_memory(wearing: Wearing, ca
         finally:
             tracemalloc.stop()
         assert "cannot list host:" in str(refusal.value)
-        assert "it has more than 50000 names; see what fills it" in str(refusal.value)
+        assert "it has more than 50000 names; check what fills it" in str(refusal.value)
         assert not isinstance(refusal.value, TransientError)
         assert peak < 8 << 20
         assert len(DATA) == backend.size("config")
