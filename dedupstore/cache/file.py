@@ -295,7 +295,7 @@ class ScratchSet:
         self._pending = 0
 
     def add(self, item: bytes) -> bool:
-        """Add an item; tell whether it is new."""
+        """Add an item; return whether it is new."""
         new = self._txn.put(item, b"", overwrite=False)
         self._pending += new
         if self._pending % SCRATCH_PAGES == 0:

@@ -1,4 +1,4 @@
-"""The local index cache: which chunks are stored and where, and the snapshots, as verified files said it.
+"""The local index cache: which chunks are stored and where, and the snapshots, as verified files say.
 
 Invariant: it holds nothing but what verified, durable files of the repository say, and every row names the
 file that it came from; so it can be discarded at any time, and is, at the first doubt.  An index file is
@@ -81,7 +81,7 @@ class IndexCache:
         self._attach()
 
     def _require_files(self) -> None:
-        """See to it that all files beside LMDB's are there, and of their size."""
+        """Require that all files beside LMDB's exist and are complete."""
         with self._file.guard():
             whole = self._files_are_whole()
         if not whole:  # or they are just being merged, or dropped
@@ -305,7 +305,7 @@ class IndexCache:
             return row_formats.decode_pack(row)
 
     def domain_of(self, number: int) -> bytes:
-        """Return what tells the domain of a pack from others, as `row_formats.domain_key` gives it."""
+        """Return the key of a pack's domain, as `row_formats.domain_key` gives it."""
         with self._file.guard(), self._begin() as txn:
             piece = self._columns.piece(txn, number)
             for key, prefix in txn.cursor(self._domains):

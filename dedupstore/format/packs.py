@@ -1,7 +1,7 @@
 """Packs: the files that hold blocks, and the signed tables of what is in them (docs/format.md 7).
 
 Invariant: a pack's name is the SHA-256 of its bytes, its blocks are numbered from 0 under one fresh key, and its
-table, signed by who stored it, says which chunks they hold.  `describe` returns only what such a table says.
+table, signed by its writer, says which chunks they hold.  `describe` returns only what such a table says.
 """
 
 import hashlib

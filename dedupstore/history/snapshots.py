@@ -145,7 +145,7 @@ class Snapshots:
         try:
             found = verified.read(self._context, Kind.SNAPSHOT, file, Snapshot)
         except NotFoundError as error:
-            if name in self._present:  # else an alarm will tell
+            if name in self._present:  # else there is an alarm
                 self._context.damage.append(str(error))
             return None
         if found is None:
@@ -255,7 +255,7 @@ def snapshot_file(name: bytes) -> str:
 
 
 def info_of(name: bytes, signer: bytes, snapshot: Snapshot) -> SnapshotInfo:
-    """Return what is kept at hand of a snapshot."""
+    """Return the summary of a snapshot that is kept in memory."""
     return SnapshotInfo(
         name=name,
         signer=signer,

@@ -1,7 +1,7 @@
 """Read packs whole, several at once, and prove every byte of them.
 
 Invariant: findings are reported in the order in which the packs were given, whatever the threads do.  Memory: a few
-parts of each pack that is in work.
+parts of each pack that is being read.
 """
 
 import hashlib

@@ -24,7 +24,7 @@ from dedupstore.format.layout import Kind
 from dedupstore.format.records import PackKey
 
 READ_STEP = 64 << 10
-_BLOCKS = {Kind.DATA: 14, Kind.TREE: 6}  # that are kept after use: of several, a stream takes parts in turns
+_BLOCKS = {Kind.DATA: 14, Kind.TREE: 6}  # kept after use: a stream alternates between several
 _REPLACED = 16  # chunks at a time; their blocks are held meanwhile
 
 _NOTHING = memoryview(b"")
@@ -57,7 +57,7 @@ class Stretch(NamedTuple):
 
 
 class _Wrong(NamedTuple):
-    """A chunk that is not where it was said to be: its position among the pieces, and what is wrong there."""
+    """A chunk that is not in its expected place: its position among the pieces, and what is wrong there."""
 
     at: int
     id: bytes
@@ -71,7 +71,7 @@ LookUp = Callable[[list[bytes]], list[list[Location]]]
 class ChunkReader:
     """Fetches and verifies chunks of one kind of pack.  `read` may be called from several threads.
 
-    `look_up` gives all places of chunks: where a stretch said to be is perhaps damaged.
+    `look_up` returns all places of chunks: the expected one may be damaged.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class ChunkReader:
         return pieces
 
     def _sound(self, stretches: Sequence[Stretch], held: dict[_Place, memoryview]) -> set[int]:
-        """Return the positions of those stretches whose chunks are all where they were said to be."""
+        """Return the positions of those stretches whose chunks are all in their expected places."""
         of_block: dict[_Place, list[int]] = {}
         for position, stretch in enumerate(stretches):
             of_block.setdefault((stretch.pack, stretch.block), []).append(position)
@@ -172,7 +172,7 @@ class ChunkReader:
             at += length
 
     def _replace(self, wrong: list[_Wrong], pieces: list[memoryview]) -> None:
-        """Take chunks that are not where they were said to be from other places, some at a time."""
+        """Take chunks that are not in their expected places from others, some at a time."""
         for start in range(0, len(wrong), _REPLACED):
             some = wrong[start : start + _REPLACED]
             places = [

@@ -1,6 +1,6 @@
 """Walk a stored stream forward, from its beginning or any position.
 
-Its skeleton is at hand; contents are fetched only if they are copied.
+Its skeleton is fetched ahead; contents are fetched only if they are copied.
 
 Invariant: the next byte that is returned is that at `position`, and each that was returned was verified.
 """
@@ -175,7 +175,7 @@ class StoredStream:
 
     def _check(self, count: int) -> None:
         if count < 0:
-            raise ValueError(f"a stream cannot be walked back, by {count} bytes")
+            raise ValueError(f"cannot walk a stream back by {count} bytes")
         if count > self.size - self.position:
             raise StreamError(f"the stream ends after {self.size} bytes, where more are needed")
 

@@ -247,7 +247,7 @@ def _batches(chunks: Iterable[list[Entry]]) -> Iterator[_Columns]:
 def _interleaved(
     lengths: Iterator[int], skeleton: SequenceReader, content: SequenceReader
 ) -> Iterator[bytes | memoryview]:
-    """Yield skeleton and content in turns: small files, and what is between them, many in one piece."""
+    """Yield skeleton and content alternately: small files, and what is between them, many in one piece."""
     pieces: list[memoryview] = []
     size = 0
     for source, length in zip(cycle((skeleton, content)), lengths):

@@ -115,7 +115,7 @@ class Session:
             if size == 0 and not allow_empty:
                 raise StreamError(
                     f"the stream {name} is empty, so nothing was stored",
-                    "check why its source gave nothing, or store it with --allow-empty",
+                    "check why its source gave nothing; --allow-empty stores it as it is",
                 )
             content, skeleton, plan = writer.finish()
             known = dump((facts() if callable(facts) else facts) or {}, name)

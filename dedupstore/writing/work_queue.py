@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Mark:
-    """Travels through queues, and tells that everything before it is done."""
+    """Travels through queues; it is `done` when everything before it is."""
 
     def __init__(self, *, flush: bool) -> None:
         self.flush = flush  # also finish the open packs and write the index

@@ -131,7 +131,7 @@ class Pool:
             self._opening += 1
         session = None
         try:
-            # What there is will do; if that has ended, the call itself will tell.
+            # the session that there is will do; if it has ended, the call itself fails
             with suppress(BackendError, OSError):
                 session = self._connect(sharing.further, first)
         finally:

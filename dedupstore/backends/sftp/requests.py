@@ -163,7 +163,7 @@ class Requests:
             while True:
                 kind, number, length = self._receive_header(self._check_time)
                 now = time.monotonic()
-                if now > looked + _LOOK:  # a server that never rests leaves no other time for it
+                if now > looked + _LOOK:  # a server that never pauses leaves no other time for it
                     self.deadlines.check()
                     looked = now
                 with self._lock:

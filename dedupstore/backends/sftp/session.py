@@ -211,7 +211,7 @@ def _limits(reply: Reply) -> _Limits:
 
 
 def _depth(size: int) -> int:
-    """Return how many requests that move `size` bytes each are worth while in flight."""
+    """Return how many requests that move `size` bytes each in flight pay off."""
     return min(_IN_FLIGHT_REQUESTS, max(1, _IN_FLIGHT_BYTES // size))
 
 
@@ -238,7 +238,7 @@ def _expect(reply: Reply, kind: int, least: int) -> None:
 
 
 def _check_status(reply: Reply) -> None:
-    """Raise what a status says, unless it says OK."""
+    """Raise the error that a status stands for, unless it is OK."""
     _expect(reply, wire.CMD_STATUS, 4)
     fields = Message(reply.body)
     code, text = fields.get_int(), fields.get_binary()[:200].decode(errors="replace")

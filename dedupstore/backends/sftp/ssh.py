@@ -102,7 +102,7 @@ class SshChannel:
                     left[0] = left[0][sent:]
 
     def receive(self, view: memoryview, idle: Callable[[], None]) -> None:
-        """Fill `view`.  Every half second in which not all comes, `idle` is asked: it may raise to give up.
+        """Fill `view`.  Every half second without all bytes, `idle` is called: it may raise to give up.
 
         Raises EOFError when the stream ends first.
         """

@@ -57,7 +57,7 @@ def test_opens_a_folder_of_an_account(url: str, expected: tuple[str, str, int, s
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "place is empty"),
+        ("", "URL is empty"),
         ("s3://bucket/repo", "unknown scheme 's3'.*known: file, sftp.*give a folder"),
         ("ssh://host/repo", "unknown scheme 'ssh'"),
         ("host:repo", "may mean a host or a folder.*sftp://"),

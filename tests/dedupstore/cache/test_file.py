@@ -85,7 +85,7 @@ def test_the_folder_is_private(cache: IndexCache, folder: Path) -> None:
 
 def test_a_folder_that_others_can_enter_is_refused(folder: Path) -> None:
     folder.mkdir(parents=True, mode=0o755)
-    with pytest.raises(StateError, match="others can enter"):
+    with pytest.raises(StateError, match="other users may enter"):
         IndexCache(folder, REPOSITORY)
 
 

@@ -248,7 +248,7 @@ def test_a_roster_nested_deeply_is_damage() -> None:
 
 def test_a_pack_with_a_key_of_an_unknown_epoch_is_told_and_stops_no_check(world: World, evil: Access) -> None:
     store(world, evil, pack_of(evil, b"hello", epoch=9))
-    assert "sealed for no epoch that this member has" in what_others_are_told(world)
+    assert "sealed for no epoch whose key this member has" in what_others_are_told(world)
 
 
 def test_a_copy_with_a_key_of_an_unknown_epoch_does_not_hide_the_next(world: World) -> None:
