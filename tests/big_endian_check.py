@@ -80,7 +80,7 @@ def main(folder: Path) -> None:
     for name in sorted(backend.names("index")):
         _, index = record_files.open_record(access, Kind.INDEX, name, backend.read(name), records.Index)
         for pack in index.packs:
-            kind = Kind(pack.kind.encode())
+            kind = pack.file_kind
             claimed = row_formats.describe(pack, bytes(32))
             chunks = check_packs._read_pack(backend, access, claimed, open_blocks=kind is Kind.TREE)
             print(kind.name, pack.name.hex(), chunks, *row_formats._lengths(pack))

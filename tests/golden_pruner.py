@@ -81,7 +81,7 @@ def move_blocks(petra: Repository, doomed: bytes, first: bytes) -> None:
     for name, _ in old:
         delete(layout.content_file(Kind.INDEX, name))
     for pack in donors:
-        delete(packs.pack_file(pack))
+        delete(pack.file)
 
 
 def join(
@@ -94,7 +94,7 @@ def join(
         donor = donors[key]
         found = packs.describe(access, donor, domain, donor.name.hex())
         block = next(one for one in found.blocks if one.number == number)
-        blocks += repository.backend.read(packs.pack_file(donor), block.at, block.stored)
+        blocks += repository.backend.read(donor.file, block.at, block.stored)
     keys, tables = [pack.keys[0] for pack in donors], [pack.tables[0] for pack in donors]
     column = records.place_blocks(placed)
     header = Header(Kind.DATA, access.repository, access.epoch, secrets.token_bytes(32))

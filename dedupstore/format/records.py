@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from dedupstore.errors import DamageError, DedupError
 from dedupstore.format import layout
+from dedupstore.format.layout import Kind
 
 Bin16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bin32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -133,12 +134,27 @@ class PackTables(msgspec.Struct, frozen=True):
     tables: SignedTables
 
 
-class IndexedPack(msgspec.Struct, frozen=True):
-    """One pack as an index file names it."""
+class NamedPack(msgspec.Struct, frozen=True):
+    """What names a pack; `kind` is the letter of its `file_kind`."""
 
     name: Bin32
     kind: str
     size: Annotated[int, Meta(ge=0, le=layout.MAX_FILE)]
+
+    @property
+    def file_kind(self) -> Kind:
+        """Data or tree."""
+        return Kind(self.kind.encode())
+
+    @property
+    def file(self) -> str:
+        """The pack's name in the repository."""
+        return layout.content_file(self.file_kind, self.name)
+
+
+class IndexedPack(NamedPack, frozen=True):
+    """One pack as an index file names it."""
+
     keys: PackKeys
     blocks: bytes
     tables: SignedTables

@@ -1,4 +1,4 @@
-"""Any bytes of a stored stream, for who needs some here and some there: a mount.
+"""Read a stored stream at any place, as a mount does.
 
 Invariant: what is returned are the stream's bytes at that place, each verified.  A read costs one list node a level of
 each sequence, and the blocks that hold the bytes; what was read lately is kept, within bounds.

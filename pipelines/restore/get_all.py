@@ -94,7 +94,7 @@ class GetAll:
         wanted = self._without_files(everything)
         self._total = len(wanted)
         self._repository.refresh_index()  # once, before there are threads
-        large = LARGE_AT_ONCE if self._repository.backend.uploads > 1 else 1
+        large = LARGE_AT_ONCE if self._repository.backend.properties.remote else 1
         pools = ThreadPoolExecutor(large, "get"), ThreadPoolExecutor(SMALL_AT_ONCE, "get small")
         ended: SimpleQueue[Future[None]] = SimpleQueue()
         futures = []

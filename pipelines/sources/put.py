@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dedupstore.errors import StreamError
 from dedupstore.format.records import Stream
-from dedupstore.writing.read_ahead import Source
-from dedupstore.writing.session import Progress, Session
+from dedupstore.writing.read_ahead import Readable
+from dedupstore.writing.session import Session, StreamProgress
 from pipelines.formats import detect
 from pipelines.streams import facts
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def store(
     session: Session,
     name: str,
-    source: Source,
+    source: Readable,
     *,
     form: str = "auto",
     allow_empty: bool = False,
     origin: str = "",
     warn: Callable[[str], None],
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[StreamProgress], None] | None = None,
 ) -> Stream:
     """Store what `source` gives under `name`, as the format `form` (one of `detect.FORMATS`).
 
@@ -69,7 +69,7 @@ def _splitter(kind: str, name: str, head: bytes, *, must_end: bool) -> "Judge | 
 class _Begun:
     """A source whose first bytes, up to `detect.HEAD`, were looked at before."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Readable) -> None:
         self._source = source
         buffer = memoryview(bytearray(detect.HEAD))
         filled = 0

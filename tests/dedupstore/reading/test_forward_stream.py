@@ -180,7 +180,7 @@ def test_a_walk_does_not_go_back(world: World) -> None:
         (stream,) = repository.streams(snapshot)
         with repository.open_stream(snapshot, stream) as stored:
             for step in (stored.skip, stored.read, stored.copy):
-                with pytest.raises(ValueError, match="not walked back"):
+                with pytest.raises(ValueError, match="cannot walk a stream back"):
                     step(-1)
 
 

@@ -24,7 +24,7 @@ class Mortal:
         self.inner, self.dies_at, self.after, self.error = inner, dies_at, after, error
         self.calls = 0
         self.dead = False
-        self.durable, self.uploads = inner.durable, inner.uploads
+        self.properties = inner.properties
         self._lock = threading.Lock()
 
     def create(self, name: str, data: bytes | bytearray | memoryview) -> None:

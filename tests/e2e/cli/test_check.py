@@ -54,7 +54,7 @@ def test_a_backup_that_is_gone_is_an_alarm_in_the_status_of_every_command(stored
         path.unlink()
     said = stored.wendy.dedup("list")
     assert 4 == said.status
-    assert "ALARM: the repository went back" in said.err
+    assert "ALARM: rollback detected: backups seen before are gone" in said.err
 
 
 @pytest.mark.parametrize("who", ["alice", "wendy"])

@@ -124,10 +124,10 @@ def test_a_snapshot_that_vanished_is_told(world: World) -> None:
     for path in world.files("snapshots"):
         path.unlink()
     said = world.wendy.dedup("list")
-    assert "dedup: ALARM: the repository went back" in said.err
+    assert "dedup: ALARM: rollback detected: backups seen before are gone" in said.err
     said = world.wendy.dedup("put a", b"data")
     assert (1, b"") == (said.status, said.out)
-    assert "dedup: the repository went back" in said.err
+    assert "dedup: rollback detected: backups seen before are gone" in said.err
 
 
 def test_a_full_disk_is_an_error(world: World) -> None:

@@ -45,7 +45,7 @@ def test_what_there_is_not_is_wrong_usage(world: World, line: str, why: str) -> 
 
 
 def test_an_empty_option_never_falls_back_to_another_repository(world: World) -> None:
-    assert "the repository's place is empty" in world.wendy.fails(["-r", "", "list"])
+    assert "the repository's URL is empty" in world.wendy.fails(["-r", "", "list"])
 
 
 def test_help_is_an_answer(world: World) -> None:
@@ -63,7 +63,7 @@ def test_a_state_folder_that_cannot_be_is_an_error(world: World) -> None:
 def test_a_state_folder_that_others_can_enter_is_an_error(world: World) -> None:
     world.wendy.state.chmod(0o755)
     said = world.wendy.fails("list")
-    assert f"dedup: others can enter the state folder {world.wendy.state}; chmod 700 " in said
+    assert f"dedup: other users may enter the state folder {world.wendy.state}; run: chmod 700 " in said
 
 
 def test_state_that_cannot_be_read_is_an_error(world: World) -> None:

@@ -351,7 +351,7 @@ def test_a_cache_that_is_found_damaged_ends_the_run_and_the_next_one_is_well(wor
         return data
 
     jobs = [Fake(f"s{n}", [spoil]) for n in range(3)]
-    with pytest.raises(DedupError, match="is thrown away; run it again"):
+    with pytest.raises(DedupError, match="has been discarded; run it again"):
         run(world, Fakes(jobs), limits=replace(LIMITS, retry_wait=3600))
     assert all(job.count <= 1 for job in jobs)
     report = run(world, Fakes([Fake(f"s{n}", [give(data)]) for n in range(3)]))

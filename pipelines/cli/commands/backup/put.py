@@ -81,7 +81,7 @@ def command(
         workspace.console.warn(f"{when} lies in the future")
     if not arguments:
         _check_standard_input()
-    from dedupstore.writing.session import Progress, RunDetails
+    from dedupstore.writing.session import RunDetails, StreamProgress
     from pipelines.sources.program import Command
     from pipelines.sources.put import store
     from pipelines.sources.standard_input import StandardInput
@@ -96,7 +96,7 @@ def command(
             source = stack.enter_context(Command(arguments)) if arguments else StandardInput()
             update = stack.enter_context(bar(workspace.console, name, source.size))
 
-            def progress(now: Progress) -> None:
+            def progress(now: StreamProgress) -> None:
                 update(now.read, now.new)
 
             stream = store(

@@ -8,15 +8,14 @@ anything else is as if it were not there, and the volume is then dumped in full.
 A column is 32 bytes a vnode: 32 MB for a million files, held in memory while the volume is stored.
 """
 
-import os
 import re
 from collections.abc import Set
-from contextlib import suppress
 from pathlib import Path
 
 from blake3 import blake3
 
 from dedupstore.errors import StateError
+from dedupstore.state import atomic
 
 _DIGEST_SIZE = 16
 _NAME = re.compile(r"(\d+)-([0-9a-f]{32})")
@@ -57,17 +56,9 @@ class VolumeStates:
         """Keep a column beside the volume's others, durably, and return its digest."""
         name = digest(column)
         path = self._folder / f"{volume}-{name}"
-        new = path.with_suffix(f".new-{os.getpid()}")
         try:
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(column)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-            self._sync()
+            atomic.replace(path, column)
         except OSError as error:
-            with suppress(OSError):
-                new.unlink()
             raise _unusable(path, error) from None
         return name
 
@@ -84,13 +75,6 @@ class VolumeStates:
     def _path(self, volume: int, digest_: str) -> Path | None:
         name = f"{volume}-{digest_}"  # the digest is from a snapshot: it must not lead elsewhere
         return self._folder / name if _NAME.fullmatch(name) else None
-
-    def _sync(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _unusable(path: Path, error: OSError) -> StateError:

@@ -16,19 +16,19 @@ from dedupstore.history.closings import CountingContext
 _LISTINGS = 3  # done records may move into ledgers, and tombstones into others, while they are read
 
 
-class Finished(NamedTuple):
-    """`named` holds snapshot ‖ signer ‖ run of what was published; `done` the done records that are there.
+class DoneRecords(NamedTuple):
+    """`named` holds snapshot ‖ signer ‖ run of what was published; `records` the done records that are there.
 
     `entombed` is what was deleted lawfully, by snapshot; `dropped` the index files that were.
     """
 
     named: set[bytes]
-    done: list[tuple[bytes, Done]]
+    records: list[tuple[bytes, Done]]
     entombed: dict[bytes, Tombstone]
     dropped: set[bytes]
 
     def names(self, snapshot: bytes, signer: bytes, run: bytes) -> bool:
-        """Tell whether a run of this signer has published the snapshot, and it was not deleted lawfully."""
+        """Return whether a run of this signer has published the snapshot, and it was not deleted lawfully."""
         return snapshot + signer + run in self.named and snapshot not in self.entombed
 
     def snapshots(self) -> Iterator[tuple[bytes, bytes]]:
@@ -36,7 +36,7 @@ class Finished(NamedTuple):
         return ((row[:32], row[32:64]) for row in self.named if row[:32] not in self.entombed)
 
 
-def read(context: CountingContext) -> Finished:
+def read(context: CountingContext) -> DoneRecords:
     """List done records, then ledgers, then tombstones, and read what is new."""
     for _ in range(_LISTINGS):
         gone: list[str] = []
@@ -54,7 +54,7 @@ def read(context: CountingContext) -> Finished:
     }
     for _, ledger in joined.values():
         named.update(snapshot + signer + run for run, signer, snapshot in ledger.entries())
-    return Finished(
+    return DoneRecords(
         named,
         done,
         {tombstone.snapshot: tombstone for _, record in dead.values() for tombstone in record.entries()},

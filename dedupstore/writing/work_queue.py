@@ -1,4 +1,4 @@
-"""One stage of work that several threads share: items go in at one end, and marks tell when all before is done.
+"""A queue of work for several threads, with marks that tell when everything put before them is done.
 
 Invariant: a mark is handed on only after the work on every item that was put before it has ended well.
 """
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Mark:
-    """Travels through the stages to tell that all before it is done."""
+    """Travels through queues; it is `done` when everything before it is."""
 
     def __init__(self, *, flush: bool) -> None:
         self.flush = flush  # also finish the open packs and write the index
@@ -20,13 +20,13 @@ class Mark:
         self.after: set[int] = set()  # the numbers of the items that it waits for
 
 
-class Stage(Generic[T]):
+class WorkQueue(Generic[T]):
     """A queue of at most `size` items (0: any number), and what its threads took from it and have not done."""
 
     def __init__(self, threads: int, size: int) -> None:
         self._threads = threads  # at most as many as `size`
         self._queue: queue.Queue[T | Mark | None] = queue.Queue(size)
-        self._taking = threading.Lock()  # whoever has it notes what he took before another takes the next
+        self._taking = threading.Lock()  # so that items are noted in the order in which they are taken
         self._lock = threading.Lock()  # over the rest
         self._taken = 0
         self._going: set[int] = set()
@@ -37,7 +37,7 @@ class Stage(Generic[T]):
         self._queue.put(item, timeout=timeout)
 
     def close(self) -> None:
-        """End `work` in all threads, and drop as many items as it takes to tell them."""
+        """End `work` in all threads, and drop as many items as that takes."""
         for _ in range(self._threads):
             while True:
                 try:
@@ -50,13 +50,13 @@ class Stage(Generic[T]):
                         continue
 
     def work(self, do: Callable[[T], None], passed: Callable[[Mark], None]) -> None:
-        """Do the items, and let marks pass, until the stage is closed; what `do` raises ends it for this thread."""
+        """Do items and pass marks on until the queue is closed; an error in `do` ends it for this thread."""
         while (number := self._do_next(do)) is not None:
             for mark in self._end(number):
                 passed(mark)
 
     def _do_next(self, do: Callable[[T], None]) -> int | None:
-        """Do the next item and return its number; nothing is held of it while the one after is waited for."""
+        """Do the next item and return its number; keep no reference to it while waiting for the one after."""
         with self._taking:
             item = self._queue.get()
             with self._lock:
