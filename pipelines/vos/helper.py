@@ -64,7 +64,7 @@ def start(source: AfsSource) -> PrivilegedVos:
         raise privileges.PrivilegeError("the helper for vos must be started as root")
     program = shutil.which(source.vos, path=os.environ.get("PATH", _SYSTEM_PATH))
     if program is None:
-        raise VosError(f"there is no {source.vos}", "install openafs-client, or say where vos is")
+        raise VosError(f"there is no {source.vos}", "install openafs-client, or set vos to its path")
     privileges.trusted(Path(program))
     source = replace(source, vos=str(Path(program).absolute()))  # what was checked, and nothing else
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

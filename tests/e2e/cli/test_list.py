@@ -79,7 +79,9 @@ def test_an_unknown_date_names_the_nearest(world: World) -> None:
 
 def test_a_word_that_is_no_date_is_wrong_usage(world: World) -> None:
     said = world.wendy.fails("list tomorrow", status=2)
-    assert said.startswith("dedup: Invalid value for '[DATE]': 'tomorrow' is not a date; write 2026.11.01, ")
+    assert said.startswith(
+        "dedup: Invalid value for '[DATE]': cannot read the date 'tomorrow'; write 2026.11.01, "
+    )
 
 
 def test_another_time_zone_shows_the_same_dates(world: World) -> None:

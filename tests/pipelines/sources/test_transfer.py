@@ -85,7 +85,7 @@ def test_a_source_that_gives_nothing_is_given_up() -> None:
     pipe = Pipe()
     with (
         Transfer(pipe, "user.x", replace(LIMITS, idle_timeout=1)) as transfer,
-        pytest.raises(StreamError, match=r"user\.x: its source gave nothing for 1 s; see whether its server"),
+        pytest.raises(StreamError, match=r"user\.x: its source gave nothing for 1 s; check its server"),
     ):
         read(transfer)
     assert pipe.closed.is_set()

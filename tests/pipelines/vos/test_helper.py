@@ -188,7 +188,7 @@ def test_what_is_no_question_ends_it(fake: FakeVos, listed: PrivilegedVos, packe
     assert b"" == ask(listed, packet)
     assert has_ended(listed._pid)
     assert before == fake.called()
-    with pytest.raises(VosError, match="the root helper has ended; see what it said above"):
+    with pytest.raises(VosError, match="the root helper has ended; see its messages above"):
         listed.examine(12)
 
 
@@ -321,7 +321,7 @@ def test_two_helpers_do_not_hold_each_other(fake: FakeVos, vos: PrivilegedVos) -
 def test_a_vos_that_others_can_write_is_refused(fake: FakeVos) -> None:
     os.chmod(fake.source.vos, 0o775)
     with pytest.raises(
-        PrivilegeError, match=r"root does not believe .*/vos: others than root may write .*/vos"
+        PrivilegeError, match=r"refused .*/vos: only root may have write permission on .*/vos"
     ):
         helper.start(fake.source)
 

@@ -197,7 +197,7 @@ def test_a_command_that_says_without_end_costs_no_memory_without_end(
 ) -> None:
     monkeypatch.setattr(process, "LARGEST_OUTPUT", 1_000_000)
     Path(fake.source.vos).write_text("#!/bin/sh\nexec yes\n")
-    with pytest.raises(VosError, match=r"vos examine 12 says more than 1\.0 MB; see what ails the server"):
+    with pytest.raises(VosError, match=r"vos examine 12 says more than 1\.0 MB; check the server"):
         Vos(fake.source).examine(12)
 
 

@@ -24,7 +24,7 @@ def chooses(source: AfsSource) -> bool:
 def gone(source: AfsSource, present: list[Volume], history: History, today: date) -> list[Line]:
     """Return a line for each volume that was stored in the last days, and is not among `present`."""
     ids, names = {volume.id for volume in present}, {volume.name for volume in present}
-    renamed = ", or has a name that is not taken" if chooses(source) else ""
+    renamed = ", or its name no longer matches include" if chooses(source) else ""
     return [
         Line(
             source.name,

@@ -103,8 +103,8 @@ def test_the_schedule_can_want_a_full_that_is_still_compared() -> None:
         ({"creation": CREATED + 5}, {}, "re-created on 2026"),
         ({"id": 77}, {}, "re-created: it was volume 536870945"),
         ({"copy": 0, "creation": 0, "status": "busy"}, {}, "its read-write volume is busy, so nobody knows"),
-        ({}, {"update": UPDATED - 1}, "its last change went back from 2026"),
-        ({}, {"backup": UNTIL - 1}, "its clock went back: its clone is of 2026"),
+        ({}, {"update": UPDATED - 1}, "its last change moved back from 2026"),
+        ({}, {"backup": UNTIL - 1}, "its clock moved back: its clone is of 2026"),
     ],
 )
 def test_what_breaks_the_history_means_a_full_now(
@@ -204,9 +204,9 @@ def test_an_incremental_restored_over_another_base_means_a_full_now() -> None:
 @pytest.mark.parametrize(
     ("fact", "value", "reason"),
     [
-        ("until", 1795191404, "its clock went back from 2026"),
-        ("uniquifier", 353, "its vnode counter went back from 353 to 352"),
-        ("update", 1795191402, "its last change went back from 2026"),
+        ("until", 1795191404, "its clock moved back from 2026"),
+        ("uniquifier", 353, "its vnode counter moved back from 353 to 352"),
+        ("update", 1795191402, "its last change moved back from 2026"),
     ],
 )
 def test_what_goes_backwards_in_the_dump_means_a_full_now(fact: str, value: int, reason: str) -> None:
@@ -324,7 +324,7 @@ def test_a_stale_clone_is_stored_under_its_own_time_and_says_so() -> None:
     assert (True, UNTIL) == (verdict.facts.stale, verdict.facts.until)
     assert len(verdict.warnings) == 1
     assert verdict.warnings[0].startswith("as of 2026.11.20T")
-    assert verdict.warnings[0].endswith(": its backup volume could not be made anew")
+    assert verdict.warnings[0].endswith(": its backup volume could not be refreshed")
 
 
 @pytest.mark.parametrize("copy", [UNTIL, UNTIL + 1, UNTIL + 86400])
@@ -344,7 +344,7 @@ def test_a_clone_that_somebody_made_after_the_listing_may_be_of_a_restored_volum
     at = incremental.index(struct.pack(">I", BK_LATER.backup))
     made_anew = incremental[:at] + struct.pack(">I", BK_LATER.backup + 3600) + incremental[at + 4 :]
     verdict = judge(NEXT, made_anew, parent=parent, state=state)
-    assert ("full", "somebody cloned it anew at 2026.11.20T") == (verdict.outcome, verdict.reason[:38])
+    assert ("full", "it was cloned again at 2026.11.20T") == (verdict.outcome, verdict.reason[:34])
     at = FULL.index(struct.pack(">I", UNTIL))
     facts = judge(FIRST, FULL[:at] + struct.pack(">I", UNTIL + 3600) + FULL[at + 4 :]).facts
     assert (UNTIL + 3600, 0) == (facts.until, facts.copy)

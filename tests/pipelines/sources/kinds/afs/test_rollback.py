@@ -68,4 +68,4 @@ def test_a_volume_that_went_back_and_was_written_to_again_is_dumped_in_full() ->
     older.write(ROOT, b"another", b"3")
     plan, verdict = store(older, second)
     assert not plan.full
-    assert Verdict("full", "its folders went back: vnode 1.1 from data version 4 to 3") == verdict
+    assert Verdict("full", "its folders are older than before: vnode 1.1 from data version 4 to 3") == verdict
