@@ -166,7 +166,8 @@ def test_spans_are_the_places_of_single_chunks_joined_within_a_block(cache: Inde
     chance = random.Random(seed)
     ids = chunk_ids(seed, 400)
     sizes = {id_: chance.randint(1, 3000) for id_ in ids}
-    chunks, packs = [(id_, sizes[id_]) for id_ in ids], []
+    chunks = [(id_, sizes[id_]) for id_ in ids]
+    packs: list[Packed] = []
     while chunks:
         blocks = []
         for _ in range(chance.randint(1, 4)):
@@ -942,7 +943,9 @@ def test_closing_while_a_thread_adds_leaves_it_whole(folder: Path) -> None:
         check_consistency(folder)
 
 
-def add_until_told(cache: IndexCache, files: list[tuple[bytes, Index, list[bytes]]], told: list[str]) -> None:
+def add_until_told(
+    cache: IndexCache, files: list[tuple[bytes, DescribedIndex, list[bytes]]], told: list[str]
+) -> None:
     """Add index files, over and over, until an error says to stop."""
     while not told:
         try:
@@ -1029,8 +1032,8 @@ def add(folder: Path, *seeds: int) -> None:
 
 def main(what: str, folder: Path, *numbers: int) -> None:
     """Be the other process."""
-    for module, name, value in SMALL:
-        setattr(module, name, value)
+    for module, attribute, value in SMALL:
+        setattr(module, attribute, value)
     if what == "add":
         add(folder, *numbers)
         print("done")
