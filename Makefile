@@ -16,7 +16,7 @@ help:
 	@echo "make demo    two weeks of backups, end to end, with throw-away keys"
 	@echo "make test    the whole suite, on real servers (installs what is missing when root)"
 	@echo "make test-long   what takes many minutes: large models, an emulated big-endian machine"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, mypy and codespell"
 	@echo "make bench   figures, with ratios to the machine's limits"
 	@echo "make fuzz    ten minutes of coverage-guided fuzzing of the splitters (needs clang)"
 	@echo "make clean   remove what the others made"
@@ -46,6 +46,7 @@ lint: $(VENV)/developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 bench: $(VENV)/developed
 	$(BIN)/python -m pytest bench/bench_*.py --benchmark-only -o timeout=0

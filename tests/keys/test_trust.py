@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -261,10 +262,11 @@ def test_a_repository_that_is_gone_is_like_a_disk_that_is_not_mounted(
     shutil.rmtree(world.folder)
     if left:
         (world.folder / left).mkdir(parents=True)
-    for ask in (
+    asks: tuple[Callable[[], object], ...] = (
         lambda: world.trust.believe(world.backend, world.url),
         lambda: world.trust.examine(world.backend, world.url, people.alice),
-    ):
+    )
+    for ask in asks:
         with pytest.raises(TrustError) as caught:
             ask()
         assert (

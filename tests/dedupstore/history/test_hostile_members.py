@@ -301,7 +301,10 @@ TOWER = 8 * 256**4  # chunks
 def endless(request: pytest.FixtureRequest, world: World, evil: Access) -> list[PackBuilder]:
     """Publish a stream that claims more than any disk holds; return the packs to be stored for it."""
     packs = [PackBuilder(evil, kind, pack_buffer(0)) for kind in (Kind.DATA, Kind.TREE)]
-    lie = {"content": tower(evil, packs, bytes(layout.MAX_CHUNK)), "size": layout.MAX_CHUNK * TOWER}
+    lie: dict[str, Any] = {
+        "content": tower(evil, packs, bytes(layout.MAX_CHUNK)),
+        "size": layout.MAX_CHUNK * TOWER,
+    }
     if request.param != "raw":
         pairs = b"\1\1" * 1000
         both = tower(evil, packs, bytes(1000))

@@ -139,7 +139,7 @@ def test_a_new_writer_can_put_and_a_removed_one_cannot(world: World) -> None:
     assert 0 == said.status
     assert f"removed writer mallory@example.org ({world.keys['mallory']}) (roster 3)\n" == said.out.decode()
     assert "What this does not undo" in said.err
-    assert "take away its SSH access" in said.err
+    assert "revoke its SSH access" in said.err
     assert "none of your GPG keys opens this repository" in host.fails("put theirs", b"more")
     assert b"data of mallory" == world.bob.does("get latest theirs")
 

@@ -158,7 +158,8 @@ def test_leaving_it_ends_a_reader_that_still_waits() -> None:
 
 
 def test_whoever_watches_is_told_of_the_end() -> None:
-    pipe, told = Pipe(), []
+    pipe = Pipe()
+    told: list[Transfer] = []
     with Transfer(pipe, "x", LIMITS, ended=told.append) as transfer:
         pass
     assert [transfer] == told

@@ -31,7 +31,7 @@ from tests.pipelines.vos.fake_vos import SERVER, FakeVos, entry, listing
 ROOT = Path(__file__).parents[3]
 DEADLINE = 20.0
 
-VOLUMES = (
+VOLUMES: tuple[str, ...] = (
     entry("user.a", 10, backupID=12),
     entry("user.a.backup", 12, "BK", 10),
     entry("secret", 20, backupID=22),
