@@ -265,6 +265,7 @@ def of_kind(world: World, kind: Kind) -> Access:
     return world.admin if kind in (*pruners, Kind.CLOSING) else world.writer
 
 
+@pytest.mark.budget
 @pytest.mark.parametrize("name", BOMBS)
 def test_no_file_of_a_member_costs_much(world: World, tmp_path: Path, name: str) -> None:
     kind, make = BOMBS[name]
@@ -344,6 +345,7 @@ KINDS = (
 )
 
 
+@pytest.mark.budget
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_file_that_is_made_at_random_costs_much(world: World, tmp_path: Path, kind: Kind) -> None:
     access = of_kind(world, kind)

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from tests.e2e.cli.conftest import World
 
 
@@ -100,6 +102,7 @@ def test_what_is_known_already_needs_no_gpg(world: World) -> None:
     assert before == world.wendy.does("list")
 
 
+@pytest.mark.budget
 def test_what_is_known_already_loads_nothing_heavy(world: World) -> None:
     world.wendy.does("put a --date 2026.11.01T03:00", b"data")
     python, *rest = world.wendy.command("list")
