@@ -18,7 +18,7 @@ Each module calls only those below it:
 | `chunks`      | bytes cut into chunks |
 | `state`       | what this host remembers itself |
 | `errors`      | every error that the store, the keys and the pipelines raise on purpose |
-| `malloc`      | have the heap reuse the buffers of streams |
+| `malloc`      | have the heap re-use the buffers of streams |
 | `waiting`     | waits of the main thread, which signals end |
 
 It knows bytes, chunks and raw keys; it knows nothing of AFS, databases or GPG.  docs/format.md is what it writes.

@@ -1,8 +1,8 @@
-"""Have the heap reuse the buffers of streams, rather than grow or ask the system for each anew.
+"""Have the heap re-use the buffers of streams, rather than grow or ask the system for each anew.
 
 Blocks of a megabyte pass through several threads.  Left alone, glibc serves them from a heap for each thread, which
 leave holes; mapped one by one, the kernel clears every page of each.  From one heap for all threads they are
-reused; only packs, which are larger, are mapped.  Measured in docs/decisions/0015-memory.md.
+re-used; only packs, which are larger, are mapped.  Measured in docs/decisions/0015-memory.md.
 
 Invariant: one heap, if `reuse_buffers` comes before the first thread.  glibc makes no more of them afterwards, but
 shares out to new threads those that there are.
