@@ -1,4 +1,4 @@
-'''Transcripts: what is typed, what is printed, how it exits.  They run against the real program with real GPG keys.
+"""Transcripts: what is typed, what is printed, how it exits.  They run against the real program with real GPG keys.
 
     # A date that is no date.
     $ dedup list 2026.13.01
@@ -7,8 +7,8 @@
 
 A line that begins with a prompt, `$` or `USER@HOST$` or `USER@HOST#`, is typed into a shell on that machine (`$` alone
 is Alice's laptop); `> ` continues it.  What follows is what it prints, on both standard streams, and its exit status
-unless that is 0.  In a file `*.txt` here a line that begins with `# ` is a comment, and a first line `world: NAME` names
-the file in `worlds` that is typed before: its output is not compared.
+unless that is 0.  In a file `*.txt` here a line that begins with `# ` is a comment, and a first line `world: NAME`
+names the file in `worlds` that is typed before: its output is not compared.
 
 In a page, each block marked `console` is part of one transcript.  A block that shows no output at all is a list of
 commands: they must succeed, and what they print is not compared.
@@ -20,4 +20,4 @@ on a terminal.
 
     python -m tests.transcripts            run all
     python -m tests.transcripts --update   write what is printed now in the place of what does not match: read the diff
-'''
+"""

@@ -4,6 +4,7 @@ Invariant: a world is made once, and each transcript plays in a copy of it.
 """
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -12,11 +13,11 @@ from tests.transcripts.script import Step, page, transcript
 from tests.transcripts.world import ROOT, Keys, World
 
 HERE = Path(__file__).parent
-PAGES = {  # and the world in which each plays
-    "README.md": "filled",
-    "docs/guide-admin.md": "guide-admin",
-    "docs/guide-restore.md": "filled",
-    "docs/guide-storage.md": "filled",
+PAGES = {  # and the worlds in which they play, each from a heading on
+    "README.md": {"": "filled"},
+    "docs/guide-admin.md": {"": "two-machines", "## 7. Look": "colleagues"},
+    "docs/guide-restore.md": {"": "filled"},
+    "docs/guide-storage.md": {"": "filled"},
 }
 FILES = [*sorted(HERE.glob("*.txt")), *(ROOT / name for name in PAGES)]
 
@@ -54,9 +55,11 @@ class Runner:
 
     def run(self, path: Path) -> list[Result]:
         """Type all lines of a transcript or a page."""
-        name = PAGES.get(str(path.relative_to(ROOT))) or _world(path)
+        return [result for world, part in _parts(path) for result in self._play(world, part)]
+
+    def _play(self, name: str, part: list[Step]) -> list[Result]:
         with self._world(name).copy() if name else World(self._keys) as world:
-            return [Result(step, *world.run(step)) for step in steps(path)]
+            return [Result(step, *world.run(step)) for step in part]
 
     def _world(self, name: str) -> World:
         if name not in self._worlds:
@@ -68,6 +71,18 @@ class Runner:
                 if status != step.status:
                     raise AssertionError(f"{path.name}: {step.typed}\n{printed}[exit {status}]")
         return self._worlds[name]
+
+
+def _parts(path: Path) -> Iterator[tuple[str, list[Step]]]:
+    """Yield the parts of a transcript or a page, each with the name of the world in which it plays."""
+    worlds = PAGES.get(str(path.relative_to(ROOT)))
+    if worlds is None:
+        yield _world(path), steps(path)
+        return
+    lines = ["", *path.read_text().splitlines()]
+    starts = [*(lines.index(heading) for heading in worlds), len(lines)]
+    for name, start, end in zip(worlds.values(), starts, starts[1:], strict=False):
+        yield name, [step for step in steps(path) if start <= step.first < end]
 
 
 def _world(path: Path) -> str:

@@ -17,7 +17,14 @@ from tests.gpg_home import GpgHome
 from tests.transcripts.script import Step
 
 ROOT = Path(__file__).parents[2]
-PEOPLE = ("alice@example.org", "bob@example.org", "carol@example.org", "root@fs1.example.org", "mallory@example.net")
+PEOPLE = (
+    "alice@example.org",
+    "bob@example.org",
+    "carol@example.org",
+    "root@fs1.example.org",
+    "root@fs2.example.org",
+    "mallory@example.net",
+)
 _DEADLINE = 60.0
 # Options of an ssh that asks nobody: the SFTP server of this machine, in the folder of the account.
 _SSH = """#!/bin/sh
