@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dedupstore.writing.session import Session
 from pipelines.config.run_settings import RunSettings
-from pipelines.sources.protocol import Desk, Job, Line
+from pipelines.sources.protocol import Job, JobContext, Line
 from pipelines.sources.transfer import Flow, StoppedError, Transfer
 
 _TICK = 1.0  # seconds between two looks at the clocks
@@ -33,7 +33,7 @@ class Workers:
 
     def __init__(self, session: Session, limits: RunSettings, jobs: int) -> None:
         self._limits = limits
-        self._desk = Desk(session, self._watch)
+        self._context = JobContext(session, self._watch)
         self._tasks: queue.SimpleQueue[tuple[Job, bool] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._transfers: set[Transfer] = set()
@@ -94,7 +94,7 @@ class Workers:
                 return
             job, last = task
             try:
-                result = Result(job, job.attempt(self._desk, last=last))
+                result = Result(job, job.attempt(self._context, last=last))
             except BaseException as error:  # it is for the main thread to say what it means
                 result = Result(job, job.line, error)
             self._results.put(result)

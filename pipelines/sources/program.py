@@ -13,7 +13,7 @@ from types import TracebackType
 
 from dedupstore.errors import StreamError
 from pipelines.output import pipes
-from pipelines.output.error_tail import Said
+from pipelines.output.error_tail import ErrorTail
 
 GRACE = (30.0, 10.0)  # seconds to end by itself: after its pipe was closed, and after SIGTERM
 
@@ -33,24 +33,24 @@ class Command:
         self.size = None  # known only at its end
         self._grace = grace
         self._alone = alone
-        self._said = Said() if alone else None
+        self._errors = ErrorTail() if alone else None
         try:
             self._process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL if alone else None,
                 stdout=subprocess.PIPE,
-                stderr=self._said.descriptor if self._said else None,
+                stderr=self._errors.descriptor if self._errors else None,
                 bufsize=0,
                 start_new_session=alone,
             )
         except OSError as error:
-            if self._said:
-                self._said.not_started()
+            if self._errors:
+                self._errors.not_started()
             if isinstance(error, FileNotFoundError):
                 raise StreamError(f"the command {self.name} was not found", "give its full path") from None
             raise StreamError(f"the command {self.name} cannot be started: {error.strerror}") from None
-        if self._said:
-            self._said.started()
+        if self._errors:
+            self._errors.started()
         assert self._process.stdout is not None  # noqa: S101 (as asked for two lines above)
         self._pipe = self._process.stdout
         pipes.prepare(self._pipe.fileno())
@@ -83,10 +83,10 @@ class Command:
             what = f"was killed by {_signal_name(-status)}"
         else:
             return
-        if self._said is None:
+        if self._errors is None:
             raise StreamError(f"the command {self.name} {what}", "nothing was listed; see what it said above")
-        said = self._said.text()
-        raise StreamError(f"the command {self.name} {what}{': ' if said else ''}{said}")
+        errors = self._errors.text()
+        raise StreamError(f"the command {self.name} {what}{': ' if errors else ''}{errors}")
 
     def close(self) -> None:
         """End the command if it still runs, and wait for it.

@@ -4,15 +4,17 @@ Invariant: a job is tried from its beginning each time, and what it left in the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from dedupstore.writing.session import Session
+from dedupstore.errors import DedupError
+from dedupstore.format import layout
 from pipelines.sources.transfer import Flow, Transfer
 
 if TYPE_CHECKING:
     from dedupstore.repository import SnapshotInfo
+    from dedupstore.writing.session import Session
 
 State = Literal["stored", "kept", "failed", "gone", "planned"]
 
@@ -64,10 +66,10 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Desk:
+class JobContext:
     """What a job works with: the session, and `watch`, which puts a flow of that name under the run's time-outs."""
 
-    session: Session
+    session: "Session"
     watch: Callable[[Flow, str], Transfer]
 
 
@@ -77,7 +79,7 @@ class Job(Protocol):
     @property
     def line(self) -> Line: ...  # noqa: D102
 
-    def attempt(self, desk: Desk, *, last: bool) -> Line:
+    def attempt(self, context: JobContext, *, last: bool) -> Line:
         """Store it; called in a thread of its own.  Raises `DedupError` if it failed.
 
         `last`: it is not tried again, so that the second best is better than nothing.
@@ -85,16 +87,28 @@ class Job(Protocol):
         ...
 
 
-class Listing(Protocol):
-    """What one source has today."""
+@dataclass
+class Listing:
+    """What one source has today.
 
-    jobs: list[Job]
-    lines: list[Line]  # what needs no job: what is gone, and what cannot be stored
-    warnings: list[str]
+    `lines` are of what needs no job: what is gone, and what cannot be stored.  `published` is called when the
+    backup that holds the streams is recorded.
+    """
 
-    def published(self) -> None:
-        """Take note that what was stored is listed now."""
-        ...
+    jobs: list[Job] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    published: Callable[[], None] = lambda: None
+
+    def add(self, job: Job, done: set[str]) -> None:
+        """Add a job, unless its name is in `done`; a name that no stream may have is a failure."""
+        try:
+            layout.check_stream_name(job.line.name)
+        except DedupError as error:
+            self.lines.append(replace(job.line, state="failed", error=str(error)))
+            return
+        if job.line.name not in done:
+            self.jobs.append(job)
 
 
 class Source(Protocol):

@@ -18,9 +18,9 @@ configuration, or started a thread.  Then the program becomes the backup user (`
 | 7 dump (since) | id of a backup volume | channel, read end of the dump's pipe |
 | 8 count | number of the server | channel |
 
-A channel is a stream socket.  It gives one JSON document, an `_Answer`, and ends.  When the other side shuts its
-writing half down or closes it, a dump is ended, the pipe first.  When the other side of the main socket closes,
-no matter how, the helper ends everything and itself.
+A channel is a stream socket.  It gives one JSON document, an `Answer`, and ends.  When the other side shuts down
+its writing half or closes it, a dump is ended, the pipe first.  When the other side of the main socket closes, no
+matter how, the helper ends everything and itself.
 
 Invariant: the helper takes from the other side nothing but these numbers.  It works on no id that its own listing
 did not give under root's patterns, and no number becomes part of a command but ids and times, in decimal.  Servers,
@@ -48,34 +48,34 @@ from pipelines.vos.helper_client import ASKED, NO, YES, Answer, PrivilegedVos, V
 from pipelines.vos.listing import BACKUP, READ_WRITE, Volume, VolumeGoneError, VosError
 from pipelines.vos.process import VosProcess
 from pipelines.vos.program import Vos
-from pipelines.vos.settings import AfsSource
+from pipelines.vos.settings import VosSettings
 
 _MOST_JOBS = 100  # at the same time
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def start(source: AfsSource) -> PrivilegedVos:
-    """Fork the helper for this source; needs root, and no threads.
+def start(settings: VosSettings) -> PrivilegedVos:
+    """Fork the helper for these volumes; needs root, and no threads.
 
     The caller has checked the configuration file with `privileges.trusted`.  Raises `PrivilegeError`, also if
     others than root may write the `vos` that it names.
     """
     if os.geteuid() != 0:
         raise privileges.PrivilegeError("the helper for vos must be started as root")
-    program = shutil.which(source.vos, path=os.environ.get("PATH", _SYSTEM_PATH))
+    program = shutil.which(settings.program, path=os.environ.get("PATH", _SYSTEM_PATH))
     if program is None:
-        raise VosError(f"there is no {source.vos}", "install openafs-client, or say where vos is")
+        raise VosError(f"there is no {settings.program}", "install openafs-client, or say where vos is")
     privileges.trusted(Path(program))
-    source = replace(source, vos=str(Path(program).absolute()))  # what was checked, and nothing else
+    settings = replace(settings, program=str(Path(program).absolute()))  # what was checked, and nothing else
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
-        _be_the_helper(source, theirs)
+        _be_the_helper(settings, theirs)
     theirs.close()
     return PrivilegedVos(ours, pid)
 
 
-def _be_the_helper(source: AfsSource, asked: socket.socket) -> None:
+def _be_the_helper(settings: VosSettings, asked: socket.socket) -> None:
     """Serve until the other side is gone; never returns, and runs nothing that the program had prepared."""
     status = 1
     try:
@@ -92,7 +92,7 @@ def _be_the_helper(source: AfsSource, asked: socket.socket) -> None:
         privileges.close_all_but((0, 1, 2, keep))
         os.chdir("/")
         environment = {"PATH": os.environ.get("PATH", _SYSTEM_PATH)}
-        _Helper(Vos(source, environment=environment), socket.socket(fileno=keep)).serve()
+        _Helper(Vos(settings, environment=environment), socket.socket(fileno=keep)).serve()
         status = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())  # a bug; the other side only sees that we are gone
@@ -195,8 +195,8 @@ class _Helper:
     def _watch(channel: socket.socket, process: VosProcess) -> None:
         with channel, process:
             process.wait_or(channel.fileno())
-            status, said = process.end()
-            _send(channel, Answer(status=status, said=said))
+            status, errors = process.end()
+            _send(channel, Answer(status=status, errors=errors))
 
 
 def _send(channel: socket.socket, answer: Answer) -> None:

@@ -49,7 +49,7 @@ class Answer(msgspec.Struct):
     hint: str = ""
     gone: bool = False
     status: int = 0
-    said: str = ""
+    errors: str = ""
 
 
 class PrivilegedVos:
@@ -134,12 +134,12 @@ class PrivilegedVos:
         with self._turn:
             try:
                 self._helper.send(ASKED.pack(verb, subject, since))
-                said, descriptors, _, _ = socket.recv_fds(self._helper, 1, 2, socket.MSG_CMSG_CLOEXEC)
+                reply, descriptors, _, _ = socket.recv_fds(self._helper, 1, 2, socket.MSG_CMSG_CLOEXEC)
             except OSError:
-                said, descriptors = b"", []
-        if said == NO:
+                reply, descriptors = b"", []
+        if reply == NO:
             raise VosError(f"the root helper refused to {doing}", "it works on what it has listed itself")
-        if said != YES:
+        if reply != YES:
             raise _helper_gone()
         return descriptors
 
@@ -172,7 +172,7 @@ class _HelpersDump:
         count = self._pipe.readinto(buffer)
         if count == 0:
             answer = self._end()
-            check(self._doing, answer.status, answer.said)
+            check(self._doing, answer.status, answer.errors)
         return count
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ class _HelpersDump:
                     self._channel.shutdown(socket.SHUT_WR)  # the helper then waits for vos, or ends it
                     self._ended = _answer(self._channel)
                 except (OSError, VosError):
-                    self._ended = Answer(status=1, said=_helper_gone().message)
+                    self._ended = Answer(status=1, errors=_helper_gone().message)
             return self._ended
 
     def __enter__(self) -> "_HelpersDump":
@@ -199,17 +199,17 @@ class _HelpersDump:
 
 def _answer(channel: socket.socket) -> Answer:
     """Read the one answer of a channel, and close it."""
-    said = bytearray()
+    data = bytearray()
     with channel:
-        while data := channel.recv(1 << 16):
-            said += data
-            if len(said) > _LARGEST_ANSWER:
+        while part := channel.recv(1 << 16):
+            data += part
+            if len(data) > _LARGEST_ANSWER:
                 raise VosError("the root helper's answer does not end")
-    if not said:
+    if not data:
         raise _helper_gone()
     try:
-        return msgspec.json.decode(said, type=Answer)
-    except msgspec.DecodeError:  # it was killed while it said it
+        return msgspec.json.decode(data, type=Answer)
+    except msgspec.DecodeError:  # it was killed in the middle of it
         raise _helper_gone() from None
 
 

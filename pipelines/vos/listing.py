@@ -33,7 +33,7 @@ _SITE_IDS: tuple[tuple[str, Kind, str], ...] = (
 
 
 class VosError(StreamError):
-    """`vos` failed, or said what is not understood."""
+    """`vos` failed, or printed what is not understood."""
 
 
 class VolumeGoneError(VosError):
@@ -72,30 +72,30 @@ def argument(text: str, what: str) -> str:
     return text
 
 
-def parse_listing(said: bytes, server: str) -> list[Volume]:
-    """Return the volumes in what `vos listvol -format` said of `server`.  Raises `VosError`."""
-    expected = sum(int(total) for total in _TOTAL.findall(said))
-    volumes = [_volume(fields, server) for fields in _entries(_lines(said))]
+def parse_listing(output: bytes, server: str) -> list[Volume]:
+    """Return the volumes in what `vos listvol -format` printed of `server`.  Raises `VosError`."""
+    expected = sum(int(total) for total in _TOTAL.findall(output))
+    volumes = [_volume(fields, server) for fields in _entries(_lines(output))]
     if len(volumes) != expected:
         raise VosError(f"the server {server} counts {expected} volumes, but vos listed {len(volumes)}")
     return volumes
 
 
-def parse_examine(said: bytes, server: str) -> Volume:
-    """Return the volume in what `vos examine -format` said.  Raises `VosError`."""
+def parse_examine(output: bytes, server: str) -> Volume:
+    """Return the volume in what `vos examine -format` printed.  Raises `VosError`."""
     fields: dict[str, str] = {}
-    for line in _lines(said):
+    for line in _lines(output):
         if not line:
             break  # what follows is for people
         _add(fields, line)
     return _volume(fields, server)
 
 
-def parse_names(said: bytes) -> dict[int, tuple[str, Kind, int]]:
-    """Return {id: (name, type, id of the read-write volume)} from what `vos listvldb` said."""
+def parse_names(output: bytes) -> dict[int, tuple[str, Kind, int]]:
+    """Return {id: (name, type, id of the read-write volume)} from what `vos listvldb` printed."""
     names: dict[int, tuple[str, Kind, int]] = {}
     name = ""
-    for line in _lines(said):
+    for line in _lines(output):
         if line and not line[0].isspace():
             name = line.strip()
         elif ids := {key: int(number) for key, number in _IDS.findall(line)}:
@@ -113,25 +113,25 @@ def named(volume: Volume, names: Mapping[int, tuple[str, Kind, int]]) -> Volume:
     return volume._replace(name=name, type=kind, parent=parent)
 
 
-def parse_size(said: bytes) -> int:
-    """Return the bytes that `vos size -dump` said.  Raises `VosError`."""
-    found = re.search(rb"^dump_size: *(\d+)", said, re.MULTILINE)
+def parse_size(output: bytes) -> int:
+    """Return the bytes that `vos size -dump` printed.  Raises `VosError`."""
+    found = re.search(rb"^dump_size: *(\d+)", output, re.MULTILINE)
     if not found:
         raise VosError("vos size did not say the size of a dump")
     return int(found[1])
 
 
-def parse_dumping(said: bytes) -> dict[int, int]:
-    """Return {id of a volume that is being dumped: number of the transaction} from what `vos status` said."""
+def parse_dumping(output: bytes) -> dict[int, int]:
+    """Return {id of a volume that is being dumped: number of the transaction} from what `vos status` printed."""
     found = re.findall(
-        rb"^transaction: *(\d+) [^-]*?^volume: *(\d+) .*procedure: *Dump\b", said, re.MULTILINE
+        rb"^transaction: *(\d+) [^-]*?^volume: *(\d+) .*procedure: *Dump\b", output, re.MULTILINE
     )
     return {int(volume): int(transaction) for transaction, volume in found}
 
 
-def _lines(said: bytes) -> Iterator[str]:
+def _lines(output: bytes) -> Iterator[str]:
     # splitlines() would also break at odd bytes that a name may have
-    return iter(said.decode(errors="backslashreplace").split("\n"))
+    return iter(output.decode(errors="backslashreplace").split("\n"))
 
 
 def _entries(lines: Iterable[str]) -> Iterator[dict[str, str]]:
@@ -147,7 +147,7 @@ def _entries(lines: Iterable[str]) -> Iterator[dict[str, str]]:
         elif fields is not None:
             _add(fields, line)
     if fields is not None:
-        raise VosError("what vos listvol said is cut short")
+        raise VosError("the output of vos listvol is cut short")
 
 
 def _add(fields: dict[str, str], line: str) -> None:
@@ -165,10 +165,10 @@ def _volume(fields: Mapping[str, str], server: str) -> Volume:
             raise VosError(f"vos gave an absurd {key} for volume {fields.get('id', '?')!a} on {server}")
         return int(text)
 
-    said = fields.get("status", "missing")
+    state = fields.get("status", "missing")
     volume, partition = number("id"), argument(fields.get("part", "").strip(), "partition")
-    if said != OK:
-        status = _STATUS.get(said, f"in the state {said!a}")
+    if state != OK:
+        status = _STATUS.get(state, f"in the state {state!a}")
         return Volume("", volume, 0, UNKNOWN, server, partition, status)
     return Volume(
         name=fields.get("name", ""),

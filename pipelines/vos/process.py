@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from pipelines.output import pipes
-from pipelines.output.error_tail import Said
+from pipelines.output.error_tail import ErrorTail
 from pipelines.text import size
 from pipelines.vos.listing import VolumeGoneError, VosError
 
@@ -42,24 +42,24 @@ class VosProcess:
     ) -> None:
         self.doing = doing
         self._killed = killed
-        self._said = Said()
+        self._errors = ErrorTail()
         try:
             self._process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=self._said.descriptor,
+                stderr=self._errors.descriptor,
                 bufsize=0,
                 env={**environment, "LC_ALL": "C"},
                 start_new_session=True,
             )
         except OSError as error:
-            self._said.not_started()
+            self._errors.not_started()
             raise VosError(
                 f"{arguments[0]} cannot be started: {error.strerror}",
                 "install openafs-client, or say where vos is",
             ) from None
-        self._said.started()
+        self._errors.started()
         assert self._process.stdout is not None  # noqa: S101 (as asked for above)
         self.pipe = self._process.stdout
         pipes.prepare(self.pipe.fileno())
@@ -69,19 +69,19 @@ class VosProcess:
         """Return all of its output, after it has ended well within that time.  Raises `VosError`."""
         with self:
             try:
-                said = self._read(time.monotonic() + seconds)
+                output = self._read(time.monotonic() + seconds)
             except subprocess.TimeoutExpired:
                 self._kill(signal.SIGKILL)  # it has nothing to write to, so its pipe tells it nothing
                 raise VosError(
                     f"{self.doing} did not answer within {seconds:.0f} s",
                     "see whether the file server and the database servers are well",
                 ) from None
-            check(self.doing, self._process.returncode, self._said.text())
-            return said
+            check(self.doing, self._process.returncode, self._errors.text())
+            return output
 
     def _read(self, end: float) -> bytes:
         """Return all of its output.  Raises `TimeoutExpired` when the clock shows `end`."""
-        said = bytearray()
+        output = bytearray()
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)
         while True:
@@ -91,16 +91,16 @@ class VosProcess:
             data = self.pipe.read(1 << 20)  # unbuffered: what there is
             if not data:
                 break
-            said += data
-            if len(said) > LARGEST_OUTPUT:
+            output += data
+            if len(output) > LARGEST_OUTPUT:
                 raise VosError(
                     f"{self.doing} says more than {size(LARGEST_OUTPUT)}", "see what ails the server"
                 )
         self._process.wait(max(0.0, end - time.monotonic()))
-        return bytes(said)
+        return bytes(output)
 
     def end(self) -> tuple[int, str]:
-        """Close the pipe, wait for the end, and return the exit status and what it said.
+        """Close the pipe, wait for the end, and return the exit status and the end of its standard error.
 
         One that does not end in time is killed; its status is then negative.
         """
@@ -114,7 +114,7 @@ class VosProcess:
             if self._process.wait() < 0:
                 self._killed()
                 self._killed = lambda: None
-            return self._process.returncode, self._said.text()
+            return self._process.returncode, self._errors.text()
 
     def wait_or(self, channel: int) -> bool:
         """Wait until it has ended, or until something comes from `channel`; return whether it has ended."""
@@ -138,17 +138,17 @@ class VosProcess:
         self.end()
 
 
-def check(doing: str, status: int, said: str) -> None:
+def check(doing: str, status: int, errors: str) -> None:
     """Raise `VosError` if `vos` did not end well; `VolumeGoneError` if there is no such volume on line."""
     if status == 0:
         return
-    if any(words in said.lower() for words in _GONE):
-        raise VolumeGoneError(f"{doing} failed: {said}", "it was removed, moved or taken off line")
+    if any(words in errors.lower() for words in _GONE):
+        raise VolumeGoneError(f"{doing} failed: {errors}", "it was removed, moved or taken off line")
     if status < 0:
         raise VosError(
             f"{doing} was killed by {_signal_name(-status)}", "its volume may stay busy for some minutes"
         )
-    raise VosError(f"{doing} failed with exit status {status}{': ' if said else ''}{said}")
+    raise VosError(f"{doing} failed with exit status {status}{': ' if errors else ''}{errors}")
 
 
 def _signal_name(number: int) -> str:

@@ -18,7 +18,7 @@ from pipelines.vos import listing, patterns
 from pipelines.vos.encryption import encryption
 from pipelines.vos.listing import BACKUP, READ_WRITE, UNKNOWN, Volume, VosError
 from pipelines.vos.process import VosProcess, check
-from pipelines.vos.settings import AfsSource
+from pipelines.vos.settings import VosSettings
 
 CONTROL_SECONDS = 300.0  # `vos` itself tries again for a minute or two when a server does not answer
 _RELEASE_SECONDS = 20.0  # somebody waits for it, and the server may be what is ill
@@ -81,23 +81,23 @@ class Vos:
 
     def __init__(
         self,
-        source: AfsSource,
+        settings: VosSettings,
         *,
         environment: Mapping[str, str] | None = None,
         timeout: float = CONTROL_SECONDS,
     ) -> None:
-        self._source = source
+        self._settings = settings
         self._timeout = timeout
         self._environment = dict(os.environ if environment is None else environment)
-        self._program = shutil.which(source.vos, path=self._environment.get("PATH")) or source.vos
+        self._program = shutil.which(settings.program, path=self._environment.get("PATH")) or settings.program
         self._places: dict[int, _Place] = {}
 
     def servers(self) -> list[str]:
         """Return the servers of the configuration, or all that the location database has."""
-        if self._source.servers:
-            return list(self._source.servers)
-        said = self._say(["listaddrs", "-printuuid", "-noresolve"], "vos listaddrs", self._timeout)
-        blocks = [block.split() for block in said.decode("ascii", "replace").split("UUID:")[1:]]
+        if self._settings.servers:
+            return list(self._settings.servers)
+        output = self._output(["listaddrs", "-printuuid", "-noresolve"], "vos listaddrs", self._timeout)
+        blocks = [block.split() for block in output.decode("ascii", "replace").split("UUID:")[1:]]
         # one address of each server
         return [listing.argument(block[1], "server") for block in blocks if len(block) > 1]
 
@@ -107,7 +107,7 @@ class Vos:
         A busy volume, or one that cannot be attached, is among them; its name comes from the location
         database, and is empty if that has none.
         """
-        wanted = patterns.select(self._all(server), self._source.include, self._source.exclude)
+        wanted = patterns.select(self._all(server), self._settings.include, self._settings.exclude)
         for volume in wanted:
             self._places[volume.id] = _Place(server, volume.partition)
         return wanted
@@ -118,19 +118,19 @@ class Vos:
 
     def _all(self, server: str) -> list[Volume]:
         volumes: list[Volume] = []
-        for where in [["-partition", part] for part in self._source.partitions] or [[]]:
+        for where in [["-partition", part] for part in self._settings.partitions] or [[]]:
             doing = f"vos listvol {' '.join([server, *where[1:]])}"
-            said = self._say(
+            output = self._output(
                 ["listvol", "-server", server, *where, "-format", "-noresolve"], doing, self._timeout
             )
-            volumes += listing.parse_listing(said, server)
+            volumes += listing.parse_listing(output, server)
         if any(not volume.name for volume in volumes):
-            said = self._say(
+            output = self._output(
                 ["listvldb", "-server", server, "-quiet", "-noresolve"],
                 f"vos listvldb {server}",
                 self._timeout,
             )
-            names = listing.parse_names(said)
+            names = listing.parse_names(output)
             volumes = [listing.named(volume, names) for volume in volumes]
         return volumes
 
@@ -138,16 +138,18 @@ class Vos:
         """Return the volume as it is now."""
         doing = f"vos examine {volume}"
         try:
-            said = self._say(["examine", "-id", str(volume), "-format", "-noresolve"], doing, self._timeout)
+            output = self._output(
+                ["examine", "-id", str(volume), "-format", "-noresolve"], doing, self._timeout
+            )
         except VosError:  # it says the same of a database that is down; listvldb does not
-            self._say(["listvldb", "-name", str(volume), "-quiet", "-noresolve"], doing, self._timeout)
+            self._output(["listvldb", "-name", str(volume), "-quiet", "-noresolve"], doing, self._timeout)
             raise
         place = self._places.get(volume)
-        return listing.parse_examine(said, place.server if place else "")
+        return listing.parse_examine(output, place.server if place else "")
 
     def backup(self, volume: int) -> Volume:
         """Clone the read-write volume of this id anew, and return the backup volume."""
-        self._say(["backup", "-id", str(volume)], f"vos backup {volume}", self._timeout)
+        self._output(["backup", "-id", str(volume)], f"vos backup {volume}", self._timeout)
         parent = self.examine(volume)
         if not parent.backup_id:
             raise VosError(f"vos backup {volume} made no backup volume", "see the log of the volume server")
@@ -160,26 +162,26 @@ class Vos:
         return found
 
     def backupsys(self, server: str) -> str:
-        """Clone all wanted volumes of the server anew, and return what `vos` said of those that it could not.
+        """Clone all wanted volumes of the server anew, and return what `vos` reported of those that it could not.
 
         `vos backupsys` passes over busy volumes and ends well: the dates of a new listing tell.
         """
-        source = self._source
-        chosen = ["-prefix", *map(patterns.expression, source.include)]
-        if source.exclude:
-            chosen += ["-xprefix", *map(patterns.expression, source.exclude)]
+        settings = self._settings
+        chosen = ["-prefix", *map(patterns.expression, settings.include)]
+        if settings.exclude:
+            chosen += ["-xprefix", *map(patterns.expression, settings.exclude)]
         complaints = []
-        for where in [["-partition", part] for part in source.partitions] or [[]]:
+        for where in [["-partition", part] for part in settings.partitions] or [[]]:
             doing = f"vos backupsys {' '.join([server, *where[1:]])}"
-            said = self._say(["backupsys", *chosen, "-server", server, *where], doing, BACKUPSYS_SECONDS)
-            lines = said.decode(errors="replace").replace(" .. ", "\n").splitlines()
+            output = self._output(["backupsys", *chosen, "-server", server, *where], doing, BACKUPSYS_SECONDS)
+            lines = output.decode(errors="replace").replace(" .. ", "\n").splitlines()
             complaints += [line.strip() for line in lines if line.startswith("Could not")]
         return "; ".join(complaints)
 
     def dump_size(self, volume: int, since: int) -> int:
         """Return how many bytes a dump of everything changed since then would have; since 0: of everything."""
         arguments = ["size", "-id", str(volume), *self._where(volume), "-dump", "-time", _number(since)]
-        return listing.parse_size(self._say(arguments, f"vos size {volume}", self._timeout))
+        return listing.parse_size(self._output(arguments, f"vos size {volume}", self._timeout))
 
     def dump(self, volume: int, since: int) -> Dump:
         """Start to dump the volume: what was changed since then, in seconds since 1970; since 0: everything."""
@@ -188,7 +190,7 @@ class Vos:
     def dump_process(self, volume: int, since: int) -> VosProcess:
         """Start to dump the volume, as `dump` does."""
         arguments = ["dump", "-id", str(volume), *self._where(volume), "-time", _number(since)]
-        if self._source.encrypt:
+        if self._settings.encrypt:
             place = self._places.get(volume)
             arguments += encryption(place.server) if place else ["-encrypt"]
         return self._start(arguments, f"vos dump {volume}", lambda: self._release(volume))
@@ -197,28 +199,30 @@ class Vos:
         """Tell the server to give up a dump whose `vos` was killed; it then does so sooner."""
         with suppress(VosError, KeyError):
             server = self._places[volume].server
-            said = self._say(["status", "-server", server], f"vos status {server}", _RELEASE_SECONDS)
-            transaction = listing.parse_dumping(said).get(volume)
+            output = self._output(["status", "-server", server], f"vos status {server}", _RELEASE_SECONDS)
+            transaction = listing.parse_dumping(output).get(volume)
             if transaction is not None:
                 ended = ["endtrans", "-server", server, "-transaction", str(transaction)]
-                self._say(ended, f"vos endtrans {transaction}", _RELEASE_SECONDS)
+                self._output(ended, f"vos endtrans {transaction}", _RELEASE_SECONDS)
 
     def _where(self, volume: int) -> list[str]:
         """Return where the volume was listed, so that no database is asked."""
         place = self._places.get(volume)
         return ["-server", place.server, "-partition", place.partition] if place else []
 
-    def _say(self, arguments: list[str], doing: str, seconds: float) -> bytes:
+    def _output(self, arguments: list[str], doing: str, seconds: float) -> bytes:
         return self._start(arguments, doing).output(seconds)
 
     def _start(
         self, arguments: list[str], doing: str, killed: Callable[[], None] = lambda: None
     ) -> VosProcess:
-        source = self._source
-        identity = ["-localauth"] if source.localauth else []
-        if source.cell and not source.localauth:  # with -localauth, vos knows its cell and refuses to be told
-            identity += ["-cell", source.cell]
-        identity += ["-noauth"] if source.noauth else []
+        settings = self._settings
+        identity = ["-localauth"] if settings.localauth else []
+        if (
+            settings.cell and not settings.localauth
+        ):  # with -localauth, vos knows its cell and refuses to be told
+            identity += ["-cell", settings.cell]
+        identity += ["-noauth"] if settings.noauth else []
         return VosProcess([self._program, *arguments, *identity], self._environment, doing, killed)
 
 

@@ -13,10 +13,10 @@ from pipelines.config.run_settings import RunSettings
 from pipelines.config.sections import Section
 from pipelines.formats import detect
 from pipelines.sources.kind import Kind, RunContext, check_stream_name
-from pipelines.sources.plain import Listed, attempt
 from pipelines.sources.program import Command
-from pipelines.sources.protocol import Desk, Line
+from pipelines.sources.protocol import JobContext, Line, Listing
 from pipelines.sources.transfer import Transfer
+from pipelines.sources.whole_stream import attempt
 from pipelines.text import safe
 
 # Seconds in which a program ends by itself once nobody reads, and after SIGTERM.  One that has nothing to write
@@ -27,7 +27,7 @@ _MOST_NAMES = 1 << 20  # bytes that a list may have
 
 
 @dataclass(frozen=True)
-class CommandSource:
+class CommandSettings:
     """[[source]] of kind command: a program's standard output.
 
     Without `list`, one stream called `name`.  With it, one for each line that `list` prints, called
@@ -46,20 +46,20 @@ class CommandSource:
 class Commands:
     """A source of kind command."""
 
-    def __init__(self, config: CommandSource, limits: RunSettings) -> None:
+    def __init__(self, config: CommandSettings, limits: RunSettings) -> None:
         self.name = config.name
         self._config = config
         self._limits = limits
 
-    def listing(self, done: set[str]) -> Listed:
+    def listing(self, done: set[str]) -> Listing:
         """List its streams.  Raises `StreamError` if the list fails or names nothing."""
-        listed = Listed()
+        found = Listing()
         for line, arguments in self._named("stored"):
             if line.state == "failed":
-                listed.lines.append(line)
+                found.lines.append(line)
             else:
-                listed.add(CommandJob(line, arguments, self._config), done)
-        return listed
+                found.add(CommandJob(line, arguments, self._config), done)
+        return found
 
     def plan(self) -> list[Line]:
         """Say which streams a run would store."""
@@ -112,19 +112,19 @@ class CommandJob:
 
     line: Line
     arguments: tuple[str, ...]
-    config: CommandSource
+    config: CommandSettings
 
-    def attempt(self, desk: Desk, *, last: bool) -> Line:
+    def attempt(self, context: JobContext, *, last: bool) -> Line:
         """Run the program and store what it writes."""
-        return attempt(desk, self.line, self.config, lambda: Command(self.arguments, _GRACE, alone=True))
+        return attempt(context, self.line, self.config, lambda: Command(self.arguments, _GRACE, alone=True))
 
 
 class _Command(Kind):
     """Kind command: a program's standard output."""
 
-    def read(self, section: Section, name: str) -> CommandSource:
+    def read(self, section: Section, name: str) -> CommandSettings:
         """Read its keys."""
-        source = CommandSource(
+        source = CommandSettings(
             name=name,
             command=section.need("command", rules.COMMAND),
             list=section.take("list", rules.COMMAND, ()),
@@ -153,7 +153,7 @@ class _Command(Kind):
             )
         return source
 
-    def make(self, settings: CommandSource, context: RunContext) -> Commands:
+    def make(self, settings: CommandSettings, context: RunContext) -> Commands:
         """Return the source."""
         return Commands(settings, context.run)
 

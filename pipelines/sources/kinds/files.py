@@ -18,17 +18,17 @@ from pipelines.config import rules
 from pipelines.config.patterns import is_name, wants
 from pipelines.config.sections import Section
 from pipelines.formats import detect
-from pipelines.sources.file import PlainFile, kind, unreadable
 from pipelines.sources.kind import Kind, RunContext, check_stream_name
-from pipelines.sources.plain import Listed, attempt
-from pipelines.sources.protocol import Desk, Line
+from pipelines.sources.plain_file import PlainFile, kind, unreadable
+from pipelines.sources.protocol import JobContext, Line, Listing
+from pipelines.sources.whole_stream import attempt
 from pipelines.text import safe
 
 _TOLD = 5  # names in a warning
 
 
 @dataclass(frozen=True)
-class FilesSource:
+class FilesSettings:
     """[[source]] of kind files: the plain files of `folder`, an absolute path, but not of folders in it.
 
     Each is a stream called `name.FILE`.  `include` and `exclude` are patterns of file names, as a shell's; what matches
@@ -48,21 +48,21 @@ class FilesSource:
 class Files:
     """A source of kind files."""
 
-    def __init__(self, config: FilesSource) -> None:
+    def __init__(self, config: FilesSettings) -> None:
         self.name = config.name
         self._config = config
 
-    def listing(self, done: set[str]) -> Listed:
+    def listing(self, done: set[str]) -> Listing:
         """List its streams, the largest first: started last, it would be alone at the end.
 
         Raises `StreamError` if the folder cannot be read or holds nothing that is wanted.
         """
         sizes, others = self._look()
-        listed = Listed(lines=list(self._missing(sizes, others)), warnings=self._told(others))
+        found = Listing(lines=list(self._missing(sizes, others)), warnings=self._told(others))
         for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
             path = os.path.join(self._config.folder, name)  # noqa: PTH118 - a Path would cost more than its use
-            listed.add(FileJob(self._line(name, "stored"), path, self._config), done)
-        return listed
+            found.add(FileJob(self._line(name, "stored"), path, self._config), done)
+        return found
 
     def plan(self) -> list[Line]:
         """Say which streams a run would store."""
@@ -142,19 +142,19 @@ class FileJob:
 
     line: Line
     path: str
-    config: FilesSource
+    config: FilesSettings
 
-    def attempt(self, desk: Desk, *, last: bool) -> Line:
+    def attempt(self, context: JobContext, *, last: bool) -> Line:
         """Store the file."""
-        return attempt(desk, self.line, self.config, lambda: PlainFile(self.path))
+        return attempt(context, self.line, self.config, lambda: PlainFile(self.path))
 
 
 class _Files(Kind):
     """Kind files: the plain files of a folder."""
 
-    def read(self, section: Section, name: str) -> FilesSource:
+    def read(self, section: Section, name: str) -> FilesSettings:
         """Read its keys."""
-        source = FilesSource(
+        source = FilesSettings(
             name=name,
             folder=section.need("folder", rules.FOLDER),
             include=section.take("include", rules.NAMES, ("*",)),
@@ -170,11 +170,11 @@ class _Files(Kind):
                 )
         return source
 
-    def make(self, settings: FilesSource, context: RunContext) -> Files:
+    def make(self, settings: FilesSettings, context: RunContext) -> Files:
         """Return the source."""
         return Files(settings)
 
-    def check(self, settings: FilesSource, file: Path) -> None:
+    def check(self, settings: FilesSettings, file: Path) -> None:
         """Raise `DedupError` if there is no such folder."""
         if not os.path.isdir(settings.folder):  # noqa: PTH112 - never raises
             there = os.path.lexists(settings.folder)

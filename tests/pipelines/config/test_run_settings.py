@@ -9,9 +9,10 @@ import pytest
 from dedupstore.errors import DedupError
 from pipelines.config.run_settings import RunSettings, Schedule
 from pipelines.sources.kinds import parse
-from pipelines.sources.kinds.command import CommandSource
-from pipelines.sources.kinds.files import FilesSource
-from pipelines.vos.settings import AfsSource
+from pipelines.sources.kinds.afs.settings import AfsSettings
+from pipelines.sources.kinds.command import CommandSettings
+from pipelines.sources.kinds.files import FilesSettings
+from pipelines.vos.settings import VosSettings
 
 FILE = Path("/etc/dedup/dedup.toml")
 EXAMPLE = resources.files("pipelines").joinpath("data", "dedup.toml").read_text()
@@ -27,7 +28,7 @@ def why(text: str) -> str:
 
 def test_the_least_that_is_needed() -> None:
     found = parse(FILE, '[[source]]\nkind = "afs"\nname = "cell"\n')
-    assert (AfsSource("cell"),) == found.sources
+    assert (AfsSettings("cell"),) == found.sources
     assert (RunSettings(), Schedule()) == (found.run, found.schedule)
 
 
@@ -75,21 +76,12 @@ def test_every_key_is_read() -> None:
     found = parse(FILE, text)
     assert RunSettings(4, 0, 1, 2, 0, 3, "backup") == found.run
     assert Schedule(6, 14, 0, ("db.*",)) == found.schedule
-    afs = AfsSource(
-        "cell",
-        ("fs1",),
-        ("a",),
-        ("user.*",),
-        ("user.x",),
-        False,
-        False,
-        True,
-        False,
-        "example.org",
-        "/usr/bin/vos",
+    vos = VosSettings(
+        ("fs1",), ("a",), ("user.*",), ("user.x",), False, True, False, "example.org", "/usr/bin/vos"
     )
-    command = CommandSource("pg", ("pg_dump", "{name}"), ("psql",), "raw", True)
-    files = FilesSource("dumps", "/var/backups", ("*.sql",), ("x.sql",), "tar", True)
+    afs = AfsSettings("cell", vos, backupsys=False)
+    command = CommandSettings("pg", ("pg_dump", "{name}"), ("psql",), "raw", True)
+    files = FilesSettings("dumps", "/var/backups", ("*.sql",), ("x.sql",), "tar", True)
     assert (afs, command, files) == found.sources
 
 
@@ -113,7 +105,7 @@ def test_the_example_shows_the_defaults() -> None:
     for line in EXAMPLE.splitlines():
         if line.startswith("# ") and " = " in line and "example" not in line and "hcoopbackup" not in line:
             shown.update(tomllib.loads(line.removeprefix("# ").partition("  ")[0]))
-    for settings in (RunSettings(), Schedule(), AfsSource("x")):
+    for settings in (RunSettings(), Schedule(), AfsSettings("x"), VosSettings()):
         for key in set(shown) & set(settings.__dataclass_fields__) - {
             "always_full",
             "exclude",
@@ -206,15 +198,15 @@ def test_the_example_shows_the_defaults() -> None:
         (
             '[[source]]\nkind = "afs"\nname = "x"\ncommand = ["x"]\n',
             "line 4: unknown key 'command' in source; known are: kind, name, noauth, servers, partitions, include, "
-            "exclude, backupsys, localauth, encrypt, cell, vos",
+            "exclude, localauth, encrypt, cell, vos, backupsys",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nlocalauth = true\n',
-            "line 4: localauth and noauth contradict each other; keep one of the two",
+            "line 4: localauth and noauth exclude each other; remove one of them",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nencrypt = true\n',
-            "line 5: without a key, as with noauth, nothing is encrypted; keep one of the two",
+            "line 5: noauth has no key to encrypt with; remove encrypt or noauth",
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\n',

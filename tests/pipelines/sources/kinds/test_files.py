@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import StreamError
-from pipelines.sources.kinds.files import Files, FilesSource
+from pipelines.sources.kinds.files import Files, FilesSettings
 
 
 def files(folder: Path, include: tuple[str, ...] = ("*",), exclude: tuple[str, ...] = ()) -> Files:
-    return Files(FilesSource("d", str(folder), include, exclude))
+    return Files(FilesSettings("d", str(folder), include, exclude))
 
 
 def fill(folder: Path, *names: str) -> None:

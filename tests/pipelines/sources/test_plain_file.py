@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import StreamError
-from pipelines.sources.file import PlainFile
+from pipelines.sources.plain_file import PlainFile
 
 Opened = Callable[[Path], PlainFile]
 

@@ -5,13 +5,11 @@ Invariant: a name that no stream may have costs only itself.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 from dedupstore.errors import DedupError
-from dedupstore.format import layout
-from pipelines.sources import put
-from pipelines.sources.protocol import Desk, Job, Line
+from pipelines.sources.protocol import JobContext, Line
 from pipelines.sources.transfer import Flow
 
 # What `dedup put` has as options are keys of a source here.
@@ -31,36 +29,16 @@ class PlainSettings(Protocol):
     def allow_empty(self) -> bool: ...  # noqa: D102
 
 
-@dataclass
-class Listed:
-    """What such a source has today."""
-
-    jobs: list[Job] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def add(self, job: Job, done: set[str]) -> None:
-        """Take in a job, unless its name is in `done`; one that no stream may have is a failure."""
-        try:
-            layout.check_stream_name(job.line.name)
-        except DedupError as error:
-            self.lines.append(replace(job.line, state="failed", error=str(error)))
-            return
-        if job.line.name not in done:
-            self.jobs.append(job)
-
-    def published(self) -> None:
-        """There is nothing to remember."""
-
-
-def attempt(desk: Desk, line: Line, source: PlainSettings, begin: Callable[[], Flow]) -> Line:
+def attempt(context: JobContext, line: Line, source: PlainSettings, begin: Callable[[], Flow]) -> Line:
     """Store what the flow gives that `begin` opens; return the line with what became of it."""
+    from pipelines.sources.put import store  # not by those who only read the config file
+
     line = replace(line, warnings=[])
     began = time.monotonic()
     try:
-        with desk.watch(begin(), line.name) as flow:
-            stream = put.store(
-                desk.session,
+        with context.watch(begin(), line.name) as flow:
+            stream = store(
+                context.session,
                 line.name,
                 flow,
                 form=source.format,
