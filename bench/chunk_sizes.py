@@ -19,16 +19,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, cast
 
-from made_tar import make_week
-from options import existing_folder
-
+from bench.made_tar import make_week
+from bench.options import existing_folder
 from dedupstore import malloc
 from dedupstore.access import Access
 from dedupstore.chunks.chunker import ChunkSizes
 from dedupstore.format.layout import Kind
+from dedupstore.writing.read_ahead import Readable
 from dedupstore.writing.session import RunDetails
 from pipelines.sources.put import store
 from tests.store import World
@@ -38,7 +39,7 @@ START = 1_772_326_800
 DAY = 86_400
 
 #: A day's streams: name, format, and how to open it.
-Streams = list[tuple[str, str, Callable[[], AbstractContextManager[BinaryIO]]]]
+Streams = list[tuple[str, str, Callable[[], AbstractContextManager[Readable]]]]
 
 
 class Figures(NamedTuple):
@@ -47,7 +48,7 @@ class Figures(NamedTuple):
     first: int
     between: int
     last: int
-    index: int
+    indexed: int
     nodes: int
     cache: int
     busy_first: float
@@ -59,18 +60,18 @@ class Figures(NamedTuple):
         return self.first + self.between + self.last
 
 
-def opened(path: Path) -> Callable[[], AbstractContextManager[BinaryIO]]:
+def opened(path: Path) -> Callable[[], AbstractContextManager[Readable]]:
     """Return what opens a file."""
     return lambda: path.open("rb", buffering=0)
 
 
-def member(path: Path, name: str) -> Callable[[], AbstractContextManager[BinaryIO]]:
+def member(path: Path, name: str) -> Callable[[], AbstractContextManager[Readable]]:
     """Return what opens a member of a tar."""
 
     @contextmanager
-    def of_tar() -> Iterator[BinaryIO]:
-        with tarfile.open(path) as tar, closing(tar.extractfile(name)) as file:  # type: ignore[type-var]
-            yield file  # type: ignore[misc]
+    def of_tar() -> Iterator[Readable]:
+        with tarfile.open(path) as tar, closing(cast(BufferedReader, tar.extractfile(name))) as file:
+            yield file
 
     return of_tar
 
@@ -123,7 +124,7 @@ def measure(world: World, average: int, days: list[Streams]) -> Figures:
         first=stored[1],
         between=stored[-2] - stored[1],
         last=stored[-1] - stored[-2],
-        index=size_of(world.path / Kind.INDEX.folder),
+        indexed=size_of(world.path / Kind.INDEX.folder),
         nodes=size_of(world.path / Kind.TREE.folder),
         cache=size_of(world.folder / "state"),
         busy_first=busy[1] - busy[0],
@@ -147,7 +148,7 @@ def table(kind: str, days: list[Streams], rows: dict[int, Figures]) -> str:
     ]
     for average, row in rows.items():
         megabytes = (row.first, row.between, row.last, row.all)
-        parts = (row.index, row.nodes, row.cache)
+        parts = (row.indexed, row.nodes, row.cache)
         ratio = f"{row.all / beside.all:.3f}" if beside else ""
         cells = [
             str(average),

@@ -22,18 +22,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import msgspec
-from options import existing_folder
 
+from bench.options import existing_folder
 from dedupstore.access import Membership, Signer
 from dedupstore.backends import open_backend
-from dedupstore.context import Context
 from dedupstore.format import layout, records
 from dedupstore.format.layout import Kind
 from dedupstore.history.alarms import SnapshotInfo
+from dedupstore.history.closings import CountingContext
 from dedupstore.history.snapshots import Snapshots
 from dedupstore.state.folder import StateFolder
 from tests.servers.sshd import Sshd
@@ -96,10 +93,12 @@ def fill(url: str, state: str, hosts: int, entombed: int) -> None:
         cache.records.add([(file, signers[0], records.encode(records.Tombstones(TIME, b"", column, b"")))])
 
 
-def _opened(url: str, state: str, hosts: int) -> Context:
+def _opened(url: str, state: str, hosts: int) -> CountingContext:
     signers = {number.to_bytes(32): Signer("host", "admin", "host", bytes(32)) for number in range(hosts)}
     members = Membership(bytes(16), 1, bytes(32), signers)
-    return Context(open_backend(url), members, lambda: sys.exit("a file was read"), StateFolder(Path(state)))
+    return CountingContext(
+        open_backend(url), members, lambda: sys.exit("a file was read"), StateFolder(Path(state))
+    )
 
 
 def _cost(work: Callable[[], set[Any]]) -> Cost:

@@ -53,7 +53,7 @@ def releases(work: Path) -> Iterator[Path]:
         path = work / f"source-{day}.tar"
         with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
             for member, data in members(sdist(work, version)):
-                member.pax_headers.clear()
+                member.pax_headers = {}
                 tar.addfile(member, io.BytesIO(data))
         yield path
 

@@ -11,7 +11,6 @@ before compression), padding, records of runs; CPU seconds.
 
 import argparse
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from chunk_sizes import opened, size_of
-from options import existing_folder
-from real_data import SETS, START, days
-
+from bench.chunk_sizes import opened, size_of
+from bench.options import existing_folder
+from bench.real_data import SETS, START, days
 from dedupstore import malloc
 from dedupstore.access import Access, BlockSizes
 from dedupstore.backends.contract import Buffer
@@ -158,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,9 +11,8 @@ import hashlib
 import time
 from pathlib import Path
 
-from options import existing_folder
-from real_data import days
-
+from bench.options import existing_folder
+from bench.real_data import days
 from dedupstore.chunks.chunker import Chunker, ChunkSizes
 from dedupstore.chunks.splitting import Divider
 from pipelines.formats.wholeness import DumpSplitter, WholeTarSplitter

@@ -96,11 +96,11 @@ class Properties(NamedTuple):
 
 
 class Backend(Protocol):
-    """Holds the files of one repository.  The module's docstring says what every method must keep to."""
+    """The files of one repository.  The module's docstring says what every method must keep to."""
 
     @property
     def properties(self) -> Properties:
-        """What a caller must know of it; getting them connects to nothing."""
+        """What a caller must know of it; looking connects to nothing."""
         ...
 
     def list(self, folder: str) -> Iterator[Entry]:

@@ -43,8 +43,7 @@ class LocalBackend:
 
     The first `create` makes `root` itself, but nothing above it: a path that was mistyped, or whose disk is
     not mounted, must not come to life as a new folder.  Files get mode 0400 (`FILE_MODE`), folders
-    0700.  `most_names` is how many
-    names a folder may have.
+    0700.  `most_names` is how many names a folder may have.
     """
 
     properties = Properties(lambda: True, parallel=1, remote=False)

@@ -42,7 +42,8 @@ class Recipes(NamedTuple):
 class StreamReader:
     """Reads streams of snapshots of one domain.  Packs whose numbers are in `missing` are not used.
 
-    Threads may share it: each call of `read` has sequences and threads of its own."""
+    Threads may share it: each call of `read` has sequences and threads of its own.
+    """
 
     def __init__(self, repository: Core, domain: str, missing: Iterable[int] = ()) -> None:
         access = repository.access

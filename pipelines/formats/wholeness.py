@@ -13,7 +13,7 @@ from pipelines.formats.splitters import AfsSplitter, DumpFacts, TarSplitter
 
 _TAR_BLOCK = 512
 _TAR_END = bytes(2 * _TAR_BLOCK)  # POSIX.1-2017, pax, "ustar Interchange Format"
-_RAW = "nothing was listed; to keep it as it is: --format raw"
+_RAW = "no backup was recorded; to keep it as it is: --format raw"
 
 
 class Judge(Splitter, Protocol):
@@ -63,7 +63,7 @@ class DumpSplitter:
         if dump.unparsed is None or self._tail.last != DUMP_END:
             raise StreamError(
                 f"the volume dump for {name} is cut short: it has no end mark after {size} bytes",
-                "nothing was listed; dump it again, or keep it as it is with --format raw",
+                "no backup was recorded; dump it again, or keep it as it is with --format raw",
             )
         return [_raw(f"the volume dump for {name}", dump.unparsed, size, dump.reason)]
 

@@ -25,7 +25,7 @@ from pipelines.restore.hard_links import Links
 from pipelines.restore.neighbours import Neighbours
 
 Walk = Callable[[], AbstractContextManager[Entries]]
-"""Begins a walk over the same entries anew."""
+"""Begins another walk over the same entries."""
 
 Progress = Callable[[int], None]
 
@@ -85,7 +85,7 @@ class LeftOut:
         """Raise `DedupError` if there was any."""
         if self._count:
             what = "1 entry was" if self._count == 1 else f"{self._count} entries were"
-            raise DedupError(f"{what} left out, as said above; all else was extracted")
+            raise DedupError(f"{what} left out; see above. Everything else was extracted")
 
 
 def plan(walk: Walk, choice: Choice, tree: NewTree | None, neighbours: Neighbours) -> Plan:

@@ -1,7 +1,7 @@
 """The run itself: jobs a few at a time, retries, checkpoints; one snapshot at the end.
 
 Invariant: what a stream's failure costs is that stream.  What the store's failure or a signal costs is what was
-stored since the last checkpoint: the next run publishes the rest, and takes up from there.
+stored since the last checkpoint: the next run publishes the rest, and resumes from there.
 """
 
 import time
@@ -45,7 +45,7 @@ class Engine:
     """One run over these sources.
 
     `progress` is told how many streams are done, of how many.  After a failure or a signal, `kept` is how many
-    streams the next run takes up, and `finishing` tells whether the snapshot was being published.
+    streams the next run resumes with, and `finishing` tells whether the snapshot was being published.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Engine:
 
     def taken_up_next(self) -> str:
         """Say what becomes of what was stored in a run that did not end well; "" if there is nothing."""
-        return f"the next run takes up {count(self.kept, 'stream')}" if self.kept else ""
+        return f"the next run resumes with {count(self.kept, 'stream')}" if self.kept else ""
 
     # -- before
 

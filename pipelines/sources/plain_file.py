@@ -67,7 +67,7 @@ class PlainFile:
             return
         raise StreamError(
             f"{self._path} changed while it was read ({first.st_size} bytes before, {now.st_size} after)",
-            "let its program write under another name that is not taken, and rename it when it is complete",
+            "let its program write under a name that is excluded, and rename it when it is complete",
         )
 
     def close(self) -> None:
@@ -91,7 +91,8 @@ def unreadable(path: str, error: OSError) -> StreamError:
         )
     if error.errno == errno.ENOENT:
         return StreamError(
-            f"there is no {name}", "it was removed or renamed, or never made: see to its program"
+            f"there is no {name}",
+            "it was removed or renamed, or never made: check the program that writes it",
         )
     if error.errno == errno.ELOOP:
         return StreamError(f"{name} is a symbolic link: only plain files are stored")

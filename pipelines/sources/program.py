@@ -73,7 +73,7 @@ class Command:
         except subprocess.TimeoutExpired:
             raise StreamError(
                 f"the command {self.name} closed its output but does not end",
-                "nothing was listed; let it end when it has written everything",
+                "no backup was recorded; let it end when it has written everything",
             ) from None
 
     def _judge(self, status: int) -> None:
@@ -84,7 +84,9 @@ class Command:
         else:
             return
         if self._errors is None:
-            raise StreamError(f"the command {self.name} {what}", "nothing was listed; see what it said above")
+            raise StreamError(
+                f"the command {self.name} {what}", "no backup was recorded; see its messages above"
+            )
         errors = self._errors.text()
         raise StreamError(f"the command {self.name} {what}{': ' if errors else ''}{errors}")
 

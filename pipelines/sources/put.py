@@ -91,5 +91,5 @@ class _Begun:
 
 def _not_a(name: str, what: str, head: bytes) -> StreamError:
     found = f"it begins with {head[:8].hex(' ')}" if head else "it is empty"
-    hint = "nothing was listed; to keep it as it is: --format raw"
+    hint = "no backup was recorded; to keep it as it is: --format raw"
     return StreamError(f"the stream for {name} is not a {what}: {found}", hint)

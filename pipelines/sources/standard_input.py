@@ -31,4 +31,4 @@ class StandardInput:
 
 
 def _unreadable(error: OSError) -> StreamError:
-    return StreamError(f"standard input cannot be read: {error.strerror or error}", "nothing was listed")
+    return StreamError(f"standard input cannot be read: {error.strerror or error}", "no backup was recorded")

@@ -85,7 +85,7 @@ class Transfer:
             self.stop(
                 StreamError(
                     f"{self._name}: the store took nothing for {waits:.0f} s",
-                    "its source was closed, not to be held up; see what ails the storage",
+                    "its source was closed so as not to block it; check the storage server",
                 )
             )
         elif self._now() - self._began > (self._limits.total_timeout or _FOR_EVER):
@@ -143,5 +143,5 @@ class Transfer:
     def _too_quiet(self, seconds: float) -> StreamError:
         return StreamError(
             f"{self._name}: its source gave nothing for {seconds:.0f} s",
-            "see whether its server is well; the limit is idle_timeout in [run]",
+            "check its server; the limit is idle_timeout in [run]",
         )

@@ -64,7 +64,7 @@ def start(settings: VosSettings) -> PrivilegedVos:
         raise privileges.PrivilegeError("the helper for vos must be started as root")
     program = shutil.which(settings.program, path=os.environ.get("PATH", _SYSTEM_PATH))
     if program is None:
-        raise VosError(f"there is no {settings.program}", "install openafs-client, or say where vos is")
+        raise VosError(f"there is no {settings.program}", "install openafs-client, or set vos to its path")
     privileges.trusted(Path(program))
     settings = replace(settings, program=str(Path(program).absolute()))  # what was checked, and nothing else
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -214,4 +214,4 @@ def _answer(channel: socket.socket) -> Answer:
 
 
 def _helper_gone() -> VosError:
-    return VosError("the root helper has ended", "see what it said above; start the run again")
+    return VosError("the root helper has ended", "see its messages above, then start the run again")

@@ -68,7 +68,7 @@ class Volume(NamedTuple):
 def argument(text: str, what: str) -> str:
     """Return what shall become an argument of `vos`.  Raises `VosError` if `vos` would take it for an option."""
     if not text or text.startswith("-") or not text.isprintable():
-        raise VosError(f"{text!a} is no {what}", "correct it; none begins with a hyphen")
+        raise VosError(f"{text!a} is no {what}", "correct it: no name begins with a hyphen")
     return text
 
 

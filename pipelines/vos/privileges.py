@@ -40,7 +40,7 @@ def trusted(path: Path) -> None:
             sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             if status.st_uid != 0 or (writable and not sticky):
                 raise PrivilegeError(
-                    f"root does not believe {path}: others than root may write {part}",
+                    f"refused {path}: only root may have write permission on {part}",
                     f"chown -h root {part}; chmod go-w {part}",
                 )
     except OSError as error:

@@ -57,7 +57,7 @@ class VosProcess:
             self._errors.not_started()
             raise VosError(
                 f"{arguments[0]} cannot be started: {error.strerror}",
-                "install openafs-client, or say where vos is",
+                "install openafs-client, or set vos to its path",
             ) from None
         self._errors.started()
         assert self._process.stdout is not None  # noqa: S101 (as asked for above)
@@ -74,7 +74,7 @@ class VosProcess:
                 self._kill(signal.SIGKILL)  # it has nothing to write to, so its pipe tells it nothing
                 raise VosError(
                     f"{self.doing} did not answer within {seconds:.0f} s",
-                    "see whether the file server and the database servers are well",
+                    "check the file server and the database servers",
                 ) from None
             check(self.doing, self._process.returncode, self._errors.text())
             return output
@@ -93,9 +93,7 @@ class VosProcess:
                 break
             output += data
             if len(output) > LARGEST_OUTPUT:
-                raise VosError(
-                    f"{self.doing} says more than {size(LARGEST_OUTPUT)}", "see what ails the server"
-                )
+                raise VosError(f"{self.doing} says more than {size(LARGEST_OUTPUT)}", "check the server")
         self._process.wait(max(0.0, end - time.monotonic()))
         return bytes(output)
 

@@ -158,7 +158,7 @@ class Vos:
             self._places[parent.backup_id] = place
         found = self.examine(parent.backup_id)
         if found.type not in (BACKUP, UNKNOWN) or found.id != parent.backup_id:
-            raise VosError(f"volume {parent.backup_id} is not the backup volume of {volume}", "list it anew")
+            raise VosError(f"volume {parent.backup_id} is not the backup volume of {volume}", "list it again")
         return found
 
     def backupsys(self, server: str) -> str:

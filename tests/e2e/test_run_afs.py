@@ -322,7 +322,7 @@ def test_a_locked_volume_is_stored_as_it_was_and_reported(fortnight: Fortnight) 
     line = fortnight.line(LOCKED, "w.locked")
     assert "stored" == line.state
     assert any("is locked" in warning or "locked" in warning for warning in line.warnings)
-    assert any("its backup volume could not be made anew" in warning for warning in line.warnings)
+    assert any("its backup volume could not be refreshed" in warning for warning in line.warnings)
     assert [] == fortnight.line(LOCKED + 1, "w.locked").warnings
     assert "incr" == fortnight.line(LOCKED + 1, "w.locked").kind
 

@@ -211,7 +211,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_the_next_takes_it_up(
         first.send_signal(number)
         said = first.communicate(timeout=60)[1]
     assert 128 + number == first.returncode
-    assert b"dedup: interrupted; nothing was listed, but the next run takes up 1 stream\n" == said
+    assert b"dedup: interrupted; no backup was recorded, but the next run resumes with 1 stream\n" == said
 
     configure(
         configured,

@@ -83,7 +83,7 @@ def test_a_format_that_is_asked_for_must_be_one(shell: Shell, folder: Path) -> N
     configure(shell, folder, 'format = "tar"')
     said = shell("dedup run", status=1).stdout
     assert b"the stream for d.x is not a tar" in said
-    assert b'; nothing was listed; to keep it as it is: format = "raw"\n' in said
+    assert b'; no backup was recorded; to keep it as it is: format = "raw"\n' in said
 
 
 def test_a_file_that_is_written_to_all_the_time_is_refused(shell: Shell, folder: Path) -> None:

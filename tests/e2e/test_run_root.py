@@ -155,7 +155,7 @@ def test_patterns_that_match_nothing_are_a_failure_under_the_helper_too(site: Si
 def test_what_anybody_could_have_written_is_not_believed_by_root(site: Site) -> None:
     site.config.chmod(0o666)
     failed = site.dedup("run", status=1).stderr.decode()
-    assert f"root does not believe {site.config}: others than root may write {site.config}; " in failed
+    assert f"refused {site.config}: only root may have write permission on {site.config}; " in failed
 
 
 def test_a_state_folder_of_another_user_is_refused_with_what_to_do(site: Site) -> None:

@@ -68,7 +68,7 @@ def store(
     # or else the clone might be from before a restore; the volume server's clock may lag by a second
     wait_for(lambda: int(time.time()) > volume.copy + 1, 5)
     backup = vos.backup(volume.id) if fresh else vos.examine(volume.backup_id)
-    known = Parent(b"\xab" * 32, parent.facts) if parent else None
+    known = Parent(b"\xab" * 32, parent.facts) if parent and parent.facts else None
     state = parent.state if parent else None
     plan = decide.plan(volume, backup, known, state, due)
     dump = dumped(vos, backup.id, plan.since)
@@ -184,6 +184,7 @@ def test_a_full_and_its_incrementals_chain(afs_cell: AfsCell, vos: Vos) -> None:
 
     next_second(vos, "v.chain")
     plan, nothing = store(vos, "v.chain", full)
+    assert full.facts is not None
     until = full.facts.until
     assert (False, until - decide.OVERLAP) == (plan.full, plan.since)
     assert ("accept", full.state) == (nothing.outcome, nothing.state)
@@ -245,6 +246,7 @@ def test_a_volume_made_anew_under_the_same_name_is_another_one(afs_cell: AfsCell
     create(afs_cell, "v.anew")
     plan, verdict = store(vos, "v.anew", full)
     assert (True, "accept") == (plan.full, verdict.outcome)
+    assert full.facts is not None
     assert f"re-created: it was volume {full.facts.volume}" == plan.reason
 
 
@@ -294,6 +296,7 @@ def test_the_old_clone_of_an_offline_volume_is_stored_under_its_own_time(afs_cel
     with pytest.raises(VosError, match="off line"):
         vos.backup(volume.id)
     _, verdict = store(vos, "v.offline", None, fresh=False)
+    assert verdict.facts is not None
     assert ("accept", clone.backup) == (verdict.outcome, verdict.facts.until)
     assert decide.is_stale(clone, clone.backup + 3600)
 

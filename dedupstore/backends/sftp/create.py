@@ -187,9 +187,8 @@ class Creator:
                     raise
                 if not part:  # the repository was there before: what lies above it is not ours
                     continue
-            self._sync_folder(
-                session, step
-            )  # also what another process has made, and may not have synced yet
+            # also what another process has made, and may not have synced yet
+            self._sync_folder(session, step)
 
     def _sync_folder(self, session: "SftpSession", path: str) -> None:
         """Make the name `path` durable."""

@@ -31,7 +31,7 @@ class Patience(NamedTuple):
 
 
 class Deadlines:
-    """The deadlines of the calls in progress.  Several threads may use it at once, each for one call."""
+    """The deadlines of the calls in progress.  Several threads may use this at once, each for one call."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience

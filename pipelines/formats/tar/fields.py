@@ -24,7 +24,7 @@ def number(field: bytes, at: int) -> int:
         return min(max(value, -_MAX), _MAX)
     digits = field.split(b"\0")[0].strip()
     if digits.strip(b"01234567"):
-        raise StreamError(f"the tar's header at byte {at} has a number that is none")
+        raise StreamError(f"the tar's header at byte {at} has a field that is not a number")
     return int(digits or b"0", 8)
 
 
@@ -39,7 +39,7 @@ def number_or_none(field: bytes, at: int) -> int | None:
 def checked_size(value: int, at: int) -> int:
     """Return a size, or raise `StreamError` for one that cannot be."""
     if not 0 <= value <= _MAX:
-        raise StreamError(f"the tar's header at byte {at} has an impossible size, {value}")
+        raise StreamError(f"the tar's header at byte {at} has an impossible size: {value}")
     return value
 
 
@@ -85,7 +85,7 @@ def pax_number(records: dict[bytes, bytes], key: bytes, otherwise: int, at: int)
         return otherwise
     found = pax_decimal(value)
     if found is None:
-        raise StreamError(f"the tar's extended header at byte {at} has a number that is none")
+        raise StreamError(f"the tar's extended header at byte {at} has a field that is not a number")
     return found[0]
 
 

@@ -57,8 +57,8 @@ def add(folder: Path, *seeds: int) -> None:
 
 def main(what: str, folder: Path, *numbers: int) -> None:
     """Be the other process."""
-    for module, name, value in SMALL:
-        setattr(module, name, value)
+    for module, setting, value in SMALL:
+        setattr(module, setting, value)
     if what == "add":
         add(folder, *numbers)
         print("done")

@@ -14,9 +14,8 @@ import pytest
 
 from dedupstore.cache.file import CacheFile
 from dedupstore.cache.index_cache import IndexCache
-from dedupstore.cache.row_formats import SCHEMA, TABLES
+from dedupstore.cache.row_formats import SCHEMA, TABLES, DescribedIndex
 from dedupstore.errors import StateError
-from dedupstore.format.records import Index
 from tests.dedupstore.cache.broken import cut, damage_page, heads, lost_pages, noise, nothing, zeros
 from tests.dedupstore.cache.caches import (
     REPOSITORY,
@@ -281,7 +280,9 @@ def test_closing_while_a_thread_adds_leaves_it_whole(folder: Path) -> None:
         check_consistency(folder)
 
 
-def add_until_told(cache: IndexCache, files: list[tuple[bytes, Index, list[bytes]]], told: list[str]) -> None:
+def add_until_told(
+    cache: IndexCache, files: list[tuple[bytes, DescribedIndex, list[bytes]]], told: list[str]
+) -> None:
     """Add index files, over and over, until an error says to stop."""
     while not told:
         try:

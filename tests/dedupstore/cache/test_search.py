@@ -6,7 +6,7 @@ import pytest
 
 from dedupstore.cache.index_cache import IndexCache, Location
 from dedupstore.cache.row_formats import DescribedIndex
-from tests.dedupstore.cache.caches import chunk_ids, digest, index_of, known, pack_of, simple
+from tests.dedupstore.cache.caches import Packed, chunk_ids, digest, index_of, known, pack_of, simple
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -14,7 +14,8 @@ def test_spans_are_the_places_of_single_chunks_joined_within_a_block(cache: Inde
     chance = random.Random(seed)
     ids = chunk_ids(seed, 400)
     sizes = {id_: chance.randint(1, 3000) for id_ in ids}
-    chunks, packs = [(id_, sizes[id_]) for id_ in ids], []
+    chunks = [(id_, sizes[id_]) for id_ in ids]
+    packs: list[Packed] = []
     while chunks:
         blocks = []
         for _ in range(chance.randint(1, 4)):

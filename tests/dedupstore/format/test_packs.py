@@ -15,7 +15,7 @@ from blake3 import blake3
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend, Buffer
 from dedupstore.errors import AlreadyExistsError, BackendError, DamageError, KeyAccessError
-from dedupstore.format import blocks, crypto, layout, packs, record_files, records
+from dedupstore.format import blocks, compression, crypto, layout, packs, record_files, records
 from dedupstore.format.layout import Kind
 from dedupstore.format.packs import PackBuilder, SealedPack, pack_buffer
 from dedupstore.format.records import (
@@ -269,8 +269,6 @@ def test_a_pack_that_is_made_again_has_another_name_and_the_same_blocks(world: W
 
 
 def test_tables_that_unpack_to_too_much_are_refused(world: World) -> None:
-    frame = record_files.compression.pack(
-        records.encode(PackTables(b"", [SignedTable(bytes(32), b"", bytes(9 << 20))]))
-    )
+    frame = compression.pack(records.encode(PackTables(b"", [SignedTable(bytes(32), b"", bytes(9 << 20))])))
     with pytest.raises(DamageError, match="more than such a file may have"):
         record_files.unpack_frame(frame, 1 << 20, "data/x")

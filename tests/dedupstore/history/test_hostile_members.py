@@ -301,7 +301,10 @@ TOWER = 8 * 256**4  # chunks
 def endless(request: pytest.FixtureRequest, world: World, evil: Access) -> list[PackBuilder]:
     """Publish a stream that claims more than any disk holds; return the packs to be stored for it."""
     packs = [PackBuilder(evil, kind, pack_buffer(0)) for kind in (Kind.DATA, Kind.TREE)]
-    lie = {"content": tower(evil, packs, bytes(layout.MAX_CHUNK)), "size": layout.MAX_CHUNK * TOWER}
+    lie: dict[str, Any] = {
+        "content": tower(evil, packs, bytes(layout.MAX_CHUNK)),
+        "size": layout.MAX_CHUNK * TOWER,
+    }
     if request.param != "raw":
         pairs = b"\1\1" * 1000
         both = tower(evil, packs, bytes(1000))
@@ -311,6 +314,7 @@ def endless(request: pytest.FixtureRequest, world: World, evil: Access) -> list[
     return packs
 
 
+@pytest.mark.budget
 def test_a_few_nodes_that_claim_more_than_any_disk_holds_keep_nobody_busy(
     world: World, evil: Access, endless: list[PackBuilder]
 ) -> None:
@@ -333,6 +337,7 @@ def test_a_few_nodes_that_claim_more_than_any_disk_holds_keep_nobody_busy(
     assert b"" == world.get("empty")
 
 
+@pytest.mark.budget
 def test_a_few_nodes_above_a_chunk_that_is_nowhere_cost_only_their_stream(
     world: World, evil: Access, endless: list[PackBuilder]
 ) -> None:
@@ -493,6 +498,7 @@ def test_what_was_refused_is_told_each_time_and_read_once(world: World, evil: Ac
         assert files <= set(backend.asked)
 
 
+@pytest.mark.budget
 def test_many_refused_files_cost_each_command_little(world: World) -> None:
     """Anybody who can create files can leave junk, and it stays."""
     files = [layout.content_file(Kind.SNAPSHOT, noise(32, n)) for n in range(40_000)]

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,8 @@ class Overtaken(LocalBackend):
 
 def test_findings_are_told_in_the_order_of_the_index_whichever_pack_is_read_first(packs: World) -> None:
     names = in_order(packs)
-    for name, break_it in zip(names, [flip_bit, flip_bit, truncate, Path.unlink] * (PACKS // 4), strict=True):
+    breaks: list[Callable[[Path], None]] = [flip_bit, flip_bit, truncate, Path.unlink]
+    for name, break_it in zip(names, breaks * (PACKS // 4), strict=True):
         break_it(packs.path / name)
     found = check(packs, Overtaken(packs.path)).damaged
     assert names == [line.split()[0] for line in found if line.startswith("data/")]

@@ -187,7 +187,7 @@ def stop_a_checkpoint(session: Session, name: str, data: bytes, line: int) -> bo
 
 def test_a_checkpoint_that_a_signal_ends_at_any_line_leaves_blocks_whole(world: World) -> None:
     """The stream that has them open goes on, others rely on it, and so does the run."""
-    stored = {}
+    stored: dict[str, bytes] = {}
     stopped = True
     with world.open(world.writer) as repository, begin(repository) as session:
         while stopped:

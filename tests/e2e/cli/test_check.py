@@ -27,8 +27,8 @@ def test_a_whole_repository_is_found_whole(stored: World, who: str, line: str) -
 
 
 def test_says_what_was_not_looked_at(stored: World) -> None:
-    assert "contents were not read" in stored.alice.dedup("check").err
-    assert "contents were not read" not in stored.alice.dedup("check --read-data").err
+    assert "contents not read" in stored.alice.dedup("check").err
+    assert "contents not read" not in stored.alice.dedup("check --read-data").err
     assert "without an admin's key" in stored.wendy.dedup("check --read-data").err
 
 

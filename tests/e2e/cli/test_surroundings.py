@@ -137,5 +137,5 @@ def test_a_repository_is_known_by_every_path_to_it(world: World) -> None:
 def test_nothing_asked_shows_the_help_as_text(world: World, line: str) -> None:
     said = world.wendy.dedup(line)
     assert said.status == 2
-    assert said.err.startswith("dedup: say what to do\nUsage: ")
+    assert said.err.startswith("dedup: missing command\nUsage: ")
     assert "\\n" not in said.err

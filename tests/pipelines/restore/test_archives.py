@@ -20,7 +20,7 @@ from dedupstore.errors import DedupError, StreamError
 from pipelines.formats.entries import Entry
 from pipelines.formats.stream import FileStream
 from pipelines.formats.tar import reader
-from tests.pipelines.formats.tar.test_reader import whole
+from tests.pipelines.contents import whole
 from tests.pipelines.restore.test_extract import Folder, walk_of_stream
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -128,7 +128,7 @@ def tar(*members: tuple[str, bytes, str | bytes], **headers: str) -> bytes:
 
 
 def entries(data: bytes, warned: list[str] | None = None) -> list[Entry]:
-    warn = [].append if warned is None else warned.append
+    warn = list[str]().append if warned is None else warned.append
     return [entry for entry, _ in reader.entries(FileStream(io.BytesIO(data)), warn)]
 
 
@@ -191,7 +191,7 @@ def test_a_sparse_file_whose_header_gives_the_size_of_the_file_for_that_of_its_d
 
 def test_a_volume_label_is_no_member(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"1")
-    command = ["tar", "-C", tmp_path, "--label=weekly", "-cf", "-", "f"]
+    command = ["tar", "-C", str(tmp_path), "--label=weekly", "-cf", "-", "f"]
     data = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     folder.extract(walk_of_stream(data, reader.entries))
     assert ["f"] == folder.names()
@@ -327,7 +327,7 @@ def test_a_hole_of_a_tebibyte_is_one_piece(folder: Folder, tmp_path: Path) -> No
         file.write(b"end" * 2000)
         file.seek(12288, os.SEEK_CUR)
         file.write(b"more")
-    command = ["tar", "-C", tmp_path, "-S", "--hole-detection=seek", "-cf", "-", "holes"]
+    command = ["tar", "-C", str(tmp_path), "-S", "--hole-detection=seek", "-cf", "-", "holes"]
     data = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     _, contents = next(reader.entries(FileStream(io.BytesIO(data))))
     assert contents is not None

@@ -21,6 +21,7 @@ from pipelines.restore.neighbours import Neighbours
 from pipelines.restore.versions import Versions, matcher, versions_rows, versions_table
 from pipelines.streams import dates
 from pipelines.streams.chains import chain
+from pipelines.streams.dates import Dated
 from tests.afsdump import make_dump
 from tests.pipelines.volumes import facts_of, link_to, put, put_chain, sample
 from tests.store import World, noise
@@ -245,7 +246,7 @@ def test_patterns(pattern: str, path: bytes, matched: bool) -> None:
 
 
 def test_equal_versions_are_one_row_while_they_last(world: World) -> None:
-    snapshots = [put(world, {"s": b"x"}, day=day) for day in range(5)]
+    snapshots: list[Dated] = [put(world, {"s": b"x"}, day=day) for day in range(5)]
     found = Versions()
     one, two = entry(b"f", size=1, mtime=1), entry(b"f", size=2, mtime=2)
     for snapshot, holds in zip(snapshots, ([one], [one], [two], [], [two]), strict=True):

@@ -7,7 +7,9 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,22 +25,23 @@ from pipelines.output.new_tree import ALL_BITS, PLAIN_BITS, NewTree, leads_out
 from pipelines.restore.extract import Choice, LeftOut, Notes, Walk, plan, to_folder, to_tar
 from pipelines.restore.neighbours import Neighbours
 from tests.afsdump import make_dump
+from tests.pipelines.contents import whole
 
 SAMPLES = Path(__file__).parents[2] / "data" / "afs"
 
 Item = tuple[Entry, bytes]
 
 
-def entry(path: bytes, kind: Kind = "file", **fields: object) -> Entry:
+def entry(path: bytes, kind: Kind = "file", **fields: Any) -> Entry:
     made = Entry(path, kind, 0o755 if kind == "dir" else 0o644, os.getuid(), os.getgid(), 1_600_000_000, 0)
-    return made._replace(**fields)  # type: ignore[arg-type]
+    return made._replace(**fields)
 
 
-def file(path: bytes, content: bytes = b"", **fields: object) -> Item:
+def file(path: bytes, content: bytes = b"", **fields: Any) -> Item:
     return entry(path, size=len(content), **fields), content
 
 
-def other(path: bytes, kind: Kind, target: bytes = b"", **fields: object) -> Item:
+def other(path: bytes, kind: Kind, target: bytes = b"", **fields: Any) -> Item:
     return entry(path, kind, target=target, **fields), b""
 
 
@@ -47,7 +50,7 @@ def walk_of(*items: Item) -> Walk:
     def walk() -> Iterator[Entries]:
         def entries() -> Iterator[tuple[Entry, Contents | None]]:
             for item, content in items:
-                yield item, (lambda content=content: iter([content])) if item.kind == "file" else None
+                yield item, partial(iter, [content]) if item.kind == "file" else None
 
         yield entries()
 
@@ -515,7 +518,7 @@ def test_whatever_comes_nothing_outside_changes(
 
 def tar_of(walk: Walk, *paths: bytes, warned: list[str] | None = None) -> bytes:
     choice = Choice(paths or (b"",))
-    left_out = LeftOut([].append if warned is None else warned.append)
+    left_out = LeftOut((warned if warned is not None else []).append)
     return b"".join(to_tar(walk, choice, plan(walk, choice, None, beside(*paths)), left_out))
 
 
@@ -530,7 +533,7 @@ def test_a_tar_holds_the_same_entries() -> None:
     ]
     data = tar_of(walk_of(*items))
     found = [
-        (found, b"" if contents is None else b"".join(contents()))
+        (found, b"" if contents is None else whole(contents()))
         for found, contents in reader.entries(FileStream(io.BytesIO(data)))
     ]
     expected = [

@@ -50,7 +50,7 @@ def stream(name: str, size: int) -> Any:
         content=content,
         skeleton=nothing,
         layout=nothing,
-        facts={},
+        facts=b"",
     )
 
 

@@ -4,6 +4,7 @@
 """
 
 from pathlib import Path
+from typing import Any
 
 from pipelines.vos.settings import VosSettings
 
@@ -27,7 +28,7 @@ if [ -e "fails" ]; then cat fails >&2; exit 255; fi
 """
 
 
-def entry(name: str, volume: int, kind: str = "RW", parent: int = 0, **fields: object) -> str:
+def entry(name: str, volume: int, kind: str = "RW", parent: int = 0, **fields: Any) -> str:
     """Return the fields of one volume."""
     values: dict[str, object] = {"backupID": 0, "parentID": parent or volume, "cloneID": 0, "inUse": "Y"}
     values |= {"needsSalvaged": "N", "destroyMe": "N", "type": kind}

@@ -31,7 +31,7 @@ from tests.pipelines.vos.fake_vos import SERVER, FakeVos, entry, listing
 ROOT = Path(__file__).parents[3]
 DEADLINE = 20.0
 
-VOLUMES = (
+VOLUMES: tuple[str, ...] = (
     entry("user.a", 10, backupID=12),
     entry("user.a.backup", 12, "BK", 10),
     entry("secret", 20, backupID=22),
@@ -188,7 +188,7 @@ def test_what_is_no_question_ends_it(fake: FakeVos, listed: PrivilegedVos, packe
     assert b"" == ask(listed, packet)
     assert has_ended(listed._pid)
     assert before == fake.called()
-    with pytest.raises(VosError, match="the root helper has ended; see what it said above"):
+    with pytest.raises(VosError, match="the root helper has ended; see its messages above"):
         listed.examine(12)
 
 
@@ -321,7 +321,7 @@ def test_two_helpers_do_not_hold_each_other(fake: FakeVos, vos: PrivilegedVos) -
 def test_a_vos_that_others_can_write_is_refused(fake: FakeVos) -> None:
     os.chmod(fake.settings.program, 0o775)
     with pytest.raises(
-        PrivilegeError, match=r"root does not believe .*/vos: others than root may write .*/vos"
+        PrivilegeError, match=r"refused .*/vos: only root may have write permission on .*/vos"
     ):
         helper.start(fake.settings)
 

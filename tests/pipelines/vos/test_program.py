@@ -5,6 +5,7 @@ import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,7 @@ def test_a_listing_has_every_field_by_its_name() -> None:
         ({"destroyMe": "Y"}, "half deleted"),
     ],
 )
-def test_a_volume_that_is_not_well_says_how(fields: dict[str, str], status: str) -> None:
+def test_a_volume_that_is_not_well_says_how(fields: dict[str, Any], status: str) -> None:
     (volume,) = vos_listing.parse_listing(listing(entry("user.a", 10, **fields)), SERVER)
     assert status == volume.status
 
@@ -83,8 +84,9 @@ def test_a_listing_that_is_cut_short_anywhere_is_an_error(cut: int, volumes: int
 
 @pytest.mark.parametrize(("field", "value"), [("copyDate", "soon"), ("parentID", ""), ("diskused", "-1")])
 def test_a_field_that_makes_no_sense_is_an_error_that_names_it(field: str, value: str) -> None:
+    fields: dict[str, Any] = {field: value}
     with pytest.raises(VosError, match=f"no usable {field} for volume '10' on {SERVER}"):
-        vos_listing.parse_listing(listing(entry("user.a", 10, **{field: value})), SERVER)
+        vos_listing.parse_listing(listing(entry("user.a", 10, **fields)), SERVER)
 
 
 def test_odd_bytes_in_a_name_are_shown_and_lose_no_volume() -> None:
@@ -199,7 +201,7 @@ def test_a_command_that_says_without_end_costs_no_memory_without_end(
 ) -> None:
     monkeypatch.setattr(process, "LARGEST_OUTPUT", 1_000_000)
     Path(fake.settings.program).write_text("#!/bin/sh\nexec yes\n")
-    with pytest.raises(VosError, match=r"vos examine 12 says more than 1\.0 MB; see what ails the server"):
+    with pytest.raises(VosError, match=r"vos examine 12 says more than 1\.0 MB; check the server"):
         Vos(fake.settings).examine(12)
 
 

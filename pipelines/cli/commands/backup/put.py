@@ -9,7 +9,7 @@ import click
 
 from dedupstore.format import layout
 from pipelines import VERSION, text
-from pipelines.cli.dating import read_date, read_moment
+from pipelines.cli.arguments import read_date, read_moment
 from pipelines.cli.progress import bar
 from pipelines.cli.stop import interruption
 from pipelines.cli.workspace import Workspace
@@ -73,7 +73,7 @@ def command(
 ) -> None:
     """Store what comes from standard input, or what COMMAND writes, under NAME.
 
-    COMMAND's failure is the backup's failure: nothing is listed then.
+    If COMMAND fails, no backup is recorded.
     """
     layout.check_stream_name(name)
     moment = read_moment(when)
@@ -87,7 +87,7 @@ def command(
     from pipelines.sources.standard_input import StandardInput
 
     began = time.monotonic()
-    left = "nothing was listed"
+    left = "no backup was recorded"
     try:
         with ExitStack() as stack:
             repository = stack.enter_context(workspace.repository(reading=False))

@@ -8,7 +8,7 @@ import click
 
 from dedupstore.errors import DedupError, NotStoredError
 from pipelines import mishap, text
-from pipelines.cli.dating import read_date
+from pipelines.cli.arguments import read_date
 from pipelines.cli.progress import counter
 from pipelines.cli.workspace import Workspace
 from pipelines.streams import dates
@@ -19,7 +19,7 @@ from pipelines.streams import dates
 @click.option("--volume", "volumes", default="*", metavar="GLOB", help="Only in volumes of such names.")
 @click.option("--since", callback=read_date, metavar="DATE", help="Only in backups of this date and later.")
 @click.option("--until", callback=read_date, metavar="DATE", help="Only in backups up to this date.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: all that is known of each version.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known of each as JSON version.")
 @click.pass_obj
 def command(
     workspace: Workspace,
@@ -36,7 +36,7 @@ def command(
     """
     for option, when in (("--since", since), ("--until", until)):
         if when is not None and when.day is None:
-            raise click.BadParameter("latest is no bound", param_hint=option)
+            raise click.BadParameter("latest cannot be a bound", param_hint=option)
     from pipelines.reports.listing import to_json
     from pipelines.restore import browse
     from pipelines.restore.versions import Versions, matcher, versions_rows, versions_table
@@ -80,7 +80,7 @@ def command(
     else:
         workspace.console.say(f"nothing called {pattern} in {len(todo)} dumps and tars")
     if failed:
-        raise DedupError(f"{failed} of {len(todo)} could not be looked into, as said above")
+        raise DedupError(f"{failed} of {len(todo)} could not be read; see above")
 
 
 def _nowhere(

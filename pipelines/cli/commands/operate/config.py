@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @click.group
 def command() -> None:
-    """Look at the config file."""
+    """Check the config file, or print an example."""
 
 
 @command.command()
 @click.pass_obj
 def check(workspace: Workspace) -> None:
-    """Read the whole config file; say what is wrong with it, and where."""
+    """Check the config file; report mistakes with their lines."""
     from pipelines.config import config_file
     from pipelines.sources.kinds import parse
 
@@ -30,7 +30,7 @@ def check(workspace: Workspace) -> None:
     found = parse(file, config_file.read(file) or "")
     _check_surroundings(workspace, found)
     names = ", ".join(source.name for source in found.sources)
-    workspace.console.answer(f"{file} is understood: {count(len(found.sources), 'source')}: {names}\n")
+    workspace.console.answer(f"{file} is valid: {count(len(found.sources), 'source')}: {names}\n")
 
 
 def _check_surroundings(workspace: Workspace, found: "RunConfig") -> None:

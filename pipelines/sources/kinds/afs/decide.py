@@ -129,10 +129,10 @@ def _broken(volume: Volume, backup: Volume, parent: Parent | None, state: bytes 
     if volume.creation != known.creation:
         return f"re-created on {_day(volume.creation)}"
     if backup.update < known.update:
-        return f"its last change went back from {_day(known.update)} to {_day(backup.update)}"
+        return f"its last change moved back from {_day(known.update)} to {_day(backup.update)}"
     if backup.backup < known.until:
         stored = f"what is stored of {_day(known.until)}"
-        return f"its clock went back: its clone is of {_day(backup.backup)}, {stored}"
+        return f"its clock moved back: its clone is of {_day(backup.backup)}, {stored}"
     if parent.broken:
         return f"broken chain: {parent.broken}"
     if known.others:
@@ -188,10 +188,10 @@ def judge(
         first = vnodes.shown(*compared.first_missing)
         return Verdict("full", f"its incremental dump leaves out {left_out}, first {first}")
     if not planned.full and (back := vnodes.gone_back(before, now)):
-        return Verdict("full", f"its folders went back: {back}")
+        return Verdict("full", f"its folders are older than before: {back}")
     column = compared.state if splitter.unparsed is None else None
     if stale:
-        warnings.append(f"as of {_day(header.until)}: its backup volume could not be made anew")
+        warnings.append(f"as of {_day(header.until)}: its backup volume could not be refreshed")
     return Verdict(
         "accept",
         warnings=tuple(warnings),
@@ -235,13 +235,13 @@ def _not_understood(splitter: ParsedDump) -> str:
 
 def _discontinued(backup: Volume, header: DumpFacts, stored: VolumeFacts) -> str:
     if header.until != backup.backup:
-        return f"somebody cloned it anew at {_day(header.until)}, maybe after a restore"
+        return f"it was cloned again at {_day(header.until)}, maybe after a restore"
     if header.until < stored.until:
-        return f"its clock went back from {_day(stored.until)} to {_day(header.until)}"
+        return f"its clock moved back from {_day(stored.until)} to {_day(header.until)}"
     if header.uniquifier < stored.uniquifier:
-        return f"its vnode counter went back from {stored.uniquifier} to {header.uniquifier}"
+        return f"its vnode counter moved back from {stored.uniquifier} to {header.uniquifier}"
     if header.update < stored.update:
-        return f"its last change went back from {_day(stored.update)} to {_day(header.update)}"
+        return f"its last change moved back from {_day(stored.update)} to {_day(header.update)}"
     return ""
 
 

@@ -205,3 +205,13 @@ def test_waits_three_times_for_a_new_file_and_twice_for_an_old_one(
             "listing": turns(lambda: backend.list("packs/ab")),
         }
     assert {"new": 3, "new, in a new folder": 3, "old": 2, "a part": 2, "listing": 2} == found
+
+
+def test_its_properties_cost_no_login(sftp_place: Place, sshd: Sshd) -> None:
+    logins = sshd.logins
+    with closing(sftp_place.open()) as backend:
+        assert backend.properties.remote
+        assert backend.properties.parallel > 1
+        assert logins == sshd.logins
+        assert backend.properties.durable  # which the server must be asked
+    assert logins + 1 == sshd.logins

@@ -45,7 +45,7 @@ def test_what_a_volume_server_wrote_is_understood(sample: Path) -> None:
         volume.uniquifier,
         volume.creation,
     ]
-    found = {}
+    found: dict[tuple[int, ...], dict[str, object]] = {}
     for vnode in reader.vnodes():
         if isinstance(vnode, bytes):
             found |= {name: {} for name in struct.iter_unpack(">xII", vnode)}

@@ -15,13 +15,7 @@ from dedupstore.errors import StreamError
 from pipelines.formats.entries import Entry, Hole
 from pipelines.formats.stream import FileStream
 from pipelines.formats.tar import reader
-
-
-def whole(pieces: Iterator[bytes | memoryview | Hole]) -> bytes:
-    """Join pieces of contents."""
-    return b"".join(
-        bytes(part) for piece in pieces for part in (piece.zeros() if isinstance(piece, Hole) else [piece])
-    )
+from tests.pipelines.contents import whole
 
 
 def walk(data: bytes) -> list[tuple[Entry, bytes | None]]:

@@ -69,6 +69,7 @@ def stored() -> tuple[Parent, bytes]:
     """Return what is stored after the full."""
     verdict = judge(FIRST, FULL)
     assert verdict.state is not None
+    assert verdict.facts is not None
     return Parent(PARENT, verdict.facts), verdict.state
 
 
@@ -103,8 +104,8 @@ def test_the_schedule_can_want_a_full_that_is_still_compared() -> None:
         ({"creation": CREATED + 5}, {}, "re-created on 2026"),
         ({"id": 77}, {}, "re-created: it was volume 536870945"),
         ({"copy": 0, "creation": 0, "status": "busy"}, {}, "its read-write volume is busy, so nobody knows"),
-        ({}, {"update": UPDATED - 1}, "its last change went back from 2026"),
-        ({}, {"backup": UNTIL - 1}, "its clock went back: its clone is of 2026"),
+        ({}, {"update": UPDATED - 1}, "its last change moved back from 2026"),
+        ({}, {"backup": UNTIL - 1}, "its clock moved back: its clone is of 2026"),
     ],
 )
 def test_what_breaks_the_history_means_a_full_now(
@@ -174,6 +175,7 @@ def test_an_incremental_is_accepted_and_takes_over_what_it_leaves_out() -> None:
     parent, state = stored()
     verdict = judge(NEXT, since(INCREMENTAL, SINCE), parent=parent, state=state)
     assert ("accept", "", (), ()) == verdict[:4]
+    assert verdict.facts is not None
     assert (PARENT, False, SINCE) == (verdict.facts.parent, verdict.facts.full, verdict.facts.since)
     assert verdict.state is not None
     assert 87 * 32 == len(verdict.state)
@@ -204,9 +206,9 @@ def test_an_incremental_restored_over_another_base_means_a_full_now() -> None:
 @pytest.mark.parametrize(
     ("fact", "value", "reason"),
     [
-        ("until", 1795191404, "its clock went back from 2026"),
-        ("uniquifier", 353, "its vnode counter went back from 353 to 352"),
-        ("update", 1795191402, "its last change went back from 2026"),
+        ("until", 1795191404, "its clock moved back from 2026"),
+        ("uniquifier", 353, "its vnode counter moved back from 353 to 352"),
+        ("update", 1795191402, "its last change moved back from 2026"),
     ],
 )
 def test_what_goes_backwards_in_the_dump_means_a_full_now(fact: str, value: int, reason: str) -> None:
@@ -321,10 +323,11 @@ def test_a_restored_volume_is_not_compared_with_what_it_was() -> None:
 
 def test_a_stale_clone_is_stored_under_its_own_time_and_says_so() -> None:
     verdict = judge(FIRST, FULL, stale=True)
+    assert verdict.facts is not None
     assert (True, UNTIL) == (verdict.facts.stale, verdict.facts.until)
     assert len(verdict.warnings) == 1
     assert verdict.warnings[0].startswith("as of 2026.11.20T")
-    assert verdict.warnings[0].endswith(": its backup volume could not be made anew")
+    assert verdict.warnings[0].endswith(": its backup volume could not be refreshed")
 
 
 @pytest.mark.parametrize("copy", [UNTIL, UNTIL + 1, UNTIL + 86400])
@@ -332,6 +335,7 @@ def test_a_clone_from_before_a_restore_is_not_taken_for_one_after_it(copy: int) 
     """The volume was restored after it was cloned, and before it was listed: nothing may continue this dump."""
     restored = RW._replace(copy=copy)
     facts = judge(FIRST, FULL, restored).facts
+    assert facts is not None
     assert 0 == facts.copy
     later = RW_LATER._replace(copy=copy, backup=copy + 1)
     clone = BK_LATER._replace(backup=copy + 1, update=copy + 1)
@@ -344,9 +348,10 @@ def test_a_clone_that_somebody_made_after_the_listing_may_be_of_a_restored_volum
     at = incremental.index(struct.pack(">I", BK_LATER.backup))
     made_anew = incremental[:at] + struct.pack(">I", BK_LATER.backup + 3600) + incremental[at + 4 :]
     verdict = judge(NEXT, made_anew, parent=parent, state=state)
-    assert ("full", "somebody cloned it anew at 2026.11.20T") == (verdict.outcome, verdict.reason[:38])
+    assert ("full", "it was cloned again at 2026.11.20T") == (verdict.outcome, verdict.reason[:34])
     at = FULL.index(struct.pack(">I", UNTIL))
     facts = judge(FIRST, FULL[:at] + struct.pack(">I", UNTIL + 3600) + FULL[at + 4 :]).facts
+    assert facts is not None
     assert (UNTIL + 3600, 0) == (facts.until, facts.copy)
 
 
@@ -354,6 +359,7 @@ def test_after_an_incremental_of_nothing_the_list_of_vnodes_is_the_same() -> Non
     parent, state = stored()
     first = judge(NEXT, since(INCREMENTAL, SINCE), parent=parent, state=state)
     assert first.state is not None
+    assert first.facts is not None
     until = first.facts.until
     backup = BK_LATER._replace(backup=until + 86400)
     planned = decide.plan(RW_LATER, backup, Parent(OTHER_PARENT, first.facts), first.state, "")
@@ -370,6 +376,7 @@ KNOWN_TO_NOBODY = b"\x05\x03new"
 
 def test_a_dump_with_sections_that_nobody_knows_is_built_on_by_none() -> None:
     full = judge(FIRST, FULL.removesuffix(END) + KNOWN_TO_NOBODY + END)
+    assert full.facts is not None
     assert ("accept", True, None) == (full.outcome, full.facts.others, full.facts.unparsed)
     planned = decide.plan(RW_LATER, BK_LATER, Parent(PARENT, full.facts), full.state, "")
     why = "it has sections that are not known, so it cannot be put together with others"
@@ -387,7 +394,8 @@ def test_stored_dates_at_the_end_of_time_mean_a_full_everywhere(
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        made = plan(**{fact: layout.MAX_TIME})
+        changed: dict[str, Any] = {fact: layout.MAX_TIME}
+        made = plan(**changed)
     finally:
         monkeypatch.undo()
         time.tzset()

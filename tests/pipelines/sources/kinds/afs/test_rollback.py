@@ -24,7 +24,7 @@ def store(volume: Volume, parent: Verdict | None) -> tuple[Plan, Verdict]:
     read_write = Listed("model", volume.number, volume.number, "RW", "fs1", "/vicepa", "OK")
     read_write = read_write._replace(creation=volume.created, copy=volume.created)
     backup = read_write._replace(type="BK", backup=volume.now, update=volume.updated)
-    known = Parent(b"\xab" * 32, parent.facts) if parent else None
+    known = Parent(b"\xab" * 32, parent.facts) if parent and parent.facts else None
     state = parent.state if parent else None
     plan = decide.plan(read_write, backup, known, state, "")
     dump, splitter = volume.dump(plan.since), AfsSplitter()
@@ -68,4 +68,4 @@ def test_a_volume_that_went_back_and_was_written_to_again_is_dumped_in_full() ->
     older.write(ROOT, b"another", b"3")
     plan, verdict = store(older, second)
     assert not plan.full
-    assert Verdict("full", "its folders went back: vnode 1.1 from data version 4 to 3") == verdict
+    assert Verdict("full", "its folders are older than before: vnode 1.1 from data version 4 to 3") == verdict

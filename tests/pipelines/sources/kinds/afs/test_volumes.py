@@ -189,7 +189,7 @@ def test_a_clone_that_cannot_be_renewed_is_stored_as_of_its_date_at_the_last_try
     (line,) = run(world, vos, 0).lines
     assert ("stored", 2) == (line.state, vos.asked.count("backup"))
     assert ["the volume is busy", line.warnings[1]] == line.warnings
-    assert "its backup volume could not be made anew" in line.warnings[1]
+    assert "its backup volume could not be refreshed" in line.warnings[1]
 
 
 @pytest.mark.parametrize("dry", [False, True])

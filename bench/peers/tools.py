@@ -4,10 +4,10 @@ import json
 import re
 from pathlib import Path
 
-from peers_borg import SECRET, Borg, Borg2, Borg2Ssh, Borg64, Borg264
-from peers_measure import Call, files
-from peers_ssh import HOST
-from peers_tool import Tool
+from bench.peers.borg import SECRET, Borg, Borg2, Borg2Ssh, Borg64, Borg264
+from bench.peers.measure import Call, files
+from bench.peers.ssh import HOST
+from bench.peers.tool import Tool
 
 
 class Dedup(Tool):
@@ -80,12 +80,14 @@ class Restic(Tool):
         """Return the command that tells its version."""
         return [self.program, "version"]
 
-    def call(self, *words: str | Path, **more: Path | bool) -> Call:
+    def call(
+        self, *words: str | Path, cwd: Path | None = None, stdin: Path | None = None, piped: bool = False
+    ) -> Call:
         """Add how a server is spoken to."""
         if self.server:
             shell = f"sftp.command={self.server.ssh} -p {self.server.port} {self.server.user}@{HOST} -s sftp"
             words = ("-o", shell, *words)
-        return super().call(*words, **more)
+        return super().call(*words, cwd=cwd, stdin=stdin, piped=piped)
 
     def begin(self) -> list[Call]:
         """Make the repository."""

@@ -14,10 +14,10 @@ from multiprocessing import Process
 from pathlib import Path
 from random import Random
 
-from made_text import TEXTS, Text
-from peers_measure import Call, files, measure
+from bench.made_text import TEXTS, Text
+from bench.peers.measure import Call, files, measure
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 SMALL = 4096  # bytes of a small file
 BATCH = 500  # small files that are drawn at once
 HASH = """

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from os.path import relpath
 from pathlib import Path
 
-from peers_results import Measured, Results, Spread
-from peers_steps import (
+from bench.peers.results import Measured, Results, Spread
+from bench.peers.steps import (
     MOST,
     OTHERS,
     PEAK,
@@ -21,10 +21,10 @@ from peers_steps import (
     shown,
     verdict,
 )
-from peers_tools import KINDS
-from peers_wins import wins
+from bench.peers.tools import KINDS
+from bench.peers.wins import wins
 
-BEGIN = "<!-- figures: begin (bench/peers.py writes what is between these two lines) -->"
+BEGIN = "<!-- figures: begin (bench/peers writes what is between these two lines) -->"
 END = "<!-- figures: end -->"
 BARE = "# This project beside its peers\n\n"
 

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from peers_bench import Bench
-from peers_copy import Copy
-from peers_measure import Call, Cost, digest, digests, measure, output, size, warm
-from peers_ssh import Server
-from peers_tool import Tool
-from peers_work import limits
+from bench.peers.bench import Bench
+from bench.peers.copy import Copy
+from bench.peers.measure import Call, Cost, digest, digests, measure, output, size, warm
+from bench.peers.ssh import Server
+from bench.peers.tool import Tool
+from bench.peers.work import limits
 
 USUAL = ("dedup", "borg", "borg2", "restic", "bup", "zstd")
 REMOTE = ("dedup", "borg", "borg2", "borg2-ssh", "restic")
@@ -133,9 +133,11 @@ def startup(bench: Bench) -> None:
 def _many(bench: Bench, tool: Tool) -> None:
     place, state, home = (bench.folder / name for name in ("many", "many-state", "many-gpg"))
     home.mkdir(mode=0o700)
-    modules = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    modules = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = tool.environment | {"GNUPGHOME": str(home), "PYTHONPATH": modules}
-    lines = "import sys, pathlib, startup as s; s.make(*map(pathlib.Path, sys.argv[2:]), int(sys.argv[1]))"
+    lines = (
+        "import sys, pathlib, bench.startup as s; s.make(*map(pathlib.Path, sys.argv[2:]), int(sys.argv[1]))"
+    )
     output([sys.executable, "-c", lines, str(bench.snapshots), *map(str, (place, state, home))], environment)
     environment |= {"DEDUP_REPOSITORY": str(place), "DEDUP_STATE_DIR": str(state)}
     for _ in range(TRIES):

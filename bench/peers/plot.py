@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import matplotlib
-from peers_results import Results
-from peers_steps import STEPS, TITLES, WEEKS, best, named, number
+
+from bench.peers.results import Results
+from bench.peers.steps import STEPS, TITLES, WEEKS, best, named, number
 
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "peers"  # the same figures give the same file

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peers_measure import Call, files, size
-from peers_ssh import Server
+from bench.peers.measure import Call, files, size
+from bench.peers.ssh import Server
 
 CACHES = (".midx", ".bloom")  # bup's, in its repository
 
@@ -80,6 +80,8 @@ class Tool(ABC):
         """Return the bytes of the repository's files, without caches that the tool can make again."""
         return size(*(path for path in files(self.repository) if path.suffix not in CACHES))
 
-    def call(self, *words: str | Path, **more: Path | bool) -> Call:
+    def call(
+        self, *words: str | Path, cwd: Path | None = None, stdin: Path | None = None, piped: bool = False
+    ) -> Call:
         """Return a call of the program."""
-        return Call([self.program, *map(str, words)], **more)  # type: ignore[arg-type]
+        return Call([self.program, *map(str, words)], cwd, stdin, piped)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from peers_measure import Call
-from peers_ssh import Server
-from peers_tool import Tool
+from bench.peers.measure import Call
+from bench.peers.ssh import Server
+from bench.peers.tool import Tool
 
 SECRET = "a throw-away one"
 
@@ -41,9 +41,12 @@ class Borg(Tool):
         """Make the repository."""
         return [self.call(*self.make)]
 
-    def _create(self, name: str, *what: str, **more: Path) -> list[Call]:
+    def _create(
+        self, name: str, *what: str, cwd: Path | None = None, stdin: Path | None = None
+    ) -> list[Call]:
         self.last = f"{name}-{int(self.last.rpartition('-')[2] or 0) + 1}"
-        return [self.call("create", "-C", "zstd,3", *self.chunks, self.mark + self.last, *what, **more)]
+        words = ("create", "-C", "zstd,3", *self.chunks, self.mark + self.last, *what)
+        return [self.call(*words, cwd=cwd, stdin=stdin)]
 
     def store(self, day: Path) -> list[Call]:
         """Store a folder."""

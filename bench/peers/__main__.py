@@ -1,6 +1,6 @@
 """This project beside its peers: speed, memory and size, on the same bytes, in the same rounds.
 
-    python bench/peers.py [--work FOLDER | --size MB] [--runs N] [--only PART]... [--tool TOOL]... [--dir FOLDER]
+    python -m bench.peers [--work FOLDER | --size MB] [--runs N] [--only PART]... [--tool TOOL]... [--dir FOLDER]
                           [--program TOOL=PROGRAM]... [--results FILE] [--report FILE] [--plot FILE]
 
 The work is a week of backups of an AFS cell, made by `bench/afs_work.py`, or any folder with a folder a day, in the
@@ -29,16 +29,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import peers_install
-from options import existing_folder
-from peers_bench import Bench
-from peers_machine import machine
-from peers_measure import output
-from peers_parts import ONCE, PARTS
-from peers_report import write
-from peers_results import Results, load
-from peers_tools import KINDS, PROGRAMS, version_of
-from peers_work import make
+from bench.options import existing_folder
+from bench.peers import install
+from bench.peers.bench import Bench
+from bench.peers.machine import machine
+from bench.peers.measure import output
+from bench.peers.parts import ONCE, PARTS
+from bench.peers.report import write
+from bench.peers.results import Results, load
+from bench.peers.tools import KINDS, PROGRAMS, version_of
+from bench.peers.work import make
 
 _PROGRAMS = ", ".join(sorted(set(PROGRAMS.values())))
 _DEFAULT = " (default %(default)s)"
@@ -55,7 +55,7 @@ def main() -> None:
         finally:
             subprocess.run(["rm", "-rf", folder], check=False)
     if arguments.plot:
-        from peers_plot import plot
+        from bench.peers.plot import plot
 
         plot(results, arguments.plot)
     write(results, arguments.report, arguments.plot)
@@ -94,8 +94,8 @@ def _programs(arguments: argparse.Namespace, environment: dict[str, str], result
     for name in arguments.tool or KINDS:
         wanted = PROGRAMS[name]
         try:
-            found[name] = named.get(wanted) or peers_install.find(wanted)
-        except peers_install.MissingError as why:
+            found[name] = named.get(wanted) or install.find(wanted)
+        except install.MissingError as why:
             results.missing[name] = str(why)
             continue
         results.missing.pop(name, None)
@@ -127,7 +127,9 @@ def _number(text: str) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.peers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(

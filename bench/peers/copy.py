@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from peers_bench import Bench
-from peers_measure import Call, Cost, files, measure, warm
-from peers_ssh import HOST, Server
-from peers_tool import Tool
+from bench.peers.bench import Bench
+from bench.peers.measure import Call, Cost, files, measure, warm
+from bench.peers.ssh import HOST, Server
+from bench.peers.tool import Tool
 
 LIMIT = "OpenSSH sftp"
 

@@ -5,7 +5,7 @@ A peer is a tool that encrypts and deduplicates, as this project does; the other
 
 from typing import NamedTuple
 
-from peers_results import Measured, Results, Spread
+from bench.peers.results import Measured, Results, Spread
 
 TITLES = {
     "dedup": "dedup",

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from peers_results import Measured, Results
-from peers_steps import STARTS, STEPS, WEEKS, named, number
+from bench.peers.results import Measured, Results
+from bench.peers.steps import STARTS, STEPS, WEEKS, named, number
 
 STEP_FIGURES: dict[str, Callable[[Measured, str], float]] = {
     "faster, seconds": lambda measured, tool: measured.wall(tool).median,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from far import far_away
+from bench.far import far_away
 
 HOST = "127.0.0.1"
 SSHD_CONFIG = """\

@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peers_measure import Call, Cost, digests, make_room, measure, size, warm
-from peers_results import Results
-from peers_ssh import Server
-from peers_tool import Tool
-from peers_tools import KINDS
-from peers_work import Work
+from bench.peers.measure import Call, Cost, digests, make_room, measure, size, warm
+from bench.peers.results import Results
+from bench.peers.ssh import Server
+from bench.peers.tool import Tool
+from bench.peers.tools import KINDS
+from bench.peers.work import Work
 
 
 @dataclass

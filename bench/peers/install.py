@@ -13,7 +13,7 @@ from pathlib import Path
 
 BORG = "borgbackup==1.4.5"
 BORG2 = "borgbackup==2.0.0b23"
-PLACE = Path(__file__).parents[1] / "build" / "peers"
+PLACE = Path(__file__).parents[2] / "build" / "peers"
 HEADERS = "build-essential pkg-config python3-dev libssl-dev libacl1-dev liblz4-dev libzstd-dev libxxhash-dev"
 
 

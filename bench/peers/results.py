@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from peers_measure import Cost
+from bench.peers.measure import Cost
 
 
 class Spread(NamedTuple):
