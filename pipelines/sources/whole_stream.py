@@ -1,6 +1,6 @@
-"""Streams that are stored as they come, whole every time: what commands and files have in common.
+"""Streams that are stored whole every time: what commands and files have in common.
 
-Invariant: a name that no stream may have costs only itself.
+Invariant: a message for the config file names its keys, never options of `dedup put`.
 """
 
 import time
@@ -12,7 +12,7 @@ from dedupstore.errors import DedupError
 from pipelines.sources.protocol import JobContext, Line
 from pipelines.sources.transfer import Flow
 
-# What `dedup put` has as options are keys of a source here.
+# Options of `dedup put`, and the keys of a source that mean the same.
 _KEYS = {
     "--allow-empty": "allow_empty = true",
     "--format raw": 'format = "raw"',
@@ -30,7 +30,7 @@ class PlainSettings(Protocol):
 
 
 def attempt(context: JobContext, line: Line, source: PlainSettings, begin: Callable[[], Flow]) -> Line:
-    """Store what the flow gives that `begin` opens; return the line with what became of it."""
+    """Store the flow that `begin` opens; return its line with the result."""
     from pipelines.sources.put import store  # not by those who only read the config file
 
     line = replace(line, warnings=[])
@@ -55,7 +55,7 @@ def attempt(context: JobContext, line: Line, source: PlainSettings, begin: Calla
 
 
 def _as_keys(text: str) -> str:
-    """Return a message that names options of `dedup put` with the keys of the config file instead."""
+    """Return a message with the keys of the config file in place of options of `dedup put`."""
     for option, key in _KEYS.items():
         text = text.replace(option, key)
     return text

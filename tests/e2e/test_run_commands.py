@@ -260,7 +260,7 @@ def test_a_source_that_gives_nothing_is_given_up(configured: Shell) -> None:
     configure(configured, BASICS, "idle_timeout = 1\n", silent, source("x", ["echo", "x"]))
     summary = run(configured, status=3)
     errors = {line["name"]: line["error"] for line in summary["lines"]}
-    assert errors["silent"].startswith("silent: its source gave nothing for 1 s; ")
+    assert errors["silent"].startswith("silent: its source sent nothing for 1 s; ")
     assert ["x"] == listed(configured)
 
 
@@ -268,7 +268,7 @@ def test_the_config_is_checked_and_an_example_is_at_hand(configured: Shell) -> N
     configured("dedup config example > $DEDUP_CONFIG")
     assert EXAMPLE == Path(configured.environ["DEDUP_CONFIG"]).read_text()
     said = configured("dedup config check").stdout.decode()
-    assert f"{configured.environ['DEDUP_CONFIG']} is understood: 1 source: cell\n" == said
+    assert f"{configured.environ['DEDUP_CONFIG']} is valid: 1 source: cell\n" == said
     configure(configured, "[run]\nat_one = 1\n")
     failed = configured("dedup config check", status=1).stderr.decode()
     assert (
@@ -285,7 +285,7 @@ def test_the_config_is_checked_and_an_example_is_at_hand(configured: Shell) -> N
         (
             "{here}",
             '[[source]]\nkind = "afs"\nname = "cell"\nvos = "/no/vos"\n',
-            "there is no /no/vos, which is vos of the source cell; ",
+            "source cell: no such program: vos = '/no/vos'; ",
         ),
     ],
 )
@@ -303,4 +303,4 @@ def test_a_config_that_others_may_write_is_refused_for_root(configured: Shell) -
     configure(configured, source("x", ["echo", "x"]))
     Path(configured.environ["DEDUP_CONFIG"]).chmod(0o666)
     said = configured("dedup config check", status=1 if os.geteuid() == 0 else 0).stderr.decode()
-    assert (os.geteuid() == 0) == ("others than root may write" in said)
+    assert (os.geteuid() == 0) == ("only root may have write permission" in said)

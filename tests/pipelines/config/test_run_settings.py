@@ -192,8 +192,7 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\nlist = ["y"]\ncommand = ["/opt/{name}/dump", "{name}"]\n',
-            "line 5: what `list` prints would choose the program; write {name} in one of its arguments, and the "
-            "program itself as it is",
+            "line 5: `list` would choose the program to run; use {name} in the arguments only",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\ncommand = ["x"]\n',
@@ -214,11 +213,11 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\ncommand = ["x", "{name}"]\n',
-            "line 4: nothing says what {name} is; add a line list = [...]: a program that prints names",
+            "line 4: {name} is used without `list`; add a line list = [...], a program that prints names",
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\nlist = ["y"]\ncommand = ["x"]\n',
-            "line 5: the command would do the same for every name that `list` prints; write {name} in one of its "
+            "line 5: the command is the same for every name that `list` prints; use {name} in one of its "
             "arguments",
         ),
         (
