@@ -30,7 +30,7 @@ class Flow(Protocol):
 
 
 class StoppedError(StreamError):
-    """The whole run was told to stop."""
+    """The run was stopped."""
 
 
 class Transfer:

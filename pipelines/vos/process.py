@@ -1,7 +1,7 @@
-"""A running `vos`: its output, its words, its end.
+"""A running `vos`: its output, its errors, its end.
 
-Invariant: it is told to end in the gentlest way that works, and never outlives its owner.  A `vos dump` whose pipe
-is closed frees its volume and ends within some seconds.  SIGTERM and SIGKILL leave the volume busy for more than ten
+Invariant: it is ended in the gentlest way that works, and never outlives its owner.  A `vos dump` whose pipe
+is closed frees its volume and ends within seconds.  SIGTERM and SIGKILL leave the volume busy for more than ten
 minutes (772 s were measured with OpenAFS 1.8.9), less with a `vos endtrans` after them (171 s).
 """
 
@@ -27,7 +27,7 @@ _GONE = ("no such entry", "does not exist", "no such volume", "unknown volume")
 
 
 class VosProcess:
-    """One `vos` whose standard output is a pipe.  `doing` says what it is for, in errors.
+    """One `vos` whose standard output is a pipe.  `doing` describes it in errors.
 
     It has a session of its own: signals of our terminal would leave volumes busy.  Raises `VosError` if it
     cannot be started.  `killed` is called by `end` if it was ended by a signal.
@@ -66,12 +66,12 @@ class VosProcess:
         self._ending = threading.Lock()
 
     def output(self, seconds: float) -> bytes:
-        """Return all of its output, after it has ended well within that time.  Raises `VosError`."""
+        """Return all of its output, after it has succeeded within that time.  Raises `VosError`."""
         with self:
             try:
                 output = self._read(time.monotonic() + seconds)
             except subprocess.TimeoutExpired:
-                self._kill(signal.SIGKILL)  # it has nothing to write to, so its pipe tells it nothing
+                self._kill(signal.SIGKILL)  # it writes nothing, so it does not notice its closed pipe
                 raise VosError(
                     f"{self.doing} did not answer within {seconds:.0f} s",
                     "check the file server and the database servers",
@@ -80,7 +80,7 @@ class VosProcess:
             return output
 
     def _read(self, end: float) -> bytes:
-        """Return all of its output.  Raises `TimeoutExpired` when the clock shows `end`."""
+        """Return all of its output.  Raises `TimeoutExpired` when the clock reaches `end`."""
         output = bytearray()
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)
@@ -93,14 +93,14 @@ class VosProcess:
                 break
             output += data
             if len(output) > LARGEST_OUTPUT:
-                raise VosError(f"{self.doing} says more than {size(LARGEST_OUTPUT)}", "check the server")
+                raise VosError(f"{self.doing} printed more than {size(LARGEST_OUTPUT)}", "check the server")
         self._process.wait(max(0.0, end - time.monotonic()))
         return bytes(output)
 
     def end(self) -> tuple[int, str]:
         """Close the pipe, wait for the end, and return the exit status and the end of its standard error.
 
-        One that does not end in time is killed; its status is then negative.
+        If it does not end in time, it is killed; its status is then negative.
         """
         with self._ending:
             self.pipe.close()
@@ -115,7 +115,7 @@ class VosProcess:
             return self._process.returncode, self._errors.text()
 
     def wait_or(self, channel: int) -> bool:
-        """Wait until it has ended, or until something comes from `channel`; return whether it has ended."""
+        """Wait until it has ended, or `channel` is readable; return whether it has ended."""
         pidfd = os.pidfd_open(self._process.pid)
         try:
             poll = select.poll()
@@ -137,7 +137,7 @@ class VosProcess:
 
 
 def check(doing: str, status: int, errors: str) -> None:
-    """Raise `VosError` if `vos` did not end well; `VolumeGoneError` if there is no such volume on line."""
+    """Raise `VosError` if `vos` failed; `VolumeGoneError` if there is no such volume on line."""
     if status == 0:
         return
     if any(words in errors.lower() for words in _GONE):

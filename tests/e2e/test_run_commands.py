@@ -187,7 +187,7 @@ def test_a_second_run_is_refused_while_one_goes_on(configured: Shell, tmp_path: 
     with configured.start("dedup run") as first:
         with open(fifo, "wb") as pipe:  # opens when the command reads: the run goes on
             failed = configured("dedup run", status=1)
-            assert f"dedup: another run is going on: process {first.pid}, since ".encode() in failed.stderr
+            assert f"dedup: another run is active: process {first.pid}, since ".encode() in failed.stderr
             pipe.write(b"data")
         first.communicate(timeout=60)
     assert 0 == first.returncode
@@ -281,7 +281,7 @@ def test_the_config_is_checked_and_an_example_is_at_hand(configured: Shell) -> N
     [
         ("", "", "no repository is named; add a line such as repository = "),
         ('repository = "ftp://host/x"\n', "", "unknown scheme 'ftp' in a repository's URL"),
-        ("{here}", '[run]\nuser = "no-such-user"\n', "there is no user 'no-such-user'; make it, or correct"),
+        ("{here}", '[run]\nuser = "no-such-user"\n', "no such user: 'no-such-user'; create it, or correct"),
         (
             "{here}",
             '[[source]]\nkind = "afs"\nname = "cell"\nvos = "/no/vos"\n',

@@ -194,7 +194,7 @@ def test_nothing_is_listed_when_everything_failed(world: World) -> None:
 def test_two_streams_of_one_name_are_not_confused(world: World) -> None:
     one, other = Fake("a", [give(b"one")]), Fake("a", [give(b"other")])
     report = run(world, Fakes([one]), Fakes([other]))
-    assert ["fake has a stream of this name already, which was stored"] == [
+    assert ["fake has a stream of the same name, which was stored"] == [
         line.error for line in report.of("failed")
     ]
     assert b"one" == world.get("a")
@@ -310,7 +310,7 @@ def test_a_stop_reaches_flows_that_give_nothing(world: World) -> None:
     with pytest.raises(BrokenPipeError):
         os.write(theirs, b"x")
     os.close(theirs)
-    assert "" == engine.taken_up_next()
+    assert "" == engine.resumed_next()
 
 
 class Full:
@@ -400,7 +400,7 @@ def test_a_plan_refuses_the_names_that_a_run_refuses(world: World) -> None:
     with world.open(world.writer) as repository:
         lines = Engine(repository, [Fakes(jobs)], LIMITS, details()).plan().lines
     assert ["planned", "planned", "failed", "failed"] == [line.state for line in lines]
-    assert "fake has a stream of this name already" == lines[2].error
+    assert "fake has a stream of the same name" == lines[2].error
     assert "the name " in lines[3].error
 
 

@@ -156,7 +156,7 @@ def test_what_comes_from_another_host_is_encrypted(
 def test_a_place_that_would_be_an_option_is_an_error(fake: FakeVos) -> None:
     evil = entry("a", 12, "BK", 10).replace("/vicepa", "-localauth")
     fake.says("listvol", listing(evil))
-    with pytest.raises(VosError, match="'-localauth' is no partition"):
+    with pytest.raises(VosError, match="'-localauth' is not a valid partition"):
         Vos(fake.settings).listing(SERVER)
 
 
@@ -201,7 +201,7 @@ def test_a_command_that_says_without_end_costs_no_memory_without_end(
 ) -> None:
     monkeypatch.setattr(process, "LARGEST_OUTPUT", 1_000_000)
     Path(fake.settings.program).write_text("#!/bin/sh\nexec yes\n")
-    with pytest.raises(VosError, match=r"vos examine 12 says more than 1\.0 MB; check the server"):
+    with pytest.raises(VosError, match=r"vos examine 12 printed more than 1\.0 MB; check the server"):
         Vos(fake.settings).examine(12)
 
 
@@ -212,7 +212,7 @@ def test_a_vos_that_is_not_there_is_an_error() -> None:
 
 @pytest.mark.parametrize("since", [-1, 2**32])
 def test_a_time_that_afs_does_not_have_is_an_error(fake: FakeVos, since: int) -> None:
-    with pytest.raises(VosError, match=f"{since} is no time that AFS knows"):
+    with pytest.raises(VosError, match=f"{since} is not a valid time in AFS"):
         Vos(fake.settings).dump_size(12, since)
     assert [] == fake.called()
 
