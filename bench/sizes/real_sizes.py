@@ -3,10 +3,10 @@
     PYTHONPATH=. python bench/sizes/real_sizes.py WORK [--sets SET ...] [--dir FOLDER]
 
 WORK keeps the data (`made/real_data.py`); what is not there is made.  Each setting gets a repository of its own,
-all with the same keys.  The columns: average KiB of content chunks and of skeleton chunks, MiB of a block; MB of all files of
-the repository after the first day and after all, the sum beside that of the standard; of the sum, data packs, packs of
-list nodes, index files, all else; chunks stored; bytes for each beside its own: tables, index, nodes (as they are
-before compression), padding, records of runs; CPU seconds.
+all with the same keys.  The columns: average KiB of content chunks and of skeleton chunks, MiB of a block; MB of all
+files of the repository after the first day and after all, the sum beside that of the standard; of the sum, data packs,
+packs of list nodes, index files, all else; chunks stored; bytes for each beside its own: tables, index, nodes (as they
+are before compression), padding, records of runs; CPU seconds.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Names of volumes and files, by a shell's patterns.
+"""Names of volumes and files, selected by shell patterns.
 
-Invariant: what both kinds of pattern match is left out.
+Invariant: `exclude` wins: a name that both match is left out.
 """
 
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 
 
 def wants(name: str, include: Iterable[str], exclude: Iterable[str], *, hidden: bool = True) -> bool:
-    """Tell whether what has this name is meant; what matches both is left.
+    """Tell whether this name is selected.
 
-    Without `hidden`, a name that begins with a dot is taken only by a pattern that does, too, as in a shell.
+    Without `hidden`, a name that begins with a dot needs a pattern that begins with one, as in a shell.
     """
     if not hidden and name.startswith("."):
         include = (pattern for pattern in include if pattern.startswith("."))

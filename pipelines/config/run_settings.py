@@ -1,8 +1,7 @@
-"""The sections of the config file that `dedup run` works by: [run], [schedule], and each [[source]],
-whose keys its kind reads.
+"""What `dedup run` needs of the config file: [run], [schedule], and each [[source]], whose keys its kind reads.
 
-Invariant: a file is understood wholly or refused: an unknown key, a wrong value or two keys that contradict
-each other stop the run before anything is asked of a server, with file, line and what to write instead.
+Invariant: a file is valid as a whole, or refused: an unknown key, an invalid value or two keys that exclude each other
+stop the run before any server is contacted, with file, line and what to write instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +15,10 @@ from pipelines.config.sections import Section, Where
 
 @dataclass(frozen=True)
 class RunSettings:
-    """[run]: how much at a time, how long, how often; all times in seconds, 0 for no limit.
+    """[run]: how many streams in parallel, time-outs and retries; times in seconds, 0 for no limit.
 
-    `idle_timeout`: a source that gives nothing.  `total_timeout`: one stream in all.  `stall_timeout`: a store
-    that takes nothing.  `user` is whom a run started as root becomes, "" for nobody else.
+    `idle_timeout`: a source that sends nothing.  `total_timeout`: one stream in all.  `stall_timeout`: a store that
+    accepts nothing.  `user` is the user that a run started as root becomes, "" to stay root.
     """
 
     parallel: int = 2
@@ -36,7 +35,7 @@ class Schedule:
     """[schedule]: when a volume is dumped in full.
 
     `weekday` (0 is Monday) is the first day of the week; with `every`, a number of days counts instead.
-    Volumes of at most `small_kib` KiB always are, and those whose name matches one of `always_full`.
+    Volumes of at most `small_kib` KiB always are, and so are those whose name matches one of `always_full`.
     """
 
     weekday: int = 6
@@ -46,7 +45,7 @@ class Schedule:
 
 
 class SourceSettings(Protocol):
-    """What one [[source]] says: a frozen dataclass of its kind."""
+    """The settings of one [[source]]: a frozen dataclass of its kind."""
 
     @property
     def kind(self) -> str: ...  # noqa: D102
@@ -60,7 +59,7 @@ ReadSource = Callable[[str, Section, str], SourceSettings]
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All of it, and the file it is from."""
+    """All settings of a run, and the file that holds them."""
 
     file: Path
     run: RunSettings
@@ -71,7 +70,7 @@ class RunConfig:
 def parse(file: Path, text: str, kinds: Sequence[str], read: ReadSource) -> RunConfig:
     """Read the sections out of a config file's text; `read` knows each of these kinds of source.
 
-    Raises `DedupError` for what is not understood.
+    Raises `DedupError` for what is not valid.
     """
     values = config_file.parse(file, text)
     where = Where(file, text)
@@ -85,7 +84,7 @@ def parse(file: Path, text: str, kinds: Sequence[str], read: ReadSource) -> RunC
     for number, name in enumerate(names):
         if name in names[:number]:
             raise where.error(
-                ("source", number, "name"), f"there are two sources called {name!a}", "rename one of them"
+                ("source", number, "name"), f"two sources are named {name!a}", "rename one of them"
             )
     return RunConfig(file, run, schedule, sources)
 
@@ -97,7 +96,7 @@ def _sources(values: Mapping[str, Any], where: Where, kinds: Sequence[str]) -> l
     if not found:
         raise where.error(
             (),
-            "there is nothing to back up",
+            "nothing to back up",
             f"add a [[source]] of kind {', '.join(kinds[:-1])} or {kinds[-1]}; see dedup config example",
         )
     return found
@@ -108,7 +107,7 @@ def _run(section: Section) -> RunSettings:
     d = RunSettings()
     settings = RunSettings(
         parallel=section.take("parallel", rules.number(1, 64, "streams at the same time"), d.parallel),
-        retries=section.take("retries", rules.number(0, 100, "further tries"), d.retries),
+        retries=section.take("retries", rules.number(0, 100, "retries"), d.retries),
         retry_wait=section.take("retry_wait", seconds, d.retry_wait),
         idle_timeout=section.take("idle_timeout", seconds, d.idle_timeout),
         total_timeout=section.take("total_timeout", seconds, d.total_timeout),
@@ -129,7 +128,7 @@ def _schedule(section: Section) -> Schedule:
     )
     section.finish()
     if section.has("full") and section.has("every"):
-        raise section.error("every", "full and every contradict each other", "keep one of the two")
+        raise section.error("every", "full and every exclude each other", "remove one of them")
     return schedule
 
 

@@ -1,6 +1,6 @@
-"""What a kind of source is: how its keys are read, what it needs of the host, and how its streams are found.
+"""What a kind of source provides, and what a run gives it.
 
-Invariant: what a kind needs is in its own module of `kinds`, and nothing else knows of it.
+Invariant: all that concerns one kind is in its own module of `kinds`; nothing else knows of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class RunContext:
     """What a run gives its sources: its settings, the repository, its day, and what they share.
 
-    `all_full`: every volume is to be dumped in full.  `root_parts` is what `Kind.keep_root` gave, by source.
+    `all_full` asks for full dumps of all.  `root_parts` is what `Kind.keep_root` returned, by name of source.
     """
 
     run: RunSettings
@@ -38,7 +38,7 @@ class RunContext:
     _shared: dict[Callable[..., Any], Any] = field(default_factory=dict)
 
     def shared(self, make: Callable[["RunContext"], T]) -> T:
-        """Return what `make` makes, once for all sources of the run."""
+        """Return what all sources of a kind share: what `make` returns, which is called once in a run."""
         if make not in self._shared:
             self._shared[make] = make(self)
         found: T = self._shared[make]
@@ -46,10 +46,12 @@ class RunContext:
 
 
 class Kind:
-    """One kind of source; a module of `kinds` has one, called `KIND`."""
+    """One kind of source; a module of `kinds` has one instance, called `KIND`.
+
+    `settings` are what its own `read` returned."""
 
     def read(self, section: Section, name: str) -> SourceSettings:
-        """Read the keys of a [[source]].  Raises `DedupError`."""
+        """Read the keys of a [[source]], a frozen dataclass with `kind` and `name`.  Raises `DedupError`."""
         raise NotImplementedError
 
     def make(self, settings: Any, context: RunContext) -> Source:
@@ -57,15 +59,15 @@ class Kind:
         raise NotImplementedError
 
     def check(self, settings: Any, file: Path) -> None:
-        """Raise `DedupError`, naming the config file, if this host lacks something."""
+        """Raise `DedupError`, naming the config file, if this host lacks something; without the network."""
 
     def keep_root(self, settings: Any) -> AbstractContextManager[Any]:
-        """Return what stays root's when the run becomes another user."""
+        """Start what stays root when the run becomes another user."""
         return nullcontext()
 
 
 def check_stream_name(section: Section, name: str) -> None:
-    """Refuse the name of a source that cannot begin the name of a stream."""
+    """Refuse a source whose name cannot begin the name of a stream."""
     try:
         layout.check_stream_name(name)
     except DedupError as error:

@@ -1,27 +1,22 @@
-"""Which volumes a [[source]] of kind afs names, and how `vos` is to ask for them."""
+"""How `vos` is run, and for which volumes."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 @dataclass(frozen=True)
-class AfsSource:
-    """[[source]] of kind afs: the volumes of these servers and partitions, all if none is named.
+class VosSettings:
+    """The volumes of these servers and partitions, all if none is named, and how `vos` is run for them.
 
-    `include` and `exclude` are patterns of volume names, as a shell's; what matches both is left out.  With
-    `encrypt`, dumps of other servers than this host come encrypted.
+    `include` and `exclude` are shell patterns of volume names; `exclude` wins.  With `encrypt`, dumps from servers
+    other than this host are encrypted on the network.  `program` is the name or path of `vos`.
     """
 
-    kind: ClassVar[str] = "afs"
-
-    name: str
     servers: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
-    backupsys: bool = True
     localauth: bool = True
     noauth: bool = False
     encrypt: bool = True
     cell: str = ""
-    vos: str = "vos"
+    program: str = "vos"

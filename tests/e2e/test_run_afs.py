@@ -23,12 +23,13 @@ from pipelines.run.engine import Engine, run_day
 from pipelines.sources.kind import RunContext
 from pipelines.sources.kinds import make_sources
 from pipelines.sources.kinds.afs import decide
+from pipelines.sources.kinds.afs.settings import AfsSettings
 from pipelines.sources.protocol import Line, Report
 from pipelines.streams import dates
 from pipelines.streams.chains import chain
 from pipelines.vos.listing import Volume as Listed
 from pipelines.vos.program import Vos
-from pipelines.vos.settings import AfsSource
+from pipelines.vos.settings import VosSettings
 from tests.afsdump import parse, same_volume
 from tests.pipelines.formats.afs.model import Volume
 from tests.servers.afs_cell import AfsCell
@@ -92,7 +93,9 @@ class Fortnight:
         self.program = self.folder / "vos"
         self.program.write_text(DOOMING_VOS.format(vos=self.cell.bin / "vos", doom=self.doom))
         self.program.chmod(0o755)
-        self.source = AfsSource("cell", (self.cell.server,), include=("w.*",), vos=str(self.program))
+        self.source = AfsSettings(
+            "cell", VosSettings((self.cell.server,), include=("w.*",), program=str(self.program))
+        )
 
     def create(self, name: str, model: Volume) -> None:
         self.models[name] = model
@@ -132,8 +135,8 @@ class Fortnight:
             yield Engine(repository, sources, settings, details)
 
     def listing(self) -> list[Listed]:
-        source = AfsSource("cell", include=("w.*",), vos=str(self.cell.bin / "vos"))
-        return Vos(source).listing(self.cell.server)
+        settings = VosSettings(include=("w.*",), program=str(self.cell.bin / "vos"))
+        return Vos(settings).listing(self.cell.server)
 
     def _note_truth(self, report: Report) -> None:
         before = self.truth[-1] if self.truth else {}

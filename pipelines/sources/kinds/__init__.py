@@ -1,4 +1,4 @@
-"""The kinds of source: each module here is one, named as in `kind = "..."`, and its `KIND` is all that is known of it.
+"""The kinds of source that the config file can name: each module here is one, called as in `kind = "…"`.
 
 Each module calls only those below it:
 
@@ -6,8 +6,8 @@ Each module calls only those below it:
 |---|---|
 | `afs`, `command`, `files` | AFS volumes; what programs write; the files of a folder |
 
-To add a kind, add a module with a settings dataclass and a `KIND` (see `sources.kind`), a test, an example in
-data/dedup.toml and a section in docs/guide-run.md.  Nothing else lists the kinds.
+A kind is found by its name, and loaded only when the config file names it; all that is known of it is its `KIND`.
+Nothing else lists the kinds.  How to add one: see `pipelines.sources`.
 """
 
 from collections.abc import Sequence
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def names() -> Sequence[str]:
-    """Return the kinds that there are."""
+    """Return the names of all kinds."""
     return sorted(module.name for module in iter_modules(__path__))
 
 
 def kind_of(source: "SourceSettings | str") -> "Kind":
-    """Return a kind by its name, or that of a source; only then is it loaded."""
+    """Return a kind by its name, or the kind of a source; this loads it."""
     name = source if isinstance(source, str) else source.kind
     kind: Kind = import_module(f"{__name__}.{name}").KIND
     return kind
 
 
 def parse(file: Path, text: str) -> "RunConfig":
-    """Read what `dedup run` works by out of a config file.  Raises `DedupError` for what is not understood."""
+    """Read all that `dedup run` needs of a config file.  Raises `DedupError` for what is not valid."""
     from pipelines.config import run_settings
 
     return run_settings.parse(

@@ -1,4 +1,4 @@
-"""Streams that programs write: one program for one stream, or one for each name that another program prints.
+"""Kind command: streams that programs write, one stream or one for each name that another program prints.
 
 Invariant: the program's failure is the stream's failure.  Names go into arguments as they are, never through a
 shell, and none becomes an option of the program.
@@ -13,21 +13,21 @@ from pipelines.config.run_settings import RunSettings
 from pipelines.config.sections import Section
 from pipelines.formats import detect
 from pipelines.sources.kind import Kind, RunContext, check_stream_name
-from pipelines.sources.plain import Listed, attempt
 from pipelines.sources.program import Command
-from pipelines.sources.protocol import Desk, Line
+from pipelines.sources.protocol import JobContext, Line, Listing
 from pipelines.sources.transfer import Transfer
+from pipelines.sources.whole_stream import attempt
 from pipelines.text import safe
 
-# Seconds in which a program ends by itself once nobody reads, and after SIGTERM.  One that has nothing to write
-# does not notice; `vos dump`, which must not be killed, has a kind of its own.
+# Seconds for a program to exit once nobody reads, and after SIGTERM.  One that has nothing to write does not notice
+# the first; `vos dump`, which must not be killed, has a kind of its own.
 _GRACE = (2.0, 10.0)
 
-_MOST_NAMES = 1 << 20  # bytes that a list may have
+_MOST_NAMES = 1 << 20  # bytes of a list, at most
 
 
 @dataclass(frozen=True)
-class CommandSource:
+class CommandSettings:
     """[[source]] of kind command: a program's standard output.
 
     Without `list`, one stream called `name`.  With it, one for each line that `list` prints, called
@@ -46,27 +46,27 @@ class CommandSource:
 class Commands:
     """A source of kind command."""
 
-    def __init__(self, config: CommandSource, limits: RunSettings) -> None:
+    def __init__(self, config: CommandSettings, limits: RunSettings) -> None:
         self.name = config.name
         self._config = config
         self._limits = limits
 
-    def listing(self, done: set[str]) -> Listed:
-        """List its streams.  Raises `StreamError` if the list fails or names nothing."""
-        listed = Listed()
+    def listing(self, done: set[str]) -> Listing:
+        """List its streams.  Raises `StreamError` if the list fails or is empty."""
+        found = Listing()
         for line, arguments in self._named("stored"):
             if line.state == "failed":
-                listed.lines.append(line)
+                found.lines.append(line)
             else:
-                listed.add(CommandJob(line, arguments, self._config), done)
-        return listed
+                found.add(CommandJob(line, arguments, self._config), done)
+        return found
 
     def plan(self) -> list[Line]:
-        """Say which streams a run would store."""
+        """Return which streams a run would store."""
         return [line for line, _ in self._named("planned")]
 
     def _named(self, state: Literal["stored", "planned"]) -> list[tuple[Line, tuple[str, ...]]]:
-        """Return the streams and their commands; failed are those whose name would be an option."""
+        """Return the streams and their commands; a name that would be an option is a failure."""
         config = self._config
         if not config.list:
             return [(Line(self.name, self.name, state, config.format), config.command)]
@@ -86,8 +86,8 @@ class Commands:
         if name.startswith("-") and any(each.startswith("{name}") for each in config.command):
             line.state = "failed"
             line.error = (
-                f"the name {safe(name)} would be an option of {config.command[0]}; let {{name}} not begin an "
-                "argument in `command`, as in --name={name} or ./{name}, or let `list` leave it out"
+                f"the name {safe(name)} would be an option of {config.command[0]}; put something before "
+                "{name} in `command`, such as --name={name} or ./{name}, or omit the name in `list`"
             )
         return line
 
@@ -112,19 +112,19 @@ class CommandJob:
 
     line: Line
     arguments: tuple[str, ...]
-    config: CommandSource
+    config: CommandSettings
 
-    def attempt(self, desk: Desk, *, last: bool) -> Line:
+    def attempt(self, context: JobContext, *, last: bool) -> Line:
         """Run the program and store what it writes."""
-        return attempt(desk, self.line, self.config, lambda: Command(self.arguments, _GRACE, alone=True))
+        return attempt(context, self.line, self.config, lambda: Command(self.arguments, _GRACE, alone=True))
 
 
 class _Command(Kind):
     """Kind command: a program's standard output."""
 
-    def read(self, section: Section, name: str) -> CommandSource:
+    def read(self, section: Section, name: str) -> CommandSettings:
         """Read its keys."""
-        source = CommandSource(
+        source = CommandSettings(
             name=name,
             command=section.need("command", rules.COMMAND),
             list=section.take("list", rules.COMMAND, ()),
@@ -135,25 +135,25 @@ class _Command(Kind):
         if "{name}" in source.command[0]:
             raise section.error(
                 "command",
-                "what `list` prints would choose the program",
-                "write {name} in one of its arguments, and the program itself as it is",
+                "`list` would choose the program to run",
+                "use {name} in the arguments only",
             )
         named = any("{name}" in argument for argument in source.command)
         if source.list and not named:
             raise section.error(
                 "command",
-                "the command would do the same for every name that `list` prints",
-                "write {name} in one of its arguments",
+                "the command is the same for every name that `list` prints",
+                "use {name} in one of its arguments",
             )
         if named and not source.list:
             raise section.error(
                 "command",
-                "nothing says what {name} is",
-                "add a line list = [...]: a program that prints names",
+                "{name} is used without `list`",
+                "add a line list = [...], a program that prints names",
             )
         return source
 
-    def make(self, settings: CommandSource, context: RunContext) -> Commands:
+    def make(self, settings: CommandSettings, context: RunContext) -> Commands:
         """Return the source."""
         return Commands(settings, context.run)
 

@@ -34,7 +34,7 @@ def test_a_wrong_config_file_is_an_error(world: World) -> None:
     config = world.wendy.folder / "dedup.toml"
     config.write_text('repositry = "/x"\n')
     said = world.wendy.fails(f"--config {config} list")
-    assert said.startswith(f"dedup: {config}, line 1: unknown key 'repositry'; known are: repository, ")
+    assert said.startswith(f"dedup: {config}, line 1: unknown key 'repositry'; known keys: repository, ")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from dedupstore.writing.session import RunDetails
 from pipelines.config.run_settings import RunSettings
 from pipelines.run import engine as engine_module
 from pipelines.run.engine import Engine
-from pipelines.sources.protocol import Desk, Job, Line, Report
+from pipelines.sources.protocol import Job, JobContext, Line, Listing, Report
 from pipelines.streams import facts
 from tests.store import World, noise
 
@@ -60,36 +60,35 @@ class Fake:
     def __post_init__(self) -> None:
         self.line = Line("fake", self.name, "stored", "raw")
 
-    def attempt(self, desk: Desk, *, last: bool) -> Line:
+    def attempt(self, context: JobContext, *, last: bool) -> Line:
         do = self.tries[min(self.count, len(self.tries) - 1)]
         self.count += 1
         data = do()
-        with desk.watch(Text(data), self.name) as source:
-            stream = desk.session.put(self.name, source, facts=facts.wire(facts.Raw(source="fake")))
+        with context.watch(Text(data), self.name) as source:
+            stream = context.session.put(self.name, source, facts=facts.wire(facts.Raw(source="fake")))
         return replace(self.line, size=stream.size, new=stream.new, stored=stream.stored)
 
 
 class Fakes:
-    """A source of such jobs, which is its own listing."""
+    """A source of such jobs."""
 
     name = "fake"
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        self._all = list(jobs)
-        self.jobs: list[Job] = []
-        self.lines: list[Line] = []
-        self.warnings: list[str] = []
-        self.told = 0
+        self._jobs = list(jobs)
+        self.published = 0
 
-    def listing(self, done: set[str]) -> "Fakes":
-        self.jobs = [job for job in self._all if job.line.name not in done]
-        return self
-
-    def published(self) -> None:
-        self.told += 1
+    def listing(self, done: set[str]) -> Listing:
+        found = Listing(published=self._publish)
+        for job in self._jobs:
+            found.add(job, done)
+        return found
 
     def plan(self) -> list[Line]:
-        return [replace(job.line, state="planned") for job in self._all]
+        return [replace(job.line, state="planned") for job in self._jobs]
+
+    def _publish(self) -> None:
+        self.published += 1
 
 
 def give(data: bytes) -> Callable[[], bytes]:
@@ -139,7 +138,7 @@ def test_a_run_is_one_snapshot_with_all_streams(world: World) -> None:
     assert 20 == len(report.of("stored"))
     assert [sorted(f"s{n}" for n in range(20))] == stored(world)
     assert noise(100_000, 7) == world.get("s7")
-    assert 1 == source.told
+    assert 1 == source.published
     assert date(2023, 11, 15) == report.today
 
 
@@ -177,7 +176,7 @@ def test_a_source_that_cannot_be_listed_is_reported_and_the_others_go_on(world: 
     class Broken(Fakes):
         name = "broken"
 
-        def listing(self, done: set[str]) -> Fakes:
+        def listing(self, done: set[str]) -> Listing:
             raise StreamError("no server answers")
 
     report = run(world, Broken([]), Fakes([Fake("good", [give(b"x")])]))
@@ -195,7 +194,7 @@ def test_nothing_is_listed_when_everything_failed(world: World) -> None:
 def test_two_streams_of_one_name_are_not_confused(world: World) -> None:
     one, other = Fake("a", [give(b"one")]), Fake("a", [give(b"other")])
     report = run(world, Fakes([one]), Fakes([other]))
-    assert ["fake has a stream of this name already, which was stored"] == [
+    assert ["fake has a stream of the same name, which was stored"] == [
         line.error for line in report.of("failed")
     ]
     assert b"one" == world.get("a")
@@ -290,10 +289,10 @@ def test_a_stop_reaches_flows_that_give_nothing(world: World) -> None:
     reading = threading.Event()
 
     class Waiting(Fake):
-        def attempt(self, desk: Desk, *, last: bool) -> Line:
-            with desk.watch(Silent(), self.name) as source:
+        def attempt(self, context: JobContext, *, last: bool) -> Line:
+            with context.watch(Silent(), self.name) as source:
                 reading.set()
-                desk.session.put(self.name, source)
+                context.session.put(self.name, source)
             raise AssertionError("it never ends by itself")
 
     def explode(what: str, done: int, of: int) -> None:
@@ -311,7 +310,7 @@ def test_a_stop_reaches_flows_that_give_nothing(world: World) -> None:
     with pytest.raises(BrokenPipeError):
         os.write(theirs, b"x")
     os.close(theirs)
-    assert "" == engine.taken_up_next()
+    assert "" == engine.resumed_next()
 
 
 class Full:
@@ -382,10 +381,10 @@ def test_a_store_that_stalls_does_not_hold_a_source_and_gets_the_stream_later(wo
             backend.go.set()  # it went on only because the source was let go
 
     class Large(Fake):
-        def attempt(self, desk: Desk, *, last: bool) -> Line:
+        def attempt(self, context: JobContext, *, last: bool) -> Line:
             self.count += 1
-            with desk.watch(Watched(data), self.name) as source:
-                stream = desk.session.put(self.name, source)
+            with context.watch(Watched(data), self.name) as source:
+                stream = context.session.put(self.name, source)
             return replace(self.line, size=stream.size)
 
     job = Large("large", [])
@@ -401,7 +400,7 @@ def test_a_plan_refuses_the_names_that_a_run_refuses(world: World) -> None:
     with world.open(world.writer) as repository:
         lines = Engine(repository, [Fakes(jobs)], LIMITS, details()).plan().lines
     assert ["planned", "planned", "failed", "failed"] == [line.state for line in lines]
-    assert "fake has a stream of this name already" == lines[2].error
+    assert "fake has a stream of the same name" == lines[2].error
     assert "the name " in lines[3].error
 
 

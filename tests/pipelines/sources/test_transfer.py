@@ -85,7 +85,7 @@ def test_a_source_that_gives_nothing_is_given_up() -> None:
     pipe = Pipe()
     with (
         Transfer(pipe, "user.x", replace(LIMITS, idle_timeout=1)) as transfer,
-        pytest.raises(StreamError, match=r"user\.x: its source gave nothing for 1 s; check its server"),
+        pytest.raises(StreamError, match=r"user\.x: its source sent nothing for 1 s; check its server"),
     ):
         read(transfer)
     assert pipe.closed.is_set()
@@ -117,7 +117,7 @@ def test_a_store_that_stalls_does_not_hold_the_source() -> None:
         transfer.look()
         assert pipe.closed.wait(SECONDS)
         with pytest.raises(
-            StreamError, match=r"user\.x: the store took nothing for 61 s; its source was closed"
+            StreamError, match=r"user\.x: the store accepted nothing for 61 s; its source was closed"
         ):
             read(transfer)
     pipe.give(b"")

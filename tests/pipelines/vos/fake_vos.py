@@ -6,7 +6,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipelines.vos.settings import AfsSource
+from pipelines.vos.settings import VosSettings
 
 SERVER = "fs1.example.org"
 
@@ -51,14 +51,14 @@ def listing(*entries: str) -> bytes:
 
 
 class FakeVos:
-    """A folder with such a `vos`; `source` is a configuration that uses it."""
+    """A folder with such a `vos`; `settings` are settings that uses it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         program = folder / "vos"
         program.write_text(_SCRIPT)
         program.chmod(0o755)
-        self.source = AfsSource("afs", servers=(SERVER,), vos=str(program))
+        self.settings = VosSettings(servers=(SERVER,), program=str(program))
 
     def says(self, what: str, answer: bytes | str) -> None:
         """Let it answer `listvol`, `examine.ID`, `dump.ID` and so on; `fails` makes everything fail."""

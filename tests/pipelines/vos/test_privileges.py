@@ -79,22 +79,24 @@ def test_a_link_of_another_user_in_a_folder_for_all_is_not_believed(tmp_path: Pa
 def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "one").symlink_to("other")
     (tmp_path / "other").symlink_to("one")
-    with pytest.raises(PrivilegeError, match="cannot be checked: Too many levels of symbolic links"):
+    with pytest.raises(PrivilegeError, match=r"cannot check .*: Too many levels of symbolic links"):
         trusted(tmp_path / "one")
 
 
 def test_what_is_not_there_is_not_believed(tmp_path: Path) -> None:
-    with pytest.raises(PrivilegeError, match="none cannot be checked: No such file"):
+    with pytest.raises(PrivilegeError, match=r"cannot check .*/none: No such file"):
         trusted(tmp_path / "none")
 
 
 def test_a_user_with_roots_rights_is_no_backup_user() -> None:
-    with pytest.raises(PrivilegeError, match="the user 'root' has root's rights; give an ordinary user in"):
+    with pytest.raises(
+        PrivilegeError, match="the user 'root' has root's rights; set `user` in \\[run\\] to an ordinary"
+    ):
         user_of("root")
 
 
 def test_a_user_that_there_is_not_is_an_error() -> None:
-    with pytest.raises(PrivilegeError, match="there is no user 'no-such-user'"):
+    with pytest.raises(PrivilegeError, match="no such user: 'no-such-user'"):
         user_of("no-such-user")
 
 

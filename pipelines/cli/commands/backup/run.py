@@ -109,7 +109,7 @@ def _run(engine: "Engine") -> "Report":
         if not isinstance(error, DedupError):
             raise
         raise type(error)(
-            f"the run failed: {error.message}", _join(error.hint, engine.taken_up_next())
+            f"the run failed: {error.message}", _join(error.hint, engine.resumed_next())
         ) from None
 
 
@@ -119,7 +119,7 @@ def _left(engine: "Engine") -> str:
         return "but the backup is complete and listed"
     if engine.finishing:
         return "see `dedup list` whether it was listed"
-    return ", but ".join(filter(None, ("no backup was recorded", engine.taken_up_next())))
+    return ", but ".join(filter(None, ("no backup was recorded", engine.resumed_next())))
 
 
 def _join(*hints: str) -> str:

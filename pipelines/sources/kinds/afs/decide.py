@@ -55,7 +55,7 @@ class Plan(NamedTuple):
     continues: bool
 
 
-class Splitter(Protocol):
+class ParsedDump(Protocol):
     """What `judge` asks an `AfsSplitter` after the end of the stream."""
 
     @property
@@ -148,7 +148,7 @@ def judge(
     planned: Plan,
     volume: Volume,
     backup: Volume,
-    splitter: Splitter,
+    splitter: ParsedDump,
     *,
     length: int,
     size_now: Callable[[], int],
@@ -202,7 +202,7 @@ def judge(
 
 
 def _wrong(
-    planned: Plan, volume: Volume, backup: Volume, splitter: Splitter, header: DumpFacts | None
+    planned: Plan, volume: Volume, backup: Volume, splitter: ParsedDump, header: DumpFacts | None
 ) -> str:
     if header is None:
         return f"no volume dump: {splitter.reason or 'it ends before it begins'}"
@@ -217,7 +217,7 @@ def _wrong(
     return ""
 
 
-def _raw(splitter: Splitter, length: int, size_now: Callable[[], int]) -> tuple[str, str]:
+def _raw(splitter: ParsedDump, length: int, size_now: Callable[[], int]) -> tuple[str, str]:
     """Return what is wrong with a dump that was not understood to its end, and what to warn of otherwise."""
     where = _not_understood(splitter)
     try:
@@ -229,7 +229,7 @@ def _raw(splitter: Splitter, length: int, size_now: Callable[[], int]) -> tuple[
     return "", f"{where}, stored as it is; all of its {size(length)} came"
 
 
-def _not_understood(splitter: Splitter) -> str:
+def _not_understood(splitter: ParsedDump) -> str:
     return f"not understood from byte {splitter.unparsed} on ({splitter.reason})"
 
 
@@ -255,7 +255,7 @@ def _facts(
     volume: Volume,
     backup: Volume,
     header: DumpFacts,
-    splitter: Splitter,
+    splitter: ParsedDump,
     column: bytes | None,
     stale: bool,
 ) -> VolumeFacts:

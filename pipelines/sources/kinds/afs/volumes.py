@@ -18,16 +18,16 @@ from dedupstore.errors import DedupError, StreamError
 from dedupstore.format import layout
 from pipelines.config.run_settings import Schedule
 from pipelines.formats.splitters import AfsSplitter
-from pipelines.sources.kinds.afs import decide, missing
+from pipelines.sources.kinds.afs import decide, gone
 from pipelines.sources.kinds.afs.history import History, Stored
 from pipelines.sources.kinds.afs.schedule import full_reason, next_full, period
+from pipelines.sources.kinds.afs.settings import AfsSettings
 from pipelines.sources.kinds.afs.volume_state import VolumeStates
-from pipelines.sources.protocol import Desk, Job, Line
+from pipelines.sources.protocol import JobContext, Line, Listing
 from pipelines.streams import facts
 from pipelines.streams.chains import MAX_DUMPS
 from pipelines.vos.listing import BACKUP, OK, READ_WRITE, UNKNOWN, Volume, VosError
 from pipelines.vos.program import AnyVos
-from pipelines.vos.settings import AfsSource
 
 if TYPE_CHECKING:
     from dedupstore.repository import Repository
@@ -67,40 +67,35 @@ class Memory:
 class Volumes:
     """A source of kind afs."""
 
-    def __init__(self, config: AfsSource, vos: AnyVos, memory: Memory) -> None:
-        self.name = config.name
-        self._config = config
+    def __init__(self, settings: AfsSettings, vos: AnyVos, memory: Memory) -> None:
+        self.name = settings.name
+        self._settings = settings
         self._vos = vos
         self._memory = memory
 
-    def listing(self, done: set[str]) -> "Listed":
+    def listing(self, done: set[str]) -> Listing:
         """Clone and list the volumes.  Raises `VosError` if not even the servers are known."""
-        found = Listed(self._memory)
+        found = Listing(published=self._memory.published)
         history, began = self._memory.history, int(time.time())
         servers = self._vos.servers()
-        if self._config.backupsys:
+        if self._settings.backupsys:
             for server in servers:
                 try:
-                    if said := self._vos.backupsys(server):
-                        found.warnings.append(f"vos backupsys {server}: {said}")
+                    if complaints := self._vos.backupsys(server):
+                        found.warnings.append(f"vos backupsys {server}: {complaints}")
                 except VosError as error:
                     found.warnings.append(f"{error}; each volume is cloned by itself")
         volumes = self._list(servers, found)
         # the largest first: started last, it would be alone at the end
         for volume, backup in sorted(volumes, key=lambda pair: -(pair[1] or pair[0]).size_k):
-            if volume.name in done:
-                continue
             line = Line(self.name, volume.name, "stored", "afs")
-            if (wrong := _wrong(volume)) is not None:
-                found.lines.append(replace(line, state="failed", error=wrong))
-            else:
-                found.jobs.append(VolumeJob(line, volume, backup, began, self._vos, self._memory))
-        self._missing(servers, volumes, history, found)
+            found.add(VolumeJob(line, volume, backup, began, self._vos, self._memory), done)
+        self._note_gone(servers, volumes, history, found)
         return found
 
     def plan(self) -> list[Line]:
         """Say which volumes a run would dump, and how; from clones as they are."""
-        found = Listed(self._memory)
+        found = Listing(published=self._memory.published)
         servers = self._vos.servers()
         volumes = self._list(servers, found)
         for volume, backup in volumes:
@@ -113,25 +108,25 @@ class Volumes:
             line.kind, line.reason = ("full" if planned.full else "incr"), planned.reason
             line.size = 1024 * (backup or volume).size_k if planned.full else 0
             found.lines.append(line)
-        self._missing(servers, volumes, self._memory.history, found)
+        self._note_gone(servers, volumes, self._memory.history, found)
         return found.lines
 
-    def _missing(
+    def _note_gone(
         self,
         servers: list[str],
         volumes: list[tuple[Volume, Volume | None]],
         history: History,
-        found: "Listed",
+        found: Listing,
     ) -> None:
-        """Note what is gone, and that nothing at all is taken."""
+        """Note what is gone, and that nothing at all is included."""
         if any(line.state == "failed" for line in found.lines):
             return  # a server did not answer: its volumes are not gone for that
         present = [volume for volume, _ in volumes]
-        found.lines += missing.gone(self._config, present, history, self._memory.today)
-        if not present and (wrong := missing.none_taken(self._vos, servers)):
+        found.lines += gone.gone_volumes(self._settings, present, history, self._memory.today)
+        if not present and (wrong := gone.none_included(self._vos, servers)):
             found.lines.append(Line(self.name, "", "failed", error=wrong))
 
-    def _list(self, servers: list[str], found: "Listed") -> list[tuple[Volume, Volume | None]]:
+    def _list(self, servers: list[str], found: Listing) -> list[tuple[Volume, Volume | None]]:
         """Return the read-write volumes, each with its backup volume."""
         volumes: list[Volume] = []
         for server in servers:
@@ -153,20 +148,6 @@ class Volumes:
         return [(each, backups.get((each.id, each.server, each.partition))) for each in wanted]
 
 
-class Listed:
-    """What a cell has today."""
-
-    def __init__(self, memory: Memory) -> None:
-        self.jobs: list[Job] = []
-        self.lines: list[Line] = []
-        self.warnings: list[str] = []
-        self._memory = memory
-
-    def published(self) -> None:
-        """Forget what belongs to older streams."""
-        self._memory.published()
-
-
 class VolumeJob:
     """One volume.  `began` is when the run began, in seconds since 1970."""
 
@@ -180,7 +161,7 @@ class VolumeJob:
         self._vos = vos
         self._memory = memory
 
-    def attempt(self, desk: Desk, *, last: bool) -> Line:
+    def attempt(self, context: JobContext, *, last: bool) -> Line:
         """Dump the volume into the store; in full if its incremental does not continue what is stored."""
         began = time.monotonic()
         line = replace(self.line, warnings=[])
@@ -191,10 +172,10 @@ class VolumeJob:
             volume = found._replace(name=found.name or volume.name)  # a busy one has no name
         planned, parent, stored, state, due = self.plan(volume, backup)
         try:
-            stream = self._dump(desk, line, planned, parent, volume, backup, state, stale=stale)
+            stream = self._dump(context, line, planned, parent, volume, backup, state, stale=stale)
         except _FullInsteadError as why:
             planned = planned._replace(full=True, since=0, reason=why.message, parent=b"", continues=False)
-            stream = self._dump(desk, line, planned, parent, volume, backup, None, stale=stale)
+            stream = self._dump(context, line, planned, parent, volume, backup, None, stale=stale)
         line.kind, line.reason = ("full" if planned.full else "incr"), planned.reason
         line.untimely = planned.full and stored is not None and planned.reason != due
         line.size, line.new, line.stored = stream.size, stream.new, stream.stored
@@ -242,7 +223,7 @@ class VolumeJob:
 
     def _dump(
         self,
-        desk: Desk,
+        context: JobContext,
         line: Line,
         planned: decide.Plan,
         parent: decide.Parent | None,
@@ -253,7 +234,7 @@ class VolumeJob:
         stale: bool,
     ) -> Any:
         splitter = AfsSplitter()
-        with desk.watch(self._vos.dump(backup.id, planned.since), line.name) as source:
+        with context.watch(self._vos.dump(backup.id, planned.since), line.name) as source:
 
             def judged() -> Mapping[str, Any]:
                 verdict = decide.judge(
@@ -277,7 +258,7 @@ class VolumeJob:
                 assert verdict.facts is not None  # noqa: S101 (it is accepted)
                 return facts.wire(msgspec.structs.replace(verdict.facts, source=line.source))
 
-            return desk.session.put(line.name, source, kind="afs", splitter=splitter, facts=judged)
+            return context.session.put(line.name, source, kind="afs", splitter=splitter, facts=judged)
 
 
 class _FullInsteadError(StreamError):

@@ -6,13 +6,13 @@ import pytest
 
 from dedupstore.errors import StreamError
 from pipelines.config.run_settings import RunSettings
-from pipelines.sources.kinds.command import CommandJob, Commands, CommandSource
+from pipelines.sources.kinds.command import CommandJob, Commands, CommandSettings
 
 LIMITS = RunSettings()
 
 
 def listing(script: str, command: tuple[str, ...] = ("cat", "{name}")) -> Commands:
-    return Commands(CommandSource("db", command, (sys.executable, "-c", script)), LIMITS)
+    return Commands(CommandSettings("db", command, (sys.executable, "-c", script)), LIMITS)
 
 
 def jobs(source: Commands, done: set[str] | None = None) -> list[tuple[str, tuple[str, ...]]]:

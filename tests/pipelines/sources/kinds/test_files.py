@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import StreamError
-from pipelines.sources.kinds.files import Files, FilesSource
+from pipelines.sources.kinds.files import Files, FilesSettings
 
 
 def files(folder: Path, include: tuple[str, ...] = ("*",), exclude: tuple[str, ...] = ()) -> Files:
-    return Files(FilesSource("d", str(folder), include, exclude))
+    return Files(FilesSettings("d", str(folder), include, exclude))
 
 
 def fill(folder: Path, *names: str) -> None:
@@ -57,8 +57,7 @@ def test_what_is_no_plain_file_is_a_warning_until_it_is_left(tmp_path: Path) -> 
     assert ["d.a"] == [job.line.name for job in found.jobs]
     assert [] == found.lines
     assert [
-        "d: only plain files are stored, and folder is a folder, link is a symbolic link; list in exclude what is "
-        "not wanted"
+        "d: skipped folder (a folder), link (a symbolic link): not plain files; add them to exclude"
     ] == found.warnings
     assert [] == files(tmp_path, exclude=("folder", "link")).listing(set()).warnings
 
@@ -68,7 +67,7 @@ def test_of_many_that_are_no_plain_files_a_few_are_named(tmp_path: Path) -> None
     for number in range(100):
         os.mkfifo(tmp_path / f"{number:02}")
     (warning,) = files(tmp_path).listing(set()).warnings
-    assert "04 is a named pipe, and 95 more; " in warning
+    assert "04 (a named pipe), and 95 more: " in warning
 
 
 def test_a_name_in_include_must_be_there_and_plain(tmp_path: Path) -> None:
@@ -78,9 +77,9 @@ def test_a_name_in_include_must_be_there_and_plain(tmp_path: Path) -> None:
     found = source.listing(set())
     assert ["d.a.sql"] == [job.line.name for job in found.jobs]
     assert [] == found.warnings
-    after = f"in {tmp_path}; correct include, or check the program"
+    after = f"in {tmp_path}; check the program that writes it, or correct include"
     expected = [
-        ("d.gone.dump", "failed", f"gone.dump is not there {after}"),
+        ("d.gone.dump", "failed", f"gone.dump does not exist {after}"),
         ("d.link", "failed", f"link is a symbolic link {after}"),
     ]
     assert expected == [(line.name, line.state, line.error) for line in found.lines]
@@ -91,7 +90,7 @@ def test_a_name_in_include_must_be_there_and_plain(tmp_path: Path) -> None:
 
 def test_names_that_are_excluded_do_not_make_a_run_of_nothing_well(tmp_path: Path) -> None:
     fill(tmp_path, "b.c")
-    assert f"no file in {tmp_path} is matched by include and exclude of d; " in why(
+    assert f"no file in {tmp_path} matches include and exclude of d; " in why(
         files(tmp_path, ("b.c",), ("b.*",))
     )
 
@@ -104,7 +103,7 @@ def test_a_plan_tells_what_a_run_will_refuse(tmp_path: Path, monkeypatch: pytest
     )
     lines = {line.name: (line.state, line.error) for line in files(tmp_path).plan()}
     assert ("planned", "") == lines["d.good"]
-    assert ("failed", "it is empty; allow_empty = true stores it as it is") == lines["d.empty"]
+    assert ("failed", "the file is empty; allow_empty = true stores it anyway") == lines["d.empty"]
     assert "failed" == lines["d.secret"][0]
     assert f" may not read {tmp_path}/secret; let " in lines["d.secret"][1]
 
@@ -126,10 +125,10 @@ def test_a_name_that_no_stream_may_have_fails_alone(tmp_path: Path) -> None:
 def test_a_folder_with_nothing_to_take_is_a_failure(tmp_path: Path, exclude: tuple[str, ...]) -> None:
     fill(tmp_path, "a")
     said = why(files(tmp_path, exclude=exclude))
-    assert f"no file in {tmp_path} is matched by include and exclude of d; check the program" in said
+    assert f"no file in {tmp_path} matches include and exclude of d; check the program" in said
 
 
 def test_a_folder_that_is_not_there_or_none_is_a_failure(tmp_path: Path) -> None:
     fill(tmp_path, "a")
-    assert f"there is no {tmp_path}/no; " in why(files(tmp_path / "no"))
-    assert f"{tmp_path}/a cannot be read: Not a directory" == why(files(tmp_path / "a"))
+    assert f"no such file: {tmp_path}/no; " in why(files(tmp_path / "no"))
+    assert f"cannot read {tmp_path}/a: Not a directory" == why(files(tmp_path / "a"))

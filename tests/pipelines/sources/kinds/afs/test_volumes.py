@@ -15,17 +15,22 @@ from pipelines.config.run_settings import RunConfig, RunSettings, Schedule
 from pipelines.run.engine import Engine, run_day
 from pipelines.sources.kind import RunContext
 from pipelines.sources.kinds import make_sources
+from pipelines.sources.kinds.afs.settings import AfsSettings
 from pipelines.sources.protocol import Report
 from pipelines.vos import patterns
 from pipelines.vos.listing import Volume, VosError
-from pipelines.vos.settings import AfsSource
+from pipelines.vos.settings import VosSettings
 from tests.pipelines.formats.afs.model import Volume as Model
 from tests.store import World
 
 DAY = 86400
 FIRST = 1_700_006_400  # 2023.11.15, a Wednesday
 ID, BACKUP_ID = 536870930, 536870932
-CELL = AfsSource("cell")
+CELL = AfsSettings("cell")
+
+
+def only(*include: str, exclude: tuple[str, ...] = ()) -> AfsSettings:
+    return AfsSettings("cell", VosSettings(include=include, exclude=exclude))
 
 
 class Pipe:
@@ -107,12 +112,12 @@ class FakeVos:
 class Chosen:
     """That server, as one source sees it."""
 
-    def __init__(self, vos: FakeVos, source: AfsSource) -> None:
+    def __init__(self, vos: FakeVos, source: AfsSettings) -> None:
         self._vos = vos
-        self._source = source
+        self._settings = source.vos
 
     def listing(self, server: str) -> list[Volume]:
-        return patterns.select(self._vos.listing(server), self._source.include, self._source.exclude)
+        return patterns.select(self._vos.listing(server), self._settings.include, self._settings.exclude)
 
     def count(self, server: str) -> int:
         return sum(volume.type == "RW" for volume in self._vos.listing(server))
@@ -121,7 +126,7 @@ class Chosen:
         return getattr(self._vos, name)
 
 
-def chosen(vos: FakeVos, source: AfsSource) -> Any:
+def chosen(vos: FakeVos, source: AfsSettings) -> Any:
     return Chosen(vos, source)
 
 
@@ -142,7 +147,7 @@ def context(config: RunConfig, repository: Repository, today: date, vos: FakeVos
     return RunContext(config.run, config.schedule, repository, today, root_parts=parts)
 
 
-def run(world: World, vos: FakeVos, day: int, source: AfsSource = CELL, *, dry: bool = False) -> Report:
+def run(world: World, vos: FakeVos, day: int, source: AfsSettings = CELL, *, dry: bool = False) -> Report:
     settings = RunSettings(retries=1, retry_wait=0)
     config = RunConfig(Path("x"), settings, Schedule(), (source,))
     details = RunDetails("h", "t", FIRST + day * DAY, 0)
@@ -173,7 +178,7 @@ def test_a_restore_after_the_clone_does_not_vouch_for_the_next_incremental(
 
 
 def test_a_volume_that_was_cloned_by_itself_is_looked_at_after_that(world: World, vos: FakeVos) -> None:
-    run(world, vos, 0, AfsSource("cell", backupsys=False))
+    run(world, vos, 0, AfsSettings("cell", backupsys=False))
     assert ["backup", f"examine {BACKUP_ID}", f"examine {ID}"] == vos.asked[-3:]
 
 
@@ -227,10 +232,14 @@ def test_a_lost_list_of_vnodes_costs_a_full(world: World, vos: FakeVos) -> None:
 
 @pytest.mark.parametrize("dry", [False, True])
 @pytest.mark.parametrize(
-    "source", [AfsSource("cell", include=("usr.*",)), AfsSource("cell", exclude=("user.*",))]
+    "source",
+    [
+        only("usr.*"),
+        only("*", exclude=("user.*",)),
+    ],
 )
 def test_patterns_that_match_no_volume_at_all_are_a_failure(
-    world: World, vos: FakeVos, source: AfsSource, dry: bool
+    world: World, vos: FakeVos, source: AfsSettings, dry: bool
 ) -> None:
     run(world, vos, 0)
     (line,) = run(world, vos, 1, source, dry=dry).lines
@@ -243,15 +252,15 @@ def test_patterns_that_match_no_volume_at_all_are_a_failure(
 @pytest.mark.parametrize("dry", [False, True])
 def test_a_server_without_volumes_is_well(world: World, vos: FakeVos, dry: bool) -> None:
     vos.empty = True
-    assert [] == run(world, vos, 0, AfsSource("cell", include=("user.*",)), dry=dry).lines
+    assert [] == run(world, vos, 0, only("user.*"), dry=dry).lines
 
 
 @pytest.mark.parametrize("dry", [False, True])
 @pytest.mark.parametrize(
     ("include", "reason"),
     [
-        ("*", "volume 536870930 is not there any more"),
-        ("user.*", "volume 536870930 is not there any more, or its name no longer matches include"),
+        ("*", "volume 536870930 no longer exists"),
+        ("user.*", "volume 536870930 no longer exists, or its name no longer matches include"),
     ],
 )
 def test_a_volume_that_was_deleted_is_gone(
@@ -259,13 +268,13 @@ def test_a_volume_that_was_deleted_is_gone(
 ) -> None:
     run(world, vos, 0)
     vos.empty = True
-    assert [("gone", "", reason)] == kinds(run(world, vos, 1, AfsSource("cell", include=(include,)), dry=dry))
+    assert [("gone", "", reason)] == kinds(run(world, vos, 1, only(include), dry=dry))
 
 
 @pytest.mark.parametrize("dry", [False, True])
 def test_a_volume_that_is_not_taken_any_more_is_not_gone(world: World, vos: FakeVos, dry: bool) -> None:
     run(world, vos, 0)
     vos.others = [Volume("user.b", 7, 7, "RW", "fs1", "a", "OK")]
-    report = run(world, vos, 1, AfsSource("cell", include=("user.b",)), dry=dry)
+    report = run(world, vos, 1, only("user.b"), dry=dry)
     assert ["user.b"] == [line.name for line in report.lines]
     assert [] == report.of("gone")

@@ -1,7 +1,7 @@
-"""A plain file as a source.
+"""A plain file, read.
 
-Invariant: the end is reported only if size and time of change are still those from before the first byte: what is
-stored is the file of one moment.  No link is followed.
+Invariant: the end is reported only if size and modification time are still those from before the first byte: what is
+stored is the file as it was at one moment.  No link is followed.
 """
 
 import errno
@@ -13,7 +13,7 @@ import stat
 from dedupstore.errors import StreamError
 from pipelines import text
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a named pipe must not hold us up
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a named pipe must not block us
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -26,7 +26,7 @@ _KINDS = {
 
 
 class PlainFile:
-    """An open file; `size` is in bytes.  Raises `StreamError` if it cannot be opened, or is no plain file."""
+    """An open file; `size` is in bytes.  Raises `StreamError` if it cannot be opened, or is not a plain file."""
 
     def __init__(self, path: str) -> None:
         self._path = text.safe(path)
@@ -51,7 +51,7 @@ class PlainFile:
         return self._file.fileno()
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Read what fits; 0 at the end.  Raises `StreamError` if it cannot be read, or has changed meanwhile."""
+        """Read what fits; 0 at the end.  Raises `StreamError` if it cannot be read or has changed."""
         try:
             count = self._file.readinto(buffer) or 0
         except OSError as error:
@@ -67,7 +67,7 @@ class PlainFile:
             return
         raise StreamError(
             f"{self._path} changed while it was read ({first.st_size} bytes before, {now.st_size} after)",
-            "let its program write under a name that is excluded, and rename it when it is complete",
+            "make its program write to an excluded name, and rename the file when it is complete",
         )
 
     def close(self) -> None:
@@ -76,8 +76,8 @@ class PlainFile:
 
 
 def kind(mode: int) -> str:
-    """Return what a file with such a mode is, for people."""
-    return _KINDS.get(stat.S_IFMT(mode), "no plain file")
+    """Return what a file of this mode is, for messages."""
+    return _KINDS.get(stat.S_IFMT(mode), "not a plain file")
 
 
 def unreadable(path: str, error: OSError) -> StreamError:
@@ -87,16 +87,16 @@ def unreadable(path: str, error: OSError) -> StreamError:
         who = _our_name()
         return StreamError(
             f"{who} may not read {name}",
-            f"let {who} read it, and enter every folder on the way: setfacl, or chgrp",
+            f"let {who} read it, and enter every folder above it: setfacl or chgrp",
         )
     if error.errno == errno.ENOENT:
         return StreamError(
-            f"there is no {name}",
-            "it was removed or renamed, or never made: check the program that writes it",
+            f"no such file: {name}",
+            "check the program that writes it",
         )
     if error.errno == errno.ELOOP:
         return StreamError(f"{name} is a symbolic link: only plain files are stored")
-    return StreamError(f"{name} cannot be read: {error.strerror or error}")
+    return StreamError(f"cannot read {name}: {error.strerror or error}")
 
 
 def _our_name() -> str:

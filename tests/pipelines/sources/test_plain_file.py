@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import StreamError
-from pipelines.sources.file import PlainFile
+from pipelines.sources.plain_file import PlainFile
 
 Opened = Callable[[Path], PlainFile]
 
@@ -78,7 +78,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_end(
     with pytest.raises(StreamError) as caught:
         read_all(file)
     assert str(caught.value).startswith(
-        f"{path} changed while it was read (2000 bytes before, {after} after); let its program write under "
+        f"{path} changed while it was read (2000 bytes before, {after} after); make its program write to "
     )
 
 
@@ -106,11 +106,11 @@ def test_only_plain_files_are_opened_and_nothing_waits(tmp_path: Path) -> None:
     assert f"{tmp_path}/fifo is a named pipe: {only}" == why(tmp_path / "fifo")
     assert f"{tmp_path} is a folder: {only}" == why(tmp_path)
     assert f"/dev/null is a device: {only}" == why(Path("/dev/null"))
-    assert f"{tmp_path}/socket cannot be read: No such device or address" == why(tmp_path / "socket")
+    assert f"cannot read {tmp_path}/socket: No such device or address" == why(tmp_path / "socket")
 
 
 def test_a_file_that_is_gone_says_so(tmp_path: Path) -> None:
-    assert f"there is no {tmp_path}/x; it was removed or renamed, " in why(tmp_path / "x")
+    assert f"no such file: {tmp_path}/x; check the program that writes it" in why(tmp_path / "x")
 
 
 def test_a_file_that_may_not_be_read_says_who_may_not(tmp_path: Path) -> None:
@@ -131,11 +131,11 @@ def test_a_file_that_may_not_be_read_says_who_may_not(tmp_path: Path) -> None:
     with open(reader) as said:
         who, _, rest = said.read().partition(" ")
     os.waitpid(child, 0)
-    assert f"may not read {path}; let {who} read it, and enter every folder on the way" in rest
+    assert f"may not read {path}; let {who} read it, and enter every folder above it" in rest
     assert who == ("nobody" if os.geteuid() == 0 else path.owner())
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_an_error(opened: Opened) -> None:
     file = opened(Path("/proc/self/mem"))  # nothing is at its first address
-    with pytest.raises(StreamError, match="/proc/self/mem cannot be read: Input/output error"):
+    with pytest.raises(StreamError, match="cannot read /proc/self/mem: Input/output error"):
         read(file)
