@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from bench import data
+from bench.made import data
 from bench.options import existing_folder
 from bench.throughput import Bench
 

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import data
+from bench.made import data
 from bench.options import existing_folder
 
 NULL = Path(os.devnull)

@@ -10,7 +10,7 @@ from threading import Lock
 
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.history import closings, deletion, index_files
 from dedupstore.history.closings import CountingContext
 from dedupstore.history.snapshots import SnapshotInfo, Snapshots, Turn

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
 from dedupstore.core import Core, now_offset
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.history.snapshots import SnapshotInfo
 from dedupstore.state.folder import StateFolder
 

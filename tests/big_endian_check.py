@@ -51,7 +51,7 @@ from dedupstore.backends.local import LocalBackend
 from dedupstore.cache import row_formats
 from dedupstore.chunks.chunker import Chunker, ChunkSizes
 from dedupstore.chunks.ids import identify
-from dedupstore.format import packs, record_files, records
+from dedupstore.format import pack_records, packs, record_files, run_records
 from dedupstore.format.layout import Kind
 from dedupstore.maintenance import check_packs
 
@@ -82,7 +82,7 @@ def main(folder: Path) -> None:
     )
     backend = LocalBackend(folder / "repository")
     for name in sorted(backend.names("index")):
-        _, index = record_files.open_record(access, Kind.INDEX, name, backend.read(name), records.Index)
+        _, index = record_files.open_record(access, Kind.INDEX, name, backend.read(name), pack_records.Index)
         for pack in index.packs:
             kind = pack.file_kind
             described = packs.describe(access, pack, index.domain, name)
@@ -90,7 +90,9 @@ def main(folder: Path) -> None:
             chunks = check_packs._read_pack(backend, access, claimed, domain, open_blocks=kind is Kind.TREE)
             print(kind.name, pack.name.hex(), chunks, *described.lengths)
     for name in sorted(backend.names("snapshots")):
-        print(record_files.open_record(access, Kind.SNAPSHOT, name, backend.read(name), records.Snapshot)[1])
+        print(
+            record_files.open_record(access, Kind.SNAPSHOT, name, backend.read(name), run_records.Snapshot)[1]
+        )
     data = random.Random(1).randbytes(1_000_000)
     ends = Chunker(access.chunker_key, SIZES).cuts(data, final=True)
     print(*ends, *(id_.hex() for id_ in identify(memoryview(data), [0, *ends[:-1]], ends, access.id_key)))

@@ -12,22 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dedupstore.format import compression, crypto, layout, packs, record_files, records
+from dedupstore.format import compression, crypto, layout, pack_records, packs, record_files, records
 from dedupstore.format.layout import Header, Kind
-from dedupstore.format.records import (
-    Condemned,
-    Done,
-    Fence,
-    Index,
-    IndexedPack,
-    Ledger,
-    Origin,
-    PackTables,
-    PlacedBlock,
-    Run,
-    Snapshot,
-    Tombstones,
-)
+from dedupstore.format.pack_records import Index, IndexedPack, PackTables, PlacedBlock
+from dedupstore.format.run_records import Condemned, Done, Fence, Ledger, Origin, Run, Snapshot, Tombstones
 from dedupstore.repository import Repository
 from keys import chain, slots
 from keys import roster as rosters
@@ -96,7 +84,7 @@ def join(
         block = next(one for one in found.blocks if one.number == number)
         blocks += repository.backend.read(donor.file, block.at, block.stored)
     keys, tables = [pack.keys[0] for pack in donors], [pack.tables[0] for pack in donors]
-    column = records.place_blocks(placed)
+    column = pack_records.place_blocks(placed)
     header = Header(Kind.DATA, access.repository, access.epoch, secrets.token_bytes(32))
     frame = compression.pack(records.encode(PackTables(column, tables)))
     plain = struct.pack("<I", len(frame)) + frame

@@ -14,7 +14,7 @@ from multiprocessing import Process
 from pathlib import Path
 from random import Random
 
-from bench.made_text import TEXTS, Text
+from bench.made.text import TEXTS, Text
 from bench.peers.measure import Call, files, measure
 
 HERE = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dedupstore.format import layout, records
+from dedupstore.format import layout, pack_records, records
 
 if TYPE_CHECKING:
     from dedupstore.format.packs import Described
@@ -101,10 +101,10 @@ class CachedBlock(NamedTuple):
     chunks: int
 
 
-class CachedPack(records.NamedPack, array_like=True, frozen=True):
+class CachedPack(pack_records.NamedPack, array_like=True, frozen=True):
     """A pack as an index file named it; `columns` is what `columns_digest` gives."""
 
-    keys: list[records.PackKey]
+    keys: list[pack_records.PackKey]
     blocks: tuple[CachedBlock, ...]
     columns: records.Bin32
 
@@ -113,7 +113,7 @@ class DescribedIndex(NamedTuple):
     """An index file that was verified: who signed it, what it says, and what is in each of its packs."""
 
     signer: bytes
-    record: records.Index
+    record: pack_records.Index
     packs: "list[Described]"
 
 
@@ -210,7 +210,7 @@ def decode_pack(value: bytes) -> CachedPack:
     return records.decoder(CachedPack).decode(memoryview(value)[ORDER_SIZE:])
 
 
-def cached_pack(pack: records.IndexedPack, described: "Described") -> CachedPack:
+def cached_pack(pack: pack_records.IndexedPack, described: "Described") -> CachedPack:
     """Return what the cache keeps of a pack besides its chunks."""
     blocks = tuple(CachedBlock(*block[:6]) for block in described.blocks)
     return CachedPack(pack.name, pack.kind, pack.size, pack.keys, blocks, columns_digest(described))

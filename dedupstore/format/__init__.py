@@ -10,7 +10,9 @@ Each module calls only those below it:
 | `recipes`      | the tree of chunk ids that puts a sequence together again |
 | `record_files` | signed, encrypted record files: index, snapshots, runs and the like |
 | `crypto`       | all cryptography of the store |
-| `records`      | the records, as MessagePack maps, and their bounds |
+| `pack_records` | records of packs: keys, places of blocks, signed tables, index files |
+| `run_records`  | records of runs: snapshots, done records, ledgers, tombstones, closing lists |
+| `records`      | what all records have in common: MessagePack maps, bounded |
 | `compression`  | Zstandard, with sizes checked before anything is allocated |
 | `layout`       | names, headers and size limits of files |
 

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from dedupstore.access import Access
 from dedupstore.errors import DamageError, KeyAccessError
-from dedupstore.format import blocks, compression, crypto, layout, record_files, records
+from dedupstore.format import blocks, compression, crypto, layout, pack_records, record_files, records
 from dedupstore.format.blocks import BlockKey
 from dedupstore.format.layout import Header, Kind
-from dedupstore.format.records import HeldBlock, IndexedPack, PackKey, PlacedBlock, SignedTable, Table
+from dedupstore.format.pack_records import HeldBlock, IndexedPack, PackKey, PlacedBlock, SignedTable, Table
 
 _TRAILER = struct.Struct("<II")  # bytes of the keys, and of the tables
 _TABLE_STEP = 4 << 10
@@ -114,9 +114,9 @@ class PackBuilder:
             with memoryview(self._data)[layout.HEADER_SIZE : self._size] as stored:
                 self._hash.update(stored)
         header = self._header.pack()
-        places = records.place_blocks([PlacedBlock(0, number) for number in range(len(self._blocks))])
+        places = pack_records.place_blocks([PlacedBlock(0, number) for number in range(len(self._blocks))])
         keys = records.encode_any([self._sealed])
-        frame = compression.pack(records.encode(records.PackTables(places, [self._table])))
+        frame = compression.pack(records.encode(pack_records.PackTables(places, [self._table])))
         plain = struct.pack("<I", len(frame)) + frame
         plain += bytes(-(len(plain) + crypto.TAG_SIZE) % _TABLE_STEP)
         trailer = _TRAILER.pack(len(keys), len(plain) + crypto.TAG_SIZE)
@@ -146,7 +146,7 @@ class PackBuilder:
             key=self._key.key_id,
             kind=self._key.kind.value.decode(),
             domain=self._access.domain,
-            blocks=records.hold_blocks(self._blocks),
+            blocks=pack_records.hold_blocks(self._blocks),
             ids=bytes(self._ids),
             lengths=bytes(self._lengths),
         )
@@ -266,13 +266,15 @@ def read_entry(
     footer = read(keys_at, keys_size + tables_size)
     keys, sealed = footer[:keys_size], memoryview(footer)[keys_size:]
     frame = record_files.open_padded(access, header, sealed, header.pack() + keys + trailer, name)
-    tables = records.decode(record_files.unpack_frame(frame, _MOST_TABLES, name), records.PackTables, name)
+    tables = records.decode(
+        record_files.unpack_frame(frame, _MOST_TABLES, name), pack_records.PackTables, name
+    )
     try:
         return IndexedPack(
             name=digest,
             kind=kind.value.decode(),
             size=size,
-            keys=records.decode(keys, records.PackKeys, name),
+            keys=records.decode(keys, pack_records.PackKeys, name),
             blocks=tables.blocks,
             tables=tables.tables,
         )

@@ -13,7 +13,7 @@ from msgspec import Struct
 from dedupstore.context import Context
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Closing, Condemned, Fence, Ledger, Tombstones
+from dedupstore.format.run_records import Closing, Condemned, Fence, Ledger, Tombstones
 from dedupstore.history import verified
 
 T = TypeVar("T", bound=Struct)

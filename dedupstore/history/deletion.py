@@ -6,7 +6,7 @@ Invariant: a record counts only after it was verified; a damaged one is reported
 from typing import NamedTuple
 
 from dedupstore.errors import NotFoundError
-from dedupstore.format import layout, records
+from dedupstore.format import layout, records, run_records
 from dedupstore.format.layout import Kind
 from dedupstore.history import verified
 from dedupstore.history.closings import CountingContext
@@ -22,7 +22,7 @@ class CondemnedNames(NamedTuple):
 
 def condemned(context: CountingContext) -> CondemnedNames:
     """List what is condemned."""
-    listed = context.counting(verified.listed(context, Kind.CONDEMNED, records.Condemned))
+    listed = context.counting(verified.listed(context, Kind.CONDEMNED, run_records.Condemned))
     found = [record for _, record in listed.values()]
     return CondemnedNames(
         frozenset(name for record in found for name in records.names(record.packs)),
@@ -33,7 +33,7 @@ def condemned(context: CountingContext) -> CondemnedNames:
 
 def entombed(context: CountingContext) -> set[bytes]:
     """List the snapshots that were deleted lawfully."""
-    found = context.counting(verified.listed(context, Kind.TOMBSTONES, records.Tombstones))
+    found = context.counting(verified.listed(context, Kind.TOMBSTONES, run_records.Tombstones))
     return {tombstone.snapshot for _, record in found.values() for tombstone in record.entries()}
 
 
@@ -44,17 +44,17 @@ def is_open(context: CountingContext, run: bytes, *, ended: bool) -> bool:
     """
     fences = [file for file in context.backend.names("fences") if layout.run_of(file, Kind.FENCE) == run]
     runs = set(context.backend.names("runs"))
-    if layout.run_file(run) not in runs or _pass_over(context, Kind.FENCE, fences, records.Fence):
+    if layout.run_file(run) not in runs or _pass_over(context, Kind.FENCE, fences, run_records.Fence):
         return False
     ends = [file for file in runs if ended and layout.run_of(file, Kind.ENDED) == run]
-    return not _pass_over(context, Kind.ENDED, ends, records.Ended)
+    return not _pass_over(context, Kind.ENDED, ends, run_records.Ended)
 
 
 def _pass_over(
     context: CountingContext,
     kind: Kind,
     files: list[str],
-    record: type[records.Fence] | type[records.Ended],
+    record: type[run_records.Fence] | type[run_records.Ended],
 ) -> bool:
     """Return whether one of these files, by what it says, lets a pruner pass the run over."""
     for file in files:

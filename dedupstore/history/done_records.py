@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dedupstore.format import layout, records
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Done, Ledger, Tombstone, Tombstones
+from dedupstore.format.run_records import Done, Ledger, Tombstone, Tombstones
 from dedupstore.history import verified
 from dedupstore.history.closings import CountingContext
 

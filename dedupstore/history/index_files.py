@@ -14,7 +14,7 @@ from dedupstore.context import FETCH_THREADS
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.format import layout, records
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Index
+from dedupstore.format.pack_records import Index
 from dedupstore.history import verified
 from dedupstore.history.closings import CountingContext
 

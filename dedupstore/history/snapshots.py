@@ -15,7 +15,7 @@ import msgspec
 from dedupstore.errors import NotFoundError, TrustError
 from dedupstore.format import layout, records
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Snapshot, Stream
+from dedupstore.format.run_records import Snapshot, Stream
 from dedupstore.history import alarms, done_records, verified
 from dedupstore.history.alarms import SnapshotInfo
 from dedupstore.history.closings import CountingContext

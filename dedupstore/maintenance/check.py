@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
-from dedupstore.format import layout, packs, record_files, records
+from dedupstore.format import layout, pack_records, packs, record_files, run_records
 from dedupstore.format.layout import Kind
 from dedupstore.history import index_files
 from dedupstore.maintenance.check_packs import PackReadings
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from dedupstore.core import Core
 
 _RECORDS: dict[str, tuple[tuple[Kind, str, Any], ...]] = {
-    "index": ((Kind.INDEX, "", records.Index),),
-    "snapshots": ((Kind.SNAPSHOT, "", records.Snapshot),),
-    "checkpoints": ((Kind.CHECKPOINT, "", records.Snapshot),),
+    "index": ((Kind.INDEX, "", pack_records.Index),),
+    "snapshots": ((Kind.SNAPSHOT, "", run_records.Snapshot),),
+    "checkpoints": ((Kind.CHECKPOINT, "", run_records.Snapshot),),
     "runs": (
-        (Kind.RUN, ".run", records.Run),
-        (Kind.DONE, ".done", records.Done),
-        (Kind.ENDED, ".ended", records.Ended),
+        (Kind.RUN, ".run", run_records.Run),
+        (Kind.DONE, ".done", run_records.Done),
+        (Kind.ENDED, ".ended", run_records.Ended),
     ),
-    "ledgers": ((Kind.LEDGER, "", records.Ledger),),
-    "closings": ((Kind.CLOSING, "", records.Closing),),
-    "condemned": ((Kind.CONDEMNED, "", records.Condemned),),
-    "fences": ((Kind.FENCE, "", records.Fence),),
-    "tombstones": ((Kind.TOMBSTONES, "", records.Tombstones),),
+    "ledgers": ((Kind.LEDGER, "", run_records.Ledger),),
+    "closings": ((Kind.CLOSING, "", run_records.Closing),),
+    "condemned": ((Kind.CONDEMNED, "", run_records.Condemned),),
+    "fences": ((Kind.FENCE, "", run_records.Fence),),
+    "tombstones": ((Kind.TOMBSTONES, "", run_records.Tombstones),),
 }
 _RECORDS_AT_ONCE = {"index": 4, "runs": 64}  # index files are large
 
@@ -175,7 +175,7 @@ class Checker:
             name = layout.content_file(Kind.INDEX, digest)
             try:
                 signer, index = record_files.open_record(
-                    repository.access, Kind.INDEX, name, repository.backend.read(name), records.Index
+                    repository.access, Kind.INDEX, name, repository.backend.read(name), pack_records.Index
                 )
                 described = index_files.describe(repository.access, digest, signer, index)
             except (DamageError, NotFoundError):

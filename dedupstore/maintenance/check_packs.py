@@ -20,7 +20,7 @@ from dedupstore.chunks.ids import short_ids
 from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
 from dedupstore.format import blocks, layout, packs, recipes
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import IndexedPack
+from dedupstore.format.pack_records import IndexedPack
 
 PART = (
     2 << 20

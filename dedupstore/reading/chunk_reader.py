@@ -21,7 +21,7 @@ from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.format import blocks, packs
 from dedupstore.format.blocks import BlockKey
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import PackKey
+from dedupstore.format.pack_records import PackKey
 
 READ_STEP = 64 << 10
 _BLOCKS = {Kind.DATA: 14, Kind.TREE: 6}  # kept after use: a stream alternates between several

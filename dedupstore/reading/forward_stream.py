@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dedupstore.chunks import splitting
 from dedupstore.errors import DamageError, StreamError
 from dedupstore.format.recipes import Recipe, Totals
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.sequence_reader import Ahead, SequenceReader
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from dedupstore.chunks import splitting
 from dedupstore.format.recipes import Entry, Part, Recipe
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.chunk_reader import Stretch
 from dedupstore.reading.sequence_reader import STEP_BLOCKS
 

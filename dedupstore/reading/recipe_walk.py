@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.format import layout, recipes
 from dedupstore.format.recipes import Entry, Form, Recipe
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.stream_reader import StreamReader
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from dedupstore.core import Core
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.format.layout import Kind
 from dedupstore.format.recipes import Entry, NodeLoader, Recipe, node_key
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.chunk_reader import ChunkReader, LookUp, Stretch
 from dedupstore.reading.sequence_reader import Ahead, SequenceReader, Walk
 

@@ -14,7 +14,7 @@ from msgspec import Meta
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Snapshot, Stream
+from dedupstore.format.run_records import Snapshot, Stream
 from dedupstore.history import verified
 from dedupstore.history.snapshots import Turn
 from dedupstore.state.folder import StateFolder

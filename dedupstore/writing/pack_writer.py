@@ -19,8 +19,8 @@ from dedupstore.access import Access
 from dedupstore.backends.contract import Backend, Buffer
 from dedupstore.format import blocks, layout, record_files
 from dedupstore.format.layout import Kind
+from dedupstore.format.pack_records import Index, IndexedPack
 from dedupstore.format.packs import PackBuilder, SealedPack, pack_buffer
-from dedupstore.format.records import Index, IndexedPack
 from dedupstore.writing.work_queue import Mark, WorkQueue
 
 PACK_SIZE = 16 << 20

@@ -17,7 +17,7 @@ from dedupstore.chunks.ids import identify
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
 from dedupstore.format.recipes import ListWriter
-from dedupstore.format.records import Root
+from dedupstore.format.run_records import Root
 from dedupstore.writing.pack_writer import Account, PackWriter
 
 BLOCK_SIZE = 1 << 20

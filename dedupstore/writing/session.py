@@ -18,7 +18,8 @@ from dedupstore.errors import DamageError, DedupError, StreamError
 from dedupstore.format import layout, record_files, records
 from dedupstore.format.facts import dump
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Index, Snapshot, Stream
+from dedupstore.format.pack_records import Index
+from dedupstore.format.run_records import Snapshot, Stream
 from dedupstore.history.index_files import describe as describe_index
 from dedupstore.history.snapshots import Turn
 from dedupstore.writing import checkpoints

@@ -12,7 +12,7 @@ from dedupstore.chunks.chunker import Chunker, ChunkSizes
 from dedupstore.chunks.splitting import Divider, Division, Splitter
 from dedupstore.format import recipes
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Root
+from dedupstore.format.run_records import Root
 from dedupstore.writing.pack_writer import Account, PackWriter
 from dedupstore.writing.read_ahead import Readable, read_ahead
 from dedupstore.writing.sequence_writer import (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dedupstore.errors import BackendError, DedupError, NewerFormatError
 from dedupstore.format import layout, record_files, records
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Done, Ended, Run, Snapshot, Stream
+from dedupstore.format.run_records import Done, Ended, Run, Snapshot, Stream
 from dedupstore.history import deletion
 from dedupstore.history.snapshots import Turn, info_of, snapshot_file
 

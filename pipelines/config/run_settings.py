@@ -97,7 +97,7 @@ def _sources(values: Mapping[str, Any], where: Where, kinds: Sequence[str]) -> l
         raise where.error(
             (),
             "nothing to back up",
-            f"add a [[source]] of kind {' or '.join(kinds)}; see dedup config example",
+            f"add a [[source]] of kind {', '.join(kinds[:-1])} or {kinds[-1]}; see dedup config example",
         )
     return found
 

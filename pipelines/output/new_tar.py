@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pipelines.formats.entries import Contents, Entry, Hole
 from pipelines.output.file_names import exact, shown
-from pipelines.output.new_tree import LeftOutError, not_made, parts
+from pipelines.output.safe_paths import LeftOutError, not_made, parts
 
 ACL_KEY = "SCHILY.xattr.user.afs.acl"
 

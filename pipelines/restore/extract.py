@@ -19,7 +19,8 @@ from pipelines import text
 from pipelines.formats.entries import Contents, Entries, Entry, Hole
 from pipelines.output import new_tar
 from pipelines.output.file_names import shown
-from pipelines.output.new_tree import LeftOutError, NewTree, not_made
+from pipelines.output.new_tree import NewTree
+from pipelines.output.safe_paths import LeftOutError, not_made
 from pipelines.restore.browse import UpToDamage
 from pipelines.restore.hard_links import Links
 from pipelines.restore.neighbours import Neighbours

@@ -17,7 +17,7 @@ from pipelines.output import pipes
 from pipelines.output.new_file import open_temporary, temporary_name
 
 if TYPE_CHECKING:
-    from dedupstore.format.records import Stream
+    from dedupstore.format.run_records import Stream
     from dedupstore.repository import Repository, SnapshotInfo
     from pipelines.streams.chains import Link, Streams
 

@@ -28,7 +28,7 @@ from pipelines.streams import facts, names
 from pipelines.text import size
 
 if TYPE_CHECKING:
-    from dedupstore.format.records import Stream
+    from dedupstore.format.run_records import Stream
     from dedupstore.repository import Repository, SnapshotInfo
 
 SMALL = 4 << 20  # bytes: a stream up to this size waits for its first bytes more than it works

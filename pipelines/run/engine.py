@@ -20,7 +20,7 @@ from dedupstore.errors import (
     TrustError,
 )
 from dedupstore.format import layout
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.writing.session import RunDetails, Session
 from pipelines import mishap
 from pipelines.config.run_settings import RunSettings

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dedupstore.errors import StreamError
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.writing.read_ahead import Readable
 from dedupstore.writing.session import Session, StreamProgress
 from pipelines.formats import detect

@@ -20,9 +20,9 @@ import msgspec
 import pytest
 
 from dedupstore.access import Access
-from dedupstore.format import compression, crypto, facts, layout, record_files, records
+from dedupstore.format import compression, crypto, facts, layout, pack_records, record_files, records
 from dedupstore.format.layout import Header, Kind
-from dedupstore.format.records import Done, Root, Snapshot, Stream
+from dedupstore.format.run_records import Done, Root, Snapshot, Stream
 from dedupstore.repository import Repository
 from dedupstore.state.folder import StateFolder
 from tests.store import World, noise
@@ -92,7 +92,7 @@ def pack_entry(**changes: object) -> dict[str, Any]:
 def full_tables(access: Access) -> list[Any]:
     """Return a pack whose table has as many chunks and blocks as there may be."""
     count, blocks = layout.MAX_PACK_CHUNKS, layout.MAX_PACK_BLOCKS
-    table = records.Table(
+    table = pack_records.Table(
         key=bytes(16),
         kind="D",
         domain="writer",

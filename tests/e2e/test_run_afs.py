@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.writing.session import RunDetails
 from pipelines.config.run_settings import RunConfig, RunSettings, Schedule

@@ -10,7 +10,7 @@ import pytest
 
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Ended, Fence
+from dedupstore.format.run_records import Ended, Fence
 from dedupstore.history import deletion
 from dedupstore.history.closings import CountingContext
 from dedupstore.history.deletion import CondemnedNames

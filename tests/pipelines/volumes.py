@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dedupstore.access import Access
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.writing.session import Session
 from pipelines.formats.detect import HEAD, detect

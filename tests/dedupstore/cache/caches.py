@@ -10,8 +10,8 @@ from dedupstore.cache.file import CacheFile
 from dedupstore.cache.index_cache import IndexCache
 from dedupstore.cache.row_formats import SCHEMA, TABLES, DescribedIndex
 from dedupstore.format import layout
+from dedupstore.format.pack_records import Index, IndexedPack, PackKey, SignedTable
 from dedupstore.format.packs import Described, DescribedBlock
-from dedupstore.format.records import Index, IndexedPack, PackKey, SignedTable
 
 REPOSITORY = bytes(range(16))
 BATCH = 1024  # chunks in a transaction, here

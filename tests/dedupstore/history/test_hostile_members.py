@@ -19,21 +19,11 @@ from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Entry
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import BackendError, DamageError, TrustError
-from dedupstore.format import compression, crypto, layout, recipes, record_files, records
+from dedupstore.format import compression, crypto, layout, pack_records, recipes, record_files, records
 from dedupstore.format.layout import Header, Kind
+from dedupstore.format.pack_records import HeldBlock, Index, IndexedPack, PlacedBlock
 from dedupstore.format.packs import PackBuilder, SealedPack, pack_buffer
-from dedupstore.format.records import (
-    Done,
-    Ended,
-    HeldBlock,
-    Index,
-    IndexedPack,
-    Ledger,
-    PlacedBlock,
-    Root,
-    Snapshot,
-    Stream,
-)
+from dedupstore.format.run_records import Done, Ended, Ledger, Root, Snapshot, Stream
 from keys import roster as rosters
 from tests.store import World, begin, flip_bit, noise, signer_of
 
@@ -200,7 +190,7 @@ def entry(access: Access, **changes: object) -> Fields:
         "key": bytes(16),
         "kind": "D",
         "domain": access.domain,
-        "blocks": records.hold_blocks([HeldBlock(1000, 1, bytes(16))]),
+        "blocks": pack_records.hold_blocks([HeldBlock(1000, 1, bytes(16))]),
         "ids": bytes(16),
         "lengths": struct.pack("<I", 990),
     }
@@ -213,7 +203,7 @@ def entry(access: Access, **changes: object) -> Fields:
         "kind": "D",
         "size": 8192,
         "keys": [[bytes(16), [[1, bytes(48)]]]],
-        "blocks": records.place_blocks([PlacedBlock(0, 0)]),
+        "blocks": pack_records.place_blocks([PlacedBlock(0, 0)]),
         "tables": [[signer_of(access), signature, payload]],
     }
     return {**pack, **changes}
@@ -226,7 +216,7 @@ BAD_ENTRIES: dict[str, Fields] = {
     "a key that is not there": {"keys": []},
     "a pack of neither kind": {"kind": "../x"},
     "blocks longer than the pack": {"size": 100},
-    "a block that is in no table": {"blocks": records.place_blocks([PlacedBlock(0, 1)])},
+    "a block that is in no table": {"blocks": pack_records.place_blocks([PlacedBlock(0, 1)])},
     "a table that nobody signed": {"tables": [[bytes(32), b"", b""]]},
     "more blocks than a pack has": {"blocks": bytes(8 * (layout.MAX_PACK_BLOCKS + 1))},
 }

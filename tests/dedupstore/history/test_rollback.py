@@ -14,18 +14,9 @@ import pytest
 from dedupstore.errors import DamageError, TrustError
 from dedupstore.format import blocks, layout, record_files
 from dedupstore.format.layout import Kind
+from dedupstore.format.pack_records import Index
 from dedupstore.format.packs import PackBuilder, describe, pack_buffer
-from dedupstore.format.records import (
-    Closing,
-    Condemned,
-    Done,
-    Index,
-    Ledger,
-    Root,
-    Snapshot,
-    Stream,
-    Tombstones,
-)
+from dedupstore.format.run_records import Closing, Condemned, Done, Ledger, Root, Snapshot, Stream, Tombstones
 from dedupstore.history import deletion
 from dedupstore.repository import Repository, SnapshotInfo
 from tests.store import World, begin, noise, signer_of

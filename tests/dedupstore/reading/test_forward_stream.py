@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dedupstore.backends.local import LocalBackend
 from dedupstore.chunks import splitting
 from dedupstore.errors import DamageError, StreamError
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.forward_stream import StoredStream
 from dedupstore.reading.stream_reader import StreamReader
 from tests.store import Alternating, Marking, Range, World, begin, flip_bit, noise, text

@@ -10,7 +10,7 @@ from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import TrustError
 from dedupstore.format import facts, layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Condemned, Done
+from dedupstore.format.run_records import Condemned, Done
 from dedupstore.repository import SnapshotInfo
 from dedupstore.state.folder import StateFolder
 from tests.store import World, begin, noise

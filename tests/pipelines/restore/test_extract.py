@@ -21,7 +21,8 @@ from pipelines.formats.afs import tree as afs_tree
 from pipelines.formats.entries import Contents, Entries, Entry, Hole, Kind
 from pipelines.formats.stream import FileStream
 from pipelines.formats.tar import reader
-from pipelines.output.new_tree import ALL_BITS, PLAIN_BITS, NewTree, leads_out
+from pipelines.output.new_tree import ALL_BITS, PLAIN_BITS, NewTree
+from pipelines.output.safe_paths import leads_out
 from pipelines.restore.extract import Choice, LeftOut, Notes, Walk, plan, to_folder, to_tar
 from pipelines.restore.neighbours import Neighbours
 from tests.afsdump import make_dump

@@ -9,7 +9,7 @@ import pytest
 
 from dedupstore.backends.contract import Properties
 from dedupstore.errors import DamageError, KeyAccessError
-from dedupstore.format.records import Root, Stream
+from dedupstore.format.run_records import Root, Stream
 from pipelines.restore import get_all as get_all_module
 from pipelines.restore.get_all import SMALL, GetAll
 

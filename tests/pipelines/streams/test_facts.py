@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dedupstore.errors import NotStoredError, StreamError
-from dedupstore.format.records import Root, Stream
+from dedupstore.format.run_records import Root, Stream
 from pipelines.restore.get_all import GetAll
 from pipelines.sources.kinds.afs.history import History
 from pipelines.streams import chains, facts

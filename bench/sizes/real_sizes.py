@@ -1,12 +1,12 @@
 """What sizes of chunks and blocks cost and save on real data that change for five days.
 
-    PYTHONPATH=. python bench/real_sizes.py WORK [--sets SET ...] [--dir FOLDER]
+    PYTHONPATH=. python bench/sizes/real_sizes.py WORK [--sets SET ...] [--dir FOLDER]
 
-WORK keeps the data (`real_data.py`); what is not there is made.  Each setting gets a repository of its own, all with
-the same keys.  The columns: average KiB of content chunks and of skeleton chunks, MiB of a block; MB of all files of
-the repository after the first day and after all, the sum beside that of the standard; of the sum, data packs, packs of
-list nodes, index files, all else; chunks stored; bytes for each beside its own: tables, index, nodes (as they are
-before compression), padding, records of runs; CPU seconds.
+WORK keeps the data (`made/real_data.py`); what is not there is made.  Each setting gets a repository of its own,
+all with the same keys.  The columns: average KiB of content chunks and of skeleton chunks, MiB of a block; MB of all
+files of the repository after the first day and after all, the sum beside that of the standard; of the sum, data packs,
+packs of list nodes, index files, all else; chunks stored; bytes for each beside its own: tables, index, nodes (as they
+are before compression), padding, records of runs; CPU seconds.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from bench.chunk_sizes import opened, size_of
+from bench.made.real_data import SETS, START, days
 from bench.options import existing_folder
-from bench.real_data import SETS, START, days
+from bench.sizes.chunk_sizes import opened, size_of
 from dedupstore import malloc
 from dedupstore.access import Access, BlockSizes
 from dedupstore.backends.contract import Buffer

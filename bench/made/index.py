@@ -5,8 +5,8 @@ from array import array
 
 from dedupstore.cache.index_cache import DescribedIndex
 from dedupstore.format import layout
+from dedupstore.format.pack_records import Index, IndexedPack, SignedTable
 from dedupstore.format.packs import Described, DescribedBlock
-from dedupstore.format.records import Index, IndexedPack, SignedTable
 
 _STORED = 1 << 19
 

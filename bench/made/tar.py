@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 from random import Random
 
-from bench.data import pieces
+from bench.made.data import pieces
 
 START = 1_772_326_800
 DAY = 86_400

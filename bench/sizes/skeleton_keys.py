@@ -1,9 +1,9 @@
 """How far the number of a skeleton's chunks depends on the repository's key, with either hash of the chunker.
 
-    PYTHONPATH=. python bench/skeleton_keys.py WORK [--keys N] [FILE ...]
+    PYTHONPATH=. python bench/sizes/skeleton_keys.py WORK [--keys N] [FILE ...]
 
-WORK keeps the data of `real_data.py`; FILEs are tars and volume dumps besides.  The columns: MB of the skeleton, least
-and greatest hundredth of the counts, their median and extremes, and how many are within a tenth of the median.
+WORK keeps the data of `made/real_data.py`; FILEs are tars and volume dumps besides.  The columns: MB of the skeleton,
+least and greatest hundredth of the counts, their median and extremes, and how many are within a tenth of the median.
 """
 
 import argparse
@@ -11,8 +11,8 @@ import hashlib
 import time
 from pathlib import Path
 
+from bench.made.real_data import days
 from bench.options import existing_folder
-from bench.real_data import days
 from dedupstore.chunks.chunker import Chunker, ChunkSizes
 from dedupstore.chunks.splitting import Divider
 from pipelines.formats.wholeness import DumpSplitter, WholeTarSplitter

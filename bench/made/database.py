@@ -3,7 +3,7 @@
 import time
 from random import Random
 
-from bench.made_text import Text
+from bench.made.text import Text
 
 TABLES = {"events": 0.40, "orders": 0.25, "users": 0.12, "stock": 0.03, "pages": 0.20}
 

@@ -1,10 +1,10 @@
 """What the average size of a chunk costs and saves, for volume dumps, a tar and SQL each: the table of a study.
 
-    PYTHONPATH=. python bench/chunk_sizes.py WORK [--sizes KIB ...] [--kinds KIND ...] [--files N] [--dir FOLDER]
+    PYTHONPATH=. python bench/sizes/chunk_sizes.py WORK [--sizes KIB ...] [--kinds KIND ...] [--files N] [--dir FOLDER]
 
 WORK is a folder of `afs_work.py`: days, the first and the last with full dumps of volumes, those between with
 incrementals; `databases.tar` of each day holds the SQL, which is stored as streams of its own.  The tar is made
-here (`made_tar.py`), whole every day.  Each kind and size gets a repository of its own, all with the same keys, so
+here (`made/tar.py`), whole every day.  Each kind and size gets a repository of its own, all with the same keys, so
 that what differs is the size alone; chunks are a quarter to four times as large as the average.  Skeletons and layouts
 keep theirs.  The columns: bytes of all files of the repository after the first day, what the days between and the
 last one add, and the sum beside that of 16 KiB; the parts of the sum that are index files and packs of list nodes, and
@@ -23,7 +23,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from bench.made_tar import make_week
+from bench.made.tar import make_week
 from bench.options import existing_folder
 from dedupstore import malloc
 from dedupstore.access import Access

@@ -1,7 +1,7 @@
 """Data to measure with: seeded, partly compressible, with little repetition.
 
 40 % is bytes that do not compress and 60 % is text, as home volumes have them.  As a program it writes to
-standard output:  python bench/data.py MEGABYTES [SEED]
+standard output:  python bench/made/data.py MEGABYTES [SEED]
 """
 
 import random
