@@ -383,7 +383,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_changes_nothing(fortnight: Fortn
     assert before == (fortnight.listing(), fortnight.world.files(""))
     assert sorted(set(NAMES) - {"w.doomed"}) == sorted(line.name for line in lines)
     assert {("planned", "incr", "")} == {(line.state, line.kind, line.reason) for line in lines}
-    assert {("planned", "full", "asked for")} == {(line.state, line.kind, line.reason) for line in full}
+    assert {("planned", "full", "requested")} == {(line.state, line.kind, line.reason) for line in full}
 
 
 def test_nothing_else_is_said_of_any_volume(fortnight: Fortnight) -> None:

@@ -1,10 +1,10 @@
-"""One volume: whether it is dumped in full or from where on, and whether what came may be stored.
+"""One volume: full or incremental, and whether what came may be stored.
 
-`plan` decides before the dump, from the listing and from the facts of what is stored; `judge` afterwards, from what
-the splitter saw.  Invariant: an incremental is stored only if it continues what is stored of the same volume, as far
-as dates, numbers and the volume's own list of vnodes can tell; in every doubt the volume is dumped in full, at once.
+`plan` decides before the dump, from the listing and the facts of what is stored; `judge` afterwards, from what the
+splitter saw.  Invariant: an incremental is stored only if it continues what is stored of the same volume, as far as
+dates, numbers and the volume's own list of vnodes show; if in doubt, the volume is dumped in full at once.
 
-docs/afs.md has the same for admins, and the list of facts.
+docs/afs.md explains the same to admins, and lists the facts.
 """
 
 from collections.abc import Callable
@@ -18,21 +18,21 @@ from pipelines.text import count, size
 from pipelines.vos.listing import Volume, VosError
 
 # A dump holds what changed in or after a second.  File server, volume server and clone read the clock at moments
-# of their own, the file server one that is renewed every some seconds; `vos release` goes back 2 s for it.  Ten
-# cover a small correction of the clock, too.  What is sent twice is stored once.
+# of their own, the file server one that is renewed every few seconds; `vos release` goes back 2 s for it.  Ten also
+# cover a small correction of the clock.  What is sent twice is stored once.
 OVERLAP = 10
 
-# A `.backup` this much older than the run still counts as made by it: clocks of two machines.
+# A `.backup` this much older than the run still counts as made by it: the clocks of two machines differ.
 CLOCKS_DIFFER = 60
 
 
-_OTHERS = "it has sections that are not known, so it cannot be put together with others"
+_OTHERS = "it has unknown sections, so it cannot be merged with other dumps"
 
 
 class Parent(NamedTuple):
     """The newest stored stream of a volume.
 
-    snapshot: its snapshot's name.  broken: why it cannot be restored, or nothing built on it; empty if it can.
+    snapshot: its snapshot's name.  broken: why it cannot be restored or built on; empty if it can.
     """
 
     snapshot: bytes
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     """What to do with a volume.
 
     since: seconds since 1970, 0 for a full.  reason: why it is dumped in full.  parent: the snapshot that an
-    incremental continues.  continues: what is stored is of the same history, so that both can be
+    incremental continues.  continues: what is stored has the same history, so that both can be
     compared.
     """
 
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
 
 
 class ParsedDump(Protocol):
-    """What `judge` asks an `AfsSplitter` after the end of the stream."""
+    """What `judge` reads from an `AfsSplitter` after the end of the stream."""
 
     @property
     def unparsed(self) -> int | None: ...  # noqa: D102
@@ -79,10 +79,10 @@ class ParsedDump(Protocol):
 
 
 class Verdict(NamedTuple):
-    """What a dump is worth.
+    """Whether a dump may be stored.
 
-    outcome: "accept"; "full" if it does not continue the parent: dump in full, now; "reject" if it is no good: try
-    again.  reason: why it is not accepted.  facts: for the snapshot.  state: the column of vnodes to be kept (its
+    outcome: "accept"; "full" if it does not continue the parent: dump in full, now; "reject" if it is unusable:
+    try again.  reason: why it is not accepted.  facts: for the snapshot.  state: the column of vnodes to be kept (its
     digest is in the facts), None if the dump was not understood to its end.
     """
 
@@ -102,7 +102,7 @@ def is_stale(backup: Volume, began: int) -> bool:
 def plan(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | None, due: str) -> Plan:
     """Decide how to dump a volume.
 
-    `volume` is the read-write one, `backup` that which is dumped; `parent` the newest stored stream of the same
+    `volume` is the read-write one, `backup` the one that is dumped; `parent` the newest stored stream of the same
     volume id; `state` the column of vnodes that belongs to it; `due` why the schedule wants a full, empty if it
     does not.
     """
@@ -114,31 +114,31 @@ def plan(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | N
 
 
 def _broken(volume: Volume, backup: Volume, parent: Parent | None, state: bytes | None) -> str:
-    """Say why no incremental can continue what is stored; empty if one can."""
+    """Return why no incremental can continue what is stored; empty if one can."""
     if parent is None:
         return "new"
     known = parent.facts
     if known.volume != volume.id:
         return f"re-created: it was volume {known.volume}"
     if not volume.copy:
-        return f"its read-write volume is {volume.status}, so nobody knows whether it was restored"
+        return f"its read-write volume is {volume.status}, so it is unknown whether it was restored"
     if not known.copy:
-        return "nobody knows whether it was restored since what is stored of it"
-    if volume.copy != known.copy:  # a clone keeps the copy date of the first clone, so only this one tells
+        return "unknown whether it was restored since the stored dump"
+    if volume.copy != known.copy:  # a clone keeps the copy date of the first clone, so only this date counts
         return f"restored, moved or re-created on {_day(volume.copy)}"
     if volume.creation != known.creation:
         return f"re-created on {_day(volume.creation)}"
     if backup.update < known.update:
         return f"its last change moved back from {_day(known.update)} to {_day(backup.update)}"
     if backup.backup < known.until:
-        stored = f"what is stored of {_day(known.until)}"
+        stored = f"the stored dump of {_day(known.until)}"
         return f"its clock moved back: its clone is of {_day(backup.backup)}, {stored}"
     if parent.broken:
         return f"broken chain: {parent.broken}"
     if known.others:
-        return f"what is stored of it: {_OTHERS}"
+        return f"the stored dump: {_OTHERS}"
     if known.unparsed is not None:
-        return "what is stored of it was not understood"
+        return "the stored dump was not understood"
     if state is None:
         return "no list of its files on this host"
     return ""
@@ -156,7 +156,7 @@ def judge(
     state: bytes | None = None,
     stale: bool = False,
 ) -> Verdict:
-    """Say whether a dump of `length` bytes, which has ended, may be stored.
+    """Decide whether a complete dump of `length` bytes may be stored.
 
     `size_now` asks `vos size` for the length of the same dump; it is called only if the dump was not understood.
     The other arguments are as in `plan`.
@@ -167,7 +167,7 @@ def judge(
     assert header is not None  # noqa: S101 (that would be wrong)
     warnings = [f"{count(splitter.trailing, 'byte')} after the end of the dump"] if splitter.trailing else []
     if splitter.unparsed is not None:
-        if not planned.full:  # it could not be put together with what it builds on
+        if not planned.full:  # it could not be merged with what it builds on
             return Verdict("full", _not_understood(splitter))
         wrong, warning = _raw(splitter, length, size_now)
         if wrong:
@@ -179,7 +179,7 @@ def judge(
         return Verdict("full", broken)
     now = splitter.vnodes()
     if planned.full and (bare := succeed(b"", now).first_missing):
-        return Verdict("reject", f"a full dump that names {vnodes.shown(*bare)} without saying what it is")
+        return Verdict("reject", f"a full dump that names {vnodes.shown(*bare)} without its contents")
     before = state if state is not None and planned.continues else b""
     compared = succeed(before, now)
     if compared.first_missing:
@@ -205,11 +205,11 @@ def _wrong(
     planned: Plan, volume: Volume, backup: Volume, splitter: ParsedDump, header: DumpFacts | None
 ) -> str:
     if header is None:
-        return f"no volume dump: {splitter.reason or 'it ends before it begins'}"
+        return f"not a volume dump: {splitter.reason or 'it has no header'}"
     if header.volume != backup.id or header.parent not in (0, volume.id):
-        return f"it is of volume {header.volume} (of {header.parent}), {backup.id} was asked for"
+        return f"it is of volume {header.volume} (of {header.parent}), not {backup.id}"
     if header.since != planned.since:
-        return f"it begins at {header.since}, {planned.since} was asked for"
+        return f"it begins at {header.since}, not {planned.since}"
     if header.until < header.since:
         return f"it ends at {_day(header.until)}, before it begins"
     if splitter.unparsed is None and not splitter.complete:
@@ -218,12 +218,12 @@ def _wrong(
 
 
 def _raw(splitter: ParsedDump, length: int, size_now: Callable[[], int]) -> tuple[str, str]:
-    """Return what is wrong with a dump that was not understood to its end, and what to warn of otherwise."""
+    """Return what is wrong with a dump that was not understood to its end, else the warning for it."""
     where = _not_understood(splitter)
     try:
         expected = size_now()
     except VosError as error:
-        return "", f"{where}, stored as it is; whether it is whole could not be told: {error.message}"
+        return "", f"{where}, stored as it is; whether it is complete is unknown: {error.message}"
     if expected != length:
         return f"{where}, and {size(length)} came instead of {size(expected)}", ""
     return "", f"{where}, stored as it is; all of its {size(length)} came"
@@ -281,5 +281,5 @@ def _facts(
 
 
 def _day(seconds: int) -> str:
-    # not from a date without a zone: near the year 10000 Python looks a day ahead then
+    # not from a date without a zone: near the year 10000 Python would look a day ahead
     return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y.%m.%dT%H:%M:%S}"

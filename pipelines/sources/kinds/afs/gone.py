@@ -29,12 +29,12 @@ def gone_volumes(source: AfsSettings, present: list[Volume], history: History, t
             reason=f"volume {stored.facts.volume} no longer exists{renamed}",
         )
         for stored in history.gone(source.name, ids, names, today - timedelta(days=_GONE_DAYS))
-        if patterns.wants(stored.name, include, exclude)  # else it was given up on purpose
+        if patterns.wants(stored.name, include, exclude)  # else it was excluded on purpose
     ]
 
 
 def none_included(vos: AnyVos, servers: list[str]) -> str:
-    """Say how many volumes the servers have, of which none is included; "" if they have none.  Raises `VosError`."""
+    """Return that none of the servers' volumes is included; "" if they have none.  Raises `VosError`."""
     there = sum(map(vos.count, servers))
     if not there:
         return ""

@@ -1,7 +1,7 @@
-"""What this writer has stored of each AFS volume: what an incremental can rest on, and what is gone.
+"""What this writer has stored of each AFS volume: what an incremental can build on, and what is gone.
 
-Invariant: it is read from the repository's snapshots, in the order of this writer's own numbering: no clock and
-no local file can put another dump in the parent's place.
+Invariant: it comes from the repository's snapshots, in the order of this writer's own numbering: no clock and no local
+file can replace the parent by another dump.
 """
 
 from datetime import date, timedelta
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Stored(NamedTuple):
     """A volume's newest dump: the snapshot that lists it, its stream's name and its facts.
 
-    `full_of` is the day of the full that it rests on, None if the chain is broken; `dumps` is how many there are in
-    that chain.
+    `full_of` is the day of the full that it builds on, None if the chain is broken; `dumps` is the length of that
+    chain.
     """
 
     snapshot: "SnapshotInfo"
@@ -30,7 +30,7 @@ class Stored(NamedTuple):
 
 
 class History:
-    """The newest dump of each volume, of at most so many days ago.
+    """The newest dump of each volume, of the last `days` days.
 
     A volume is known by its source and the id of the read-write volume: ids are those of a cell, and most cells
     begin with the same ones.
@@ -58,7 +58,7 @@ class History:
                 chains[info.name, source, volume] = self._newest[source, volume] = stored
 
     def newest(self, source: str, volume: int, name: str) -> Stored | None:
-        """Return the newest dump of the volume; or of another one of that name, which it may have replaced."""
+        """Return the newest dump of the volume, else of another one of that name, which it may have replaced."""
         if (source, volume) in self._newest:
             return self._newest[source, volume]
         others = [
@@ -67,11 +67,11 @@ class History:
         return max(others, key=lambda stored: stored.snapshot.sequence, default=None)
 
     def states(self) -> dict[tuple[str, int], str]:
-        """Return for each volume the digest of the vnodes of its newest dump, by source and id."""
+        """Return the digest of the vnodes in each volume's newest dump, by source and id."""
         return {key: stored.facts.state.hex() for key, stored in self._newest.items()}
 
     def gone(self, source: str, present: set[int], names: set[str], since: date) -> list[Stored]:
-        """Return what the source had on that day or later, but is there neither by id nor by name; by name."""
+        """Return what the source had on that day or later, and has now neither by id nor by name; sorted by name."""
         lost = (
             stored
             for (owner, volume), stored in self._newest.items()

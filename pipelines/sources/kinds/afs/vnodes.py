@@ -1,7 +1,7 @@
-"""What the vnodes of a dump and those that are stored of the volume tell of each other, in words.
+"""The vnodes of a dump compared with those stored of the volume, in words.
 
 The columns are those of `AfsSplitter.vnodes` and `Succession.state`: 32 bytes a vnode, folders (odd numbers) first.
-Invariant: nothing is said of a volume that was only written to.
+Invariant: a volume that was only written to causes no message.
 """
 
 import struct
@@ -11,19 +11,19 @@ from pipelines.formats.splitters import Succession
 
 _SHOWN = 5
 _RECORD = struct.Struct("<IIIBxxxQQ")  # vnode, unique, data version, flags, length, hash
-_ADVICE = "see the log of the volume server, and the file server's disk"
+_ADVICE = "check the log of the volume server, and the file server's disk"
 
 
 def shown(vnode: int, unique: int) -> str:
-    """Return what a vnode is called."""
+    """Return the name of a vnode, for messages."""
     return f"vnode {vnode}.{unique}"
 
 
 def gone_back(before: bytes, now: bytes) -> str:
     """Return a folder whose data version is lower than it was; "" if there is none.
 
-    The file server only counts up, and a dump has all folders whole: the volume is in an older state, in which
-    some files may be older, too, though their dates do not tell.
+    The file server only counts up, and a dump has all folders whole: so the volume is in an older state, in which some
+    files may be older as well, even if their dates do not show it.
     """
     versions = {(vnode, unique): version for vnode, unique, version in _folders(before)}
     for vnode, unique, version in _folders(now):
@@ -33,7 +33,7 @@ def gone_back(before: bytes, now: bytes) -> str:
 
 
 def alarms(compared: Succession) -> tuple[str, ...]:
-    """Return what to say of contents that changed though nobody wrote to them."""
+    """Return alarms about contents that changed without a write."""
     if not compared.altered_count:
         return ()
     wanted = set(compared.altered[:_SHOWN])

@@ -1,9 +1,9 @@
-"""What this host remembers of each volume: its vnodes as they were dumped last.
+"""What this host remembers of each volume: its vnodes as of the last dump.
 
 One file for each column of vnodes (`AfsSplitter.vnodes`, `Succession.state`), named by the volume's id and the
-column's digest, which is in the facts of the stream, too.  So a column belongs to exactly one stored stream, whether
-that was published or not.  Invariant: a file is there whole or not at all, and what `load` returns is what was saved;
-anything else is as if it were not there, and the volume is then dumped in full.
+column's digest, which is also in the facts of the stream.  So a column belongs to exactly one stored stream, whether
+that was published or not.  Invariant: a file is there whole or not at all, and `load` returns what was saved or
+nothing: then the volume is dumped in full.
 
 A column is 32 bytes a vnode: 32 MB for a million files, held in memory while the volume is stored.
 """
@@ -27,7 +27,7 @@ def digest(column: bytes) -> str:
 
 
 class VolumeStates:
-    """The columns in a folder, which is made if it is not there.  Threads may share it.
+    """The columns in a folder, which is created if missing.  Threads may share it.
 
     Its methods raise `StateError` if the folder cannot be used.
     """
@@ -40,7 +40,7 @@ class VolumeStates:
             raise _unusable(folder, error) from None
 
     def load(self, volume: int, digest_: str) -> bytes | None:
-        """Return the column of that digest; None if it is not there, or not what it was."""
+        """Return the column of that digest; None if it is missing or damaged."""
         path = self._path(volume, digest_)
         if path is None:
             return None

@@ -1,7 +1,7 @@
 """AFS volumes: listed, cloned, and dumped straight into the store.
 
-Invariant: what a volume's stream says of itself, its facts, is what was seen in the stream and on the server at
-that time; and what this host remembers of its vnodes belongs, by its digest, to exactly that stream.
+Invariant: the facts of a volume's stream are what was seen in the stream and on the server at that time; and what this
+host remembers of its vnodes belongs, by its digest, to exactly that stream.
 """
 
 import threading
@@ -32,7 +32,7 @@ from pipelines.vos.program import AnyVos
 if TYPE_CHECKING:
     from dedupstore.repository import Repository
 
-_MARGIN = 14  # days beyond the schedule's period that a parent is looked for
+_MARGIN = 14  # days beyond the schedule's period in which to look for a parent
 
 
 class Memory:
@@ -49,7 +49,7 @@ class Memory:
 
     @cached_property
     def history(self) -> History:
-        """What is stored; it is read when it is first asked for, by the main thread."""
+        """What is stored; read on first use, by the main thread."""
         return History(self._repository, self.today, period(self.schedule) + _MARGIN)
 
     def save(self, source: str, volume: int, column: bytes | None) -> None:
@@ -74,7 +74,7 @@ class Volumes:
         self._memory = memory
 
     def listing(self, done: set[str]) -> Listing:
-        """Clone and list the volumes.  Raises `VosError` if not even the servers are known."""
+        """Clone and list the volumes.  Raises `VosError` if the servers are unknown."""
         found = Listing(published=self._memory.published)
         history, began = self._memory.history, int(time.time())
         servers = self._vos.servers()
@@ -84,9 +84,9 @@ class Volumes:
                     if complaints := self._vos.backupsys(server):
                         found.warnings.append(f"vos backupsys {server}: {complaints}")
                 except VosError as error:
-                    found.warnings.append(f"{error}; each volume is cloned by itself")
+                    found.warnings.append(f"{error}; each volume is cloned separately")
         volumes = self._list(servers, found)
-        # the largest first: started last, it would be alone at the end
+        # the largest first: started last, it would run alone at the end
         for volume, backup in sorted(volumes, key=lambda pair: -(pair[1] or pair[0]).size_k):
             line = Line(self.name, volume.name, "stored", "afs")
             found.add(VolumeJob(line, volume, backup, began, self._vos, self._memory), done)
@@ -94,7 +94,7 @@ class Volumes:
         return found
 
     def plan(self) -> list[Line]:
-        """Say which volumes a run would dump, and how; from clones as they are."""
+        """Return which volumes a run would dump, and how; from clones as they are."""
         found = Listing(published=self._memory.published)
         servers = self._vos.servers()
         volumes = self._list(servers, found)
@@ -120,7 +120,7 @@ class Volumes:
     ) -> None:
         """Note what is gone, and that nothing at all is included."""
         if any(line.state == "failed" for line in found.lines):
-            return  # a server did not answer: its volumes are not gone for that
+            return  # a server did not answer: that does not make its volumes gone
         present = [volume for volume, _ in volumes]
         found.lines += gone.gone_volumes(self._settings, present, history, self._memory.today)
         if not present and (wrong := gone.none_included(self._vos, servers)):
@@ -134,9 +134,9 @@ class Volumes:
                 volumes += self._vos.listing(server)
             except VosError as error:
                 found.lines.append(Line(self.name, f"all volumes of {server}", "failed", error=str(error)))
-        # `vos release` and `vos move` make some for a while
+        # `vos release` and `vos move` create some for a while
         found.warnings += (
-            f"volume {volume.id} on {volume.server} is {volume.status}, and nobody knows its name: it was not stored"
+            f"volume {volume.id} on {volume.server} is {volume.status}, and its name is unknown: it was not stored"
             for volume in volumes
             if not volume.name
         )
@@ -162,7 +162,7 @@ class VolumeJob:
         self._memory = memory
 
     def attempt(self, context: JobContext, *, last: bool) -> Line:
-        """Dump the volume into the store; in full if its incremental does not continue what is stored."""
+        """Dump the volume into the store, in full if its incremental does not continue what is stored."""
         began = time.monotonic()
         line = replace(self.line, warnings=[])
         backup, stale = self._fresh(line, last=last)
@@ -188,25 +188,25 @@ class VolumeJob:
     def plan(
         self, volume: Volume, backup: Volume
     ) -> tuple[decide.Plan, decide.Parent | None, Stored | None, bytes | None, str]:
-        """Decide how to dump it; return also what it is compared with, and what the schedule says."""
+        """Decide how to dump it; return also what it is compared with, and why the schedule wants a full."""
         memory = self._memory
         stored = memory.history.newest(self.line.source, volume.id, volume.name)
         parent, state, due = None, None, ""
         if stored is not None:
-            broken = "" if stored.full_of else "its full is not stored any more"
+            broken = "" if stored.full_of else "its full is no longer stored"
             if stored.dumps >= MAX_DUMPS:
-                broken = f"it has {stored.dumps} dumps already"
+                broken = f"it already has {stored.dumps} dumps"
             parent = decide.Parent(stored.snapshot.name, stored.facts, broken)
             if stored.facts.state:
                 state = memory.states.load(volume.id, stored.facts.state.hex())
             last_full = stored.full_of or memory.today
             due = full_reason(memory.schedule, volume.name, backup.size_k, last_full, memory.today)
         if memory.all_full:
-            due = "asked for"
+            due = "requested"
         return decide.plan(volume, backup, parent, state, due), parent, stored, state, due
 
     def _fresh(self, line: Line, *, last: bool) -> tuple[Volume, bool]:
-        """Return the backup volume, cloned in this run, or else whether it is older; raises `VosError`."""
+        """Return the backup volume, and whether it is older than this run; raises `VosError`."""
         if self._backup is not None and self._backup.status == OK:
             if not decide.is_stale(self._backup, self._began):
                 return self._backup, False
@@ -251,7 +251,7 @@ class VolumeJob:
                 if verdict.outcome == "full":
                     raise _FullInsteadError(verdict.reason)
                 if verdict.outcome == "reject":
-                    raise StreamError(f"the dump of {line.name} is no good: {verdict.reason}")
+                    raise StreamError(f"the dump of {line.name} is unusable: {verdict.reason}")
                 line.warnings += verdict.warnings
                 line.warnings += (f"ALARM: {alarm}" for alarm in verdict.alarms)
                 self._memory.save(line.source, volume.id, verdict.state)
@@ -266,7 +266,7 @@ class _FullInsteadError(StreamError):
 
 
 def _wrong(volume: Volume) -> str | None:
-    """Say why the volume cannot even be tried."""
+    """Return why the volume cannot even be tried."""
     try:
         layout.check_stream_name(volume.name)
     except DedupError as error:

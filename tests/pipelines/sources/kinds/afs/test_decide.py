@@ -103,7 +103,7 @@ def test_the_schedule_can_want_a_full_that_is_still_compared() -> None:
         ({"copy": CREATED - 5}, {}, "restored, moved or re-created on 2026"),
         ({"creation": CREATED + 5}, {}, "re-created on 2026"),
         ({"id": 77}, {}, "re-created: it was volume 536870945"),
-        ({"copy": 0, "creation": 0, "status": "busy"}, {}, "its read-write volume is busy, so nobody knows"),
+        ({"copy": 0, "creation": 0, "status": "busy"}, {}, "its read-write volume is busy, so it is unknown"),
         ({}, {"update": UPDATED - 1}, "its last change moved back from 2026"),
         ({}, {"backup": UNTIL - 1}, "its clock moved back: its clone is of 2026"),
     ],
@@ -126,7 +126,7 @@ def test_no_local_list_a_broken_chain_and_a_parent_not_understood_mean_a_full() 
     assert [
         "no list of its files on this host",
         "broken chain: 1 May is missing",
-        "what is stored of it was not understood",
+        "the stored dump was not understood",
     ] == reasons
 
 
@@ -139,9 +139,7 @@ def test_a_clone_from_before_the_run_is_stale() -> None:
 
 
 def test_a_stored_dump_of_an_uncertain_life_is_not_built_on() -> None:
-    assert Plan(
-        True, 0, "nobody knows whether it was restored since what is stored of it", b"", False
-    ) == plan(copy=0)
+    assert Plan(True, 0, "unknown whether it was restored since the stored dump", b"", False) == plan(copy=0)
 
 
 # -- after the dump
@@ -224,14 +222,14 @@ def test_what_goes_backwards_in_the_dump_means_a_full_now(fact: str, value: int,
         (FULL[:-1], "cut short: "),
         (FULL[:-5], "cut short: "),
         (FULL[: len(FULL) // 2], "cut short: "),
-        (FULL[:30], "no volume dump: "),
-        (b"", "no volume dump: "),
-        (b"something else", "no volume dump: "),
-        (since(FULL, 1), "it begins at 1, 0 was asked for"),
+        (FULL[:30], "not a volume dump: "),
+        (b"", "not a volume dump: "),
+        (b"something else", "not a volume dump: "),
+        (since(FULL, 1), "it begins at 1, not 0"),
         (since(FULL, UNTIL + 1), "it begins at "),
         (
             change(FULL, struct.pack(">cI", b"v", BK.id), b"v\0\0\0\7"),
-            "it is of volume 7 (of 536870945), 536870949",
+            "it is of volume 7 (of 536870945), not 536870949",
         ),
         (change(FULL, struct.pack(">cI", b"p", RW.id), b"p\0\0\0\7"), "it is of volume 536870949 (of 7)"),
     ],
@@ -243,7 +241,7 @@ def test_a_dump_that_is_not_what_was_asked_for_is_refused(dump: bytes, reason: s
 
 def test_an_incremental_instead_of_a_full_is_refused() -> None:
     assert "reject" == judge(FIRST, INCREMENTAL).outcome
-    unasked = Verdict("reject", "a full dump that names vnode 2.3 without saying what it is")
+    unasked = Verdict("reject", "a full dump that names vnode 2.3 without its contents")
     assert unasked == judge(FIRST, since(INCREMENTAL, 0))
     parent, state = stored()  # what is stored does not make a full of it
     assert unasked == judge(SCHEDULED, since(INCREMENTAL, 0), parent=parent, state=state)
@@ -283,7 +281,7 @@ def test_what_is_not_understood_and_cannot_be_sized_is_a_warning_that_says_so() 
 
     (warning,) = judge(FIRST, ODD, size_now=size_now).warnings
 
-    assert warning.endswith("whether it is whole could not be told: vos size 536870949 failed")
+    assert warning.endswith("whether it is complete is unknown: vos size 536870949 failed")
 
 
 def test_bytes_after_the_end_are_a_warning() -> None:
@@ -309,7 +307,7 @@ def test_other_contents_of_the_same_data_version_are_an_alarm() -> None:
     verdict = judge(SCHEDULED, dump, parent=parent, state=state)
     assert "accept" == verdict.outcome
     assert (
-        f"other contents than before, but the same data version: {vnode}; see the log of the volume server, and the"
+        f"other contents than before, but the same data version: {vnode}; check the log of the volume server, and the"
         " file server's disk",
     ) == verdict.alarms
 
@@ -379,8 +377,8 @@ def test_a_dump_with_sections_that_nobody_knows_is_built_on_by_none() -> None:
     assert full.facts is not None
     assert ("accept", True, None) == (full.outcome, full.facts.others, full.facts.unparsed)
     planned = decide.plan(RW_LATER, BK_LATER, Parent(PARENT, full.facts), full.state, "")
-    why = "it has sections that are not known, so it cannot be put together with others"
-    assert (True, f"what is stored of it: {why}") == (planned.full, planned.reason)
+    why = "it has unknown sections, so it cannot be merged with other dumps"
+    assert (True, f"the stored dump: {why}") == (planned.full, planned.reason)
     parent, state = stored()
     odd = since(INCREMENTAL, SINCE).removesuffix(END) + KNOWN_TO_NOBODY + END
     assert Verdict("full", why) == judge(NEXT, odd, parent=parent, state=state)

@@ -49,7 +49,9 @@ def test_every_so_many_days_counts_from_the_last_full() -> None:
 
 
 def test_a_full_of_tomorrow_is_no_base_for_today() -> None:
-    assert "the last full is of 2026.11.02, which is to come" == due(Schedule(), SUNDAY + days(1), SUNDAY)
+    assert "the last full is of 2026.11.02, which is in the future" == due(
+        Schedule(), SUNDAY + days(1), SUNDAY
+    )
 
 
 def test_small_volumes_and_those_of_the_list_always_are_full() -> None:

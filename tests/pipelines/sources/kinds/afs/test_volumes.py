@@ -205,7 +205,7 @@ def test_a_server_that_is_down_fails_and_its_volumes_are_not_called_gone(
 def test_a_volume_without_a_name_is_told(world: World, vos: FakeVos) -> None:
     vos.others = [Volume("", 7, 0, "?", "fs1", "a", "busy")]
     report = run(world, vos, 0)
-    assert ["volume 7 on fs1 is busy, and nobody knows its name: it was not stored"] == report.warnings
+    assert ["volume 7 on fs1 is busy, and its name is unknown: it was not stored"] == report.warnings
     assert [("stored", "full", "new")] == kinds(report)
 
 
