@@ -137,8 +137,8 @@ def test_files_are_read_as_the_user_and_not_as_root(site: Site) -> None:
     lines = json.loads(site.dedup("run --source f --json", status=3).stdout)["lines"]
     assert {
         "f.open": "",
-        "f.closed": f"{USER} may not read {site.folder}/closed; let {USER} read it, and enter every folder on the "
-        "way: setfacl, or chgrp",
+        "f.closed": f"{USER} may not read {site.folder}/closed; let {USER} read it, and enter every folder above "
+        "it: setfacl or chgrp",
     } == {line["name"]: line["error"] for line in lines}
     assert b"for all" == site.dedup("get latest f.open", user=True).stdout
 
@@ -173,8 +173,8 @@ def test_a_user_who_cannot_read_dedup_itself_is_told_so(site: Site) -> None:
     site.environ["PYTHONPATH"] = str(hidden)
     failed = site.dedup("run", status=1).stderr.decode()
     assert (
-        f"dedup: {USER} cannot read {hidden}/pipelines/__init__.py; install dedup with a Python and in a folder "
-        "that it can read\n"
+        f"dedup: {USER} cannot read {hidden}/pipelines/__init__.py; install Python and dedup where this user "
+        "can read them\n"
     ) == failed
 
 
