@@ -9,14 +9,15 @@ FUZZ_SECONDS ?= 200
 
 unexport PYTHONDONTWRITEBYTECODE  # demo and tests start dedup hundreds of times: compile it once
 
-.PHONY: help build demo test test-long lint bench fuzz clean
+.PHONY: help build demo test test-long coverage lint bench fuzz clean
 
 help:
 	@echo "make build   ./.venv with dedup in it"
 	@echo "make demo    two weeks of backups, end to end, with throw-away keys"
 	@echo "make test    the whole suite, on real servers (installs what is missing when root)"
 	@echo "make test-long   what takes many minutes: large models, an emulated big-endian machine"
-	@echo "make lint    ruff and mypy"
+	@echo "make coverage   branches that the tests of modules and of the command line pass through, with a floor"
+	@echo "make lint    ruff, mypy and codespell"
 	@echo "make bench   figures, with ratios to the machine's limits"
 	@echo "make fuzz    ten minutes of coverage-guided fuzzing of the splitters (needs clang)"
 	@echo "make clean   remove what the others made"
@@ -42,10 +43,14 @@ test: $(VENV)/developed
 test-long: $(VENV)/developed
 	$(BIN)/python -m pytest -m long -o timeout=0 -rP
 
+coverage: $(VENV)/developed
+	$(BIN)/python -m pytest -m 'not long and not budget' tests/dedupstore tests/keys tests/pipelines tests/e2e/cli --cov
+
 lint: $(VENV)/developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 bench: $(VENV)/developed
 	$(BIN)/python -m pytest bench/bench_*.py --benchmark-only -o timeout=0
@@ -63,5 +68,5 @@ fuzz: $(VENV)/built
 	done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info dedupstore/chunks/*.so pipelines/formats/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info dedupstore/chunks/*.so pipelines/formats/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -prune -exec rm -rf {} +

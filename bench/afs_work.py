@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from made_database import Database
-from made_text import PICTURE, TEXTS, Text
-
+from bench.made.database import Database
+from bench.made.text import PICTURE, TEXTS, Text
 from tests.afsdump import make_directory
 
 START = 1_772_326_800  # Sunday 2026-03-01 01:00 UTC

@@ -17,8 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from pipelines.formats.afs.merge import merge
 from pipelines.formats.afs.tree import entries
@@ -137,11 +138,11 @@ def walk(files: int, size: int) -> None:
         return sum(1 for _ in entries(*skeletons[:count]))
 
     for count in (1, DUMPS):
-        seconds = best(lambda count=count: all_entries(count))
+        seconds = best(partial(all_entries, count))
         print(f"walk: {files} files, dumps: {count}: {seconds:.2f} s, {seconds / files * 1e6:.1f} us a file")
 
 
-def merge_files(paths: list[Path], out: BinaryIO) -> int:
+def merge_files(paths: list[Path], out: IO[bytes]) -> int:
     """Merge dumps; return how many bytes that makes."""
     files = [path.open("rb", buffering=0) for path in paths]
     size = 0
@@ -152,7 +153,7 @@ def merge_files(paths: list[Path], out: BinaryIO) -> int:
     return size
 
 
-def copy_file(path: Path, out: BinaryIO) -> None:
+def copy_file(path: Path, out: IO[bytes]) -> None:
     """Copy a file through a buffer."""
     buffer = memoryview(bytearray(1 << 20))
     with path.open("rb", buffering=0) as file:
@@ -160,7 +161,7 @@ def copy_file(path: Path, out: BinaryIO) -> None:
             out.write(buffer[:count])
 
 
-def into_pipe(work: Callable[[BinaryIO], object]) -> None:
+def into_pipe(work: Callable[[IO[bytes]], object]) -> None:
     """Let the work write to another process, which reads and does nothing else."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, bufsize=0) as cat:
         assert cat.stdin is not None

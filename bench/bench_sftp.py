@@ -11,7 +11,6 @@ import os
 import shlex
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -20,13 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from far import far_away
-
+from bench.far import far_away
 from dedupstore.backends import open_backend
 from dedupstore.backends.contract import Backend
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from tests.servers.sshd import Sshd
 
 PACK = 16 << 20

@@ -87,6 +87,7 @@ def test_splitting(
     hashing = read_and_hash(tmp_path / "data")
     done = benchmark(lambda: split(splitter(), data))
     assert done.complete
+    assert benchmark.stats is not None
     ratio = hashing / benchmark.stats.stats.min
     benchmark.extra_info |= {"MB": len(data) // 1_000_000, "of_blake3": round(ratio, 2)}
     assert ratio > 0.25

@@ -287,5 +287,6 @@ def test_verify_chunks(stage: Stage, stream: bytes, tmp_path: Path) -> None:
         ((listed,),) = [repository.streams(one) for one in repository.snapshots()]
         b"".join(repository.read(snapshot, listed))  # what the index lists is known now
         reader = StreamReader(repository, snapshot.domain)
-        stretches = [stretch for batch in reader.stretches(listed.content) for stretch in batch]
+        chunks = reader.recipes(listed).content.chunks()
+        stretches = [stretch for batch in reader.stretches(chunks) for stretch in batch]
         stage("verify chunks", part, lambda: reader.data.read(stretches), limit=BLAKE3)

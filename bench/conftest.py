@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench import data
+from bench.made import data
 from bench.stage_parts import SIZE
 from dedupstore import malloc
 from dedupstore.writing.sequence_writer import BLOCK_SIZE

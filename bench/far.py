@@ -1,13 +1,9 @@
 """A server that seems far away: a proxy on this machine, in a process of its own, that delays what goes both ways."""
 
 import multiprocessing
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.servers.slow_link import SlowLink
 

@@ -22,18 +22,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import msgspec
-from options import existing_folder
 
+from bench.options import existing_folder
 from dedupstore.access import Membership, Signer
 from dedupstore.backends import open_backend
-from dedupstore.context import Context
-from dedupstore.format import layout, records
+from dedupstore.format import layout, records, run_records
 from dedupstore.format.layout import Kind
 from dedupstore.history.alarms import SnapshotInfo
+from dedupstore.history.closings import CountingContext
 from dedupstore.history.snapshots import Snapshots
 from dedupstore.state.folder import StateFolder
 from tests.servers.sshd import Sshd
@@ -75,7 +72,9 @@ def fill(url: str, state: str, hosts: int, entombed: int) -> None:
         signer, sequence = signers[number % hosts], number // hosts + 1
         if file := next(done, ""):
             run = layout.run_of(file, Kind.DONE) or b""
-            published.append((file, signer, records.encode(records.Done(run, name, os.urandom(32), TIME))))
+            published.append(
+                (file, signer, records.encode(run_records.Done(run, name, os.urandom(32), TIME)))
+            )
         else:
             run = os.urandom(16)
             ledger.append(run + signer + name)
@@ -89,17 +88,21 @@ def fill(url: str, state: str, hosts: int, entombed: int) -> None:
     cache.records.add(published)
     for file in backend.names("ledgers"):
         rows, ledger = ledger[:LEDGER], ledger[LEDGER:]
-        cache.records.add([(file, signers[0], records.encode(records.Ledger(TIME, b"", b"".join(rows))))])
+        cache.records.add([(file, signers[0], records.encode(run_records.Ledger(TIME, b"", b"".join(rows))))])
     for file in backend.names("tombstones"):
         count, entombed = min(entombed, TOMBSTONES), entombed - min(entombed, TOMBSTONES)
         column = b"".join(os.urandom(96) + number.to_bytes(8, "little") for number in range(1, count + 1))
-        cache.records.add([(file, signers[0], records.encode(records.Tombstones(TIME, b"", column, b"")))])
+        cache.records.add(
+            [(file, signers[0], records.encode(run_records.Tombstones(TIME, b"", column, b"")))]
+        )
 
 
-def _opened(url: str, state: str, hosts: int) -> Context:
+def _opened(url: str, state: str, hosts: int) -> CountingContext:
     signers = {number.to_bytes(32): Signer("host", "admin", "host", bytes(32)) for number in range(hosts)}
     members = Membership(bytes(16), 1, bytes(32), signers)
-    return Context(open_backend(url), members, lambda: sys.exit("a file was read"), StateFolder(Path(state)))
+    return CountingContext(
+        open_backend(url), members, lambda: sys.exit("a file was read"), StateFolder(Path(state))
+    )
 
 
 def _cost(work: Callable[[], set[Any]]) -> Cost:

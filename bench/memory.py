@@ -16,10 +16,9 @@ import time
 from pathlib import Path
 from typing import IO
 
-sys.path.insert(0, str(Path(__file__).parent))
-import data
-from options import existing_folder
-from throughput import Bench
+from bench.made import data
+from bench.options import existing_folder
+from bench.throughput import Bench
 
 
 def finish(child: subprocess.Popen[bytes], name: str, size: int, began: float) -> None:

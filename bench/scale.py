@@ -26,8 +26,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from made_index import described_index
-
+from bench.made.index import described_index
 from dedupstore.cache.index_cache import DescribedIndex, IndexCache
 
 PACKS, CHUNKS, BLOCK, BATCH = 8, 1024, 64, 128

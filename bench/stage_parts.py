@@ -6,7 +6,7 @@ import random
 import tarfile
 from collections.abc import Iterator
 
-from bench.made_index import described_index
+from bench.made.index import described_index
 from dedupstore.cache.index_cache import DescribedIndex
 from dedupstore.chunks.chunker import Chunker, ChunkSizes
 from dedupstore.format.blocks import BlockKey

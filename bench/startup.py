@@ -19,8 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from options import existing_folder
-
+from bench.options import existing_folder
 from dedupstore.backends import open_backend
 from dedupstore.repository import Repository
 from dedupstore.state.folder import StateFolder

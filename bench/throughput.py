@@ -19,9 +19,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parent))
-import data
-from options import existing_folder
+from bench.made import data
+from bench.options import existing_folder
 
 NULL = Path(os.devnull)
 HASH = """

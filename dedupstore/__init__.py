@@ -4,30 +4,37 @@ Each module calls only those below it:
 
 | module        | what for |
 |---|---|
-| `repository`  | the store's one public face: what is listed, runs that write, streams that come back |
-| `maintenance` | what looks at the repository as a whole |
-| `writing`     | streams go in |
-| `reading`     | streams come back: whole, walked, or some bytes here and there; every byte is verified |
-| `core`        | what a repository that is open knows of itself |
-| `history`     | what record files say |
-| `context`     | a repository that is open |
-| `cache`       | the local index cache |
-| `format`      | the bytes of format 1 |
-| `access`      | what the store must be given to work on a repository: plain keys, signers and settings |
-| `backends`    | where the files of a repository lie: `open_backend` gives the back end for a URL |
-| `chunks`      | bytes cut into chunks |
-| `state`       | what this host remembers itself |
-| `errors`      | every error that the store, the keys and the pipelines raise on purpose |
-| `malloc`      | have the heap re-use the buffers of streams |
-| `waiting`     | waits of the main thread, which signals end |
+| `repository`  | the public face: list snapshots, store streams, read and check them |
+| `maintenance` | check a whole repository, down to every byte |
+| `writing`     | store streams: read, cut, deduplicate, compress, encrypt, upload, publish |
+| `reading`     | read streams back: whole, forward, or at any place; every byte is verified |
+| `core`        | the state of an open repository: what is listed, indexed, condemned and lost |
+| `history`     | what record files say: which snapshots count, which index files exist, what is wrong |
+| `context`     | what everything that works on an open repository shares |
+| `cache`       | the local index cache: which chunks are stored, and where |
+| `format`      | the bytes of format 1: records, packs, blocks and recipes |
+| `access`      | what the store needs: plain keys, signers and settings |
+| `backends`    | where the files of a repository lie: a folder, or an SSH account |
+| `chunks`      | cut bytes into chunks, and name them |
+| `state`       | what this host must remember, and files that survive a power failure |
+| `errors`      | all errors that are raised on purpose |
+| `malloc`      | make the heap reuse the buffers of streams |
+| `waiting`     | waits of the main thread that signals can end |
 
-It knows bytes, chunks and raw keys; it knows nothing of AFS, databases or GPG.  docs/format.md is what it writes.
+It knows bytes, chunks and raw keys; it knows nothing of AFS, databases or GPG.  How to use it:
 
-    with Repository(backend, members, unlock, state) as repository:
-        with repository.session(details) as session:
-            session.put("name", source)
-            snapshot = session.finish()
-        for stream in repository.streams(snapshot):
-            for piece in repository.read(snapshot, stream):
-                ...
+    with Repository(open_backend(url), members, unlock, StateFolder(path)) as repository:
+        with repository.session(RunDetails(host, program, time, utc_offset)) as session:
+            session.put("name", source)  # from several threads, if you like
+            snapshot = session.finish()  # before this, nothing is listed
+        for snapshot in repository.snapshots():
+            for stream in repository.streams(snapshot):
+                for piece in repository.read(snapshot, stream):
+                    ...
+
+`members` and `unlock` come from package `keys`.  Callers catch `errors.DedupError`, or a subclass: its text says what
+failed and what to do.  `alarms`, `damage` and `newer` of a repository hold what is wrong with it; show them.
+
+What stays compatible: the bytes in a repository, as docs/format.md defines them.  The local cache and the names of this
+package may change with any version; a cache of another version is rebuilt.
 """

@@ -1,4 +1,4 @@
-"""What the store must be given to work on a repository: plain keys, signers and settings.
+"""What the store needs to work on a repository: plain keys, signers and settings.
 
 Invariant: these values never reach a log or an exception; `repr` shows none of the secrets.  The store does not
 know where they come from (package `keys` takes them from GPG slots and the roster).
@@ -12,7 +12,7 @@ from dedupstore.chunks.chunker import ChunkSizes
 
 @dataclass(frozen=True)
 class Signer:
-    """A member, present or former, whose signature the store believes; `role` is admin, writer, pruner or reader.
+    """A member, present or former, whose signature the store accepts; `role` is admin, writer, pruner or reader.
 
     `key` is the Ed25519 public key.  `closing` is None for a present member; of a former one it is the SHA-256 of
     the closing list that names what counts (nothing does, if it is empty).
@@ -27,7 +27,7 @@ class Signer:
 
 @dataclass(frozen=True)
 class Membership:
-    """What the newest believed roster says, which needs no secret: its serial and SHA-256, and who may sign.
+    """What the newest accepted roster says, which needs no secret: its serial and SHA-256, and who may sign.
 
     `signers` maps the names of signers (SHA-256 of the signing public key) to members.  `not_for_writing` says what a
     program must know to write, and this one does not; it is empty if nothing is missing.

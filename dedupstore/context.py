@@ -1,6 +1,6 @@
-"""A repository that is open: where its files lie, who its members are, and what this host keeps of it.
+"""The context of an open repository: its back end, its members, and what this host keeps of it.
 
-Invariant: the keys are asked for when they are first needed, and once: what the local cache can answer needs none.
+Invariant: the keys are unlocked when they are first needed, and once: what the local cache can answer needs none.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +20,8 @@ T = TypeVar("T")
 class Context:
     """What everything that works on a repository shares.
 
-    `members` is what the believed roster says.  `unlock` gives the keys.  `damage` collects what was found to be
-    damaged on the way, and `newer` which files need a newer program; callers show them.
+    `members` is what the accepted roster says.  `unlock` gives the keys.  `damage` collects what was found to be
+    damaged on the way, and `newer` the files that need a newer program; callers show them.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Context:
         self.newer: list[str] = []
         self._unlock = unlock
         self._rejected: dict[str, str] | None = None
-        self._told: set[str] = set()  # of the files that were refused, those in `damage`
+        self._reported: set[str] = set()  # refused files that are in `damage`
 
     @cached_property
     def access(self) -> Access:
@@ -50,7 +50,7 @@ class Context:
         return crypto.signer_of(crypto.public_of(self.access.signing_key))
 
     def ignore(self, file: str) -> None:
-        """Have a file not read again under this roster: it is right, but does not count."""
+        """Do not read a file again under this roster: it is valid, but does not count."""
         self.cache.reject(file, self.members.digest, "")
         if self._rejected is not None:
             self._rejected[file] = ""
@@ -60,20 +60,20 @@ class Context:
         self.cache.reject(file, self.members.digest, reason)
         if self._rejected is not None:
             self._rejected[file] = reason
-        self._tell(file, reason)
+        self._report(file, reason)
 
     def is_rejected(self, file: str) -> bool:
-        """Tell whether a file was refused before, which is then in `damage`, or does not count."""
+        """Return whether a file was refused before, which is then in `damage`, or does not count."""
         if self._rejected is None:
             self._rejected = self.cache.rejected(self.members.digest)
         reason = self._rejected.get(file)
         if reason:
-            self._tell(file, reason)
+            self._report(file, reason)
         return reason is not None
 
-    def _tell(self, file: str, reason: str) -> None:
-        if file not in self._told:
-            self._told.add(file)
+    def _report(self, file: str, reason: str) -> None:
+        if file not in self._reported:
+            self._reported.add(file)
             self.damage.append(reason)
 
     def fetch(

@@ -1,4 +1,4 @@
-"""What a repository that is open knows of itself, kept true: what is listed, indexed, condemned, and lost.
+"""The state of an open repository: what is listed, indexed, condemned and lost.
 
 Invariant: `alarms` and `damage` collect what refreshing found; nothing here writes to the repository but closing lists.
 """
@@ -10,7 +10,7 @@ from threading import Lock
 
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.history import closings, deletion, index_files
 from dedupstore.history.closings import CountingContext
 from dedupstore.history.snapshots import SnapshotInfo, Snapshots, Turn
@@ -18,7 +18,7 @@ from dedupstore.state.folder import StateFolder
 
 
 class Core(CountingContext):
-    """A repository that is open; all that writes, reads and checks works on it.
+    """An open repository; all that writes, reads and checks works on it.
 
     `condemned` is what a run that goes on must not rely on.
     """
@@ -27,7 +27,7 @@ class Core(CountingContext):
         self, backend: Backend, members: Membership, unlock: Callable[[], Access], state: StateFolder
     ) -> None:
         super().__init__(backend, members, unlock, state)
-        self.condemned = deletion.Condemned()
+        self.condemned = deletion.CondemnedNames()
         self._snapshots = Snapshots(self)
         self.index_is_read = False
         self._listed: dict[str, int] = {}
@@ -50,7 +50,7 @@ class Core(CountingContext):
         return [info for info in self._snapshots.counting() if info.name not in self.condemned.snapshots]
 
     def has_done(self, runs: Iterable[bytes]) -> bool:
-        """Tell whether one of these runs of this member has published, as far as was seen last."""
+        """Return whether one of these runs of this member has published, as far as was seen last."""
         return self._snapshots.has_done(self.signer, runs)
 
     def streams(self, snapshot: SnapshotInfo) -> list[Stream]:
@@ -58,7 +58,7 @@ class Core(CountingContext):
         return self._snapshots.streams(snapshot)
 
     def heads(self) -> dict[bytes, SnapshotInfo]:
-        """Return the newest snapshot that counts of each signer who is in."""
+        """Return the newest snapshot that counts of each present member."""
         return self._snapshots.heads()
 
     def unfinished(self) -> int:

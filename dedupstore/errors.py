@@ -54,7 +54,7 @@ class DamageError(DedupError):
 
 
 class TrustError(DedupError):
-    """A repository, roster or signature is not one that this host may believe."""
+    """A repository, roster or signature is not one that this host may trust."""
 
 
 class KeyAccessError(DedupError):
@@ -70,7 +70,7 @@ class StateError(DedupError):
 
 
 class DamagedStateError(StateError):
-    """Local state was damaged and is thrown away: only a new start goes on, with what it makes anew."""
+    """Local state was damaged and has been discarded: restart the program, which rebuilds it."""
 
 
 class StreamError(DedupError):

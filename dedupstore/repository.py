@@ -1,7 +1,7 @@
-"""The store's one public face: what is listed, runs that write, streams that come back.
+"""The store's public face: list snapshots, store streams, read and check them.
 
-Invariant: it only joins what other modules do: `core` keeps what is known true, `writing` publishes runs, `reading`
-gives streams back, `maintenance` looks at everything.  Each is loaded when it is first needed.
+Invariant: it only joins what other modules do: `core` holds the state, `writing` publishes runs, `reading` reads
+streams, `maintenance` checks everything.  Each is loaded when it is first needed.
 """
 
 from collections.abc import Callable, Generator
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dedupstore.access import Access, Membership
 from dedupstore.backends.contract import Backend
 from dedupstore.core import Core, now_offset
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.history.snapshots import SnapshotInfo
 from dedupstore.state.folder import StateFolder
 
@@ -28,7 +28,7 @@ __all__ = ["Repository", "SnapshotInfo", "now_offset"]
 
 
 class Repository(Core):
-    """A repository that is open; a context manager.
+    """An open repository; a context manager.
 
     Several threads may call `read`, `open_stream` and `random_reader`, and use what these return, each its own.
     A `Session` takes streams from several threads, too.  All else is for one thread at a time.
@@ -57,7 +57,7 @@ class Repository(Core):
     def session(
         self, details: "RunDetails", *, level: int = 3, parent_of: "ParentOf" = lambda stream: b""
     ) -> "Session":
-        """Begin a run.  `level` is Zstandard's; `parent_of` tells which snapshot a stream builds on, if any."""
+        """Begin a run.  `level` is Zstandard's; `parent_of` returns the snapshot that a stream builds on, if any."""
         from dedupstore.writing.session import Session
 
         return Session(self, details, level, parent_of=parent_of)
@@ -73,7 +73,7 @@ class Repository(Core):
         return reader.read(stream)
 
     def open_stream(self, snapshot: SnapshotInfo, stream: Stream, *, contents: bool = True) -> "StoredStream":
-        """Return the stream to walk through; its contents are fetched only where they are asked for.
+        """Return the stream to walk through; contents are fetched only where they are asked for.
 
         Checks beforehand what `read` checks, and raises the same; without `contents`, nothing that only
         contents need.
@@ -91,24 +91,24 @@ class Repository(Core):
         return RandomReader(self._reader(snapshot), stream)
 
     def check(self, *, read_data: bool, report: Callable[[str, int, int], None]) -> "CheckResult":
-        """Look at everything; with `read_data`, at every byte.  `report(what, done, of)` is called as it goes on."""
+        """Check everything; with `read_data`, every byte.  `report(what, done, of)` is called as it goes on."""
         from dedupstore.maintenance.check import Checker
 
         return Checker(self, report).run(read_data=read_data)
 
     def complete_interrupted(self, parent_of: "ParentOf" = lambda stream: b"") -> list[SnapshotInfo]:
-        """Publish what runs of this host that were killed had checkpointed; none of them may be going on."""
+        """Publish what killed runs of this host had checkpointed; none of them may be going on."""
         from dedupstore.writing import checkpoints
 
         return checkpoints.complete(self, parent_of)
 
     def renew_cache(self) -> None:
-        """Begin with an empty cache, and forget what was learned of the last one, where packs had other numbers."""
+        """Start with an empty cache, and drop all readers: in the last one, packs had other numbers."""
         super().renew_cache()
         self._readers.clear()
 
     def _reader(self, snapshot: SnapshotInfo) -> "StreamReader":
-        """Return what reads the streams of the snapshot's domain; they share the keys of packs, and blocks.
+        """Return the reader for the snapshot's domain; its streams share the keys of packs, and blocks.
 
         The cache then holds what the snapshots that were listed rely on.
         """

@@ -1,4 +1,4 @@
-"""Waits of the main thread, which signals end.
+"""Waits of the main thread that signals can end.
 
 Invariant: a signal is acted on within half a second.  Python runs handlers between two steps of the main thread: one
 that comes just before a wait begins does not end it.

@@ -31,12 +31,12 @@ def follow(before: Roster | None, claim: Claim) -> Roster:
     try:
         signer = claim.signer(admins)
     except TrustError as error:
-        raise type(error)(f"{name} cannot be believed: {error.message}", _ASK) from None
+        raise type(error)(f"{name} cannot be trusted: {error.message}", _ASK) from None
     if signer not in {admin.fingerprint for admin in admins}:
-        raise TrustError(f"{name} cannot be believed: it is signed by {signer}, who is no admin", _ASK)
+        raise TrustError(f"{name} cannot be trusted: it is signed by {signer}, who is no admin", _ASK)
     claimed = claim.decode()
     if not (_continues(before, claimed) if before else claimed.serial == 1):
-        raise TrustError(f"{name} cannot be believed: it does not follow from the one before it", _ASK)
+        raise TrustError(f"{name} cannot be trusted: it does not follow from the one before it", _ASK)
     return claimed
 
 
@@ -79,7 +79,7 @@ def _next(believed: Roster, claim: Claim, refused: Refused) -> Roster:
     link = claim.link()
     if (link.serial, link.previous) != (claim.serial, believed.digest):
         name = layout.roster_file(claim.serial)
-        raise TrustError(f"{name} cannot be believed: it does not follow from roster {believed.serial}", _ASK)
+        raise TrustError(f"{name} cannot be trusted: it does not follow from roster {believed.serial}", _ASK)
     if reason := refused.reason(claim.digest):
         raise TrustError(reason)
     try:

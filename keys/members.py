@@ -93,7 +93,7 @@ def unlock(backend: "Backend", roster: Roster, gpg: Gpg, *, reading: bool) -> Ac
             raise KeyAccessError(
                 "none of your GPG keys opens this repository: "
                 f"{last.fingerprint} ({last.role}) was removed in roster {last.removed}",
-                f"ask the admins why; one of them can let it in again: dedup key add {last.fingerprint}",
+                f"ask the admins why; one of them can add it again: dedup key add {last.fingerprint}",
             )
         members = ", ".join(f"{member.fingerprint} ({member.role})" for member in roster.present())
         raise KeyAccessError(

@@ -130,5 +130,6 @@ def _check(slot: Slot, roster: Roster, member: Member, name: str) -> None:
         fits = False
     if not fits:
         raise DamageError(
-            f"the keys in {name} do not fit the roster", "ask another admin to add your key anew"
+            f"the keys in {name} do not fit the roster",
+            "ask another admin to remove your key and add it again",
         )

@@ -73,7 +73,7 @@ class Trust:
             pin = next((pin for pin in pins if _pinned(backend, pin, files)), None)
         if not pin:
             raise TrustError(
-                f"this host has never met the repository at {url}",
+                f"unknown repository: {url} is not yet accepted on this host",
                 "get an admin's fingerprint from the admin, then run: dedup trust accept --admin FINGERPRINT",
             )
         pinned = _pinned(backend, pin, files)
@@ -235,10 +235,10 @@ def _not_the_one(backend: "Backend", url: str, pin: Pin, files: dict[int, int]) 
             )
         break
     if pin.serial in files:
-        what = f"roster {pin.serial} is not the one that was believed before"
+        what = f"roster {pin.serial} is not the one that this host trusted before"
     else:
-        what = f"it went backwards: roster {pin.serial} is gone, the newest now is {max(files)}"
-    return TrustError(f"do not trust the repository {pin.repository} at {url}: {what}", _ACCEPT)
+        what = f"rollback detected: roster {pin.serial} is gone, the newest now is {max(files)}"
+    return TrustError(f"refused the repository {pin.repository} at {url}: {what}", _ACCEPT)
 
 
 def _signed_by(claim: Claim, roster: Roster, admin: str) -> bool:

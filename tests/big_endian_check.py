@@ -40,7 +40,7 @@ if sys.byteorder == "big":
         def __call__(self, *_: Any) -> Any:
             return Anything()
 
-    aead.AESGCM = Bytes  # type: ignore[misc]
+    aead.AESGCM = Bytes
     for missing in ("hpke", "asymmetric.mlkem"):
         module: Any = types.ModuleType(missing)
         module.__getattr__ = lambda _: Anything()
@@ -51,7 +51,7 @@ from dedupstore.backends.local import LocalBackend
 from dedupstore.cache import row_formats
 from dedupstore.chunks.chunker import Chunker, ChunkSizes
 from dedupstore.chunks.ids import identify
-from dedupstore.format import record_files, records
+from dedupstore.format import pack_records, packs, record_files, run_records
 from dedupstore.format.layout import Kind
 from dedupstore.maintenance import check_packs
 
@@ -65,10 +65,14 @@ def main(folder: Path) -> None:
         repository=bytes.fromhex(given["repository"]),
         epoch=1,
         domain="",
-        signers={bytes.fromhex(key): Signer(*who) for key, who in given["signers"].items()},
+        signers={
+            bytes.fromhex(signer): Signer(name, role, domain, bytes.fromhex(key))
+            for signer, (name, role, domain, key) in given["signers"].items()
+        },
         content_sizes=SIZES,
         skeleton_sizes=SIZES,
         layout_sizes=SIZES,
+        raw_sizes=SIZES,
         sealing_public=b"",
         id_key=bytes.fromhex(given["id_key"]),
         chunker_key=bytes.fromhex(given["chunker_key"]),
@@ -78,14 +82,17 @@ def main(folder: Path) -> None:
     )
     backend = LocalBackend(folder / "repository")
     for name in sorted(backend.names("index")):
-        _, index = record_files.open_record(access, Kind.INDEX, name, backend.read(name), records.Index)
+        _, index = record_files.open_record(access, Kind.INDEX, name, backend.read(name), pack_records.Index)
         for pack in index.packs:
-            kind = Kind(pack.kind.encode())
-            claimed = row_formats.describe(pack, bytes(32))
-            chunks = check_packs._read_pack(backend, access, claimed, open_blocks=kind is Kind.TREE)
-            print(kind.name, pack.name.hex(), chunks, *row_formats._lengths(pack))
+            kind = pack.file_kind
+            described = packs.describe(access, pack, index.domain, name)
+            claimed, domain = row_formats.cached_pack(pack, described), row_formats.domain_key(index.domain)
+            chunks = check_packs._read_pack(backend, access, claimed, domain, open_blocks=kind is Kind.TREE)
+            print(kind.name, pack.name.hex(), chunks, *described.lengths)
     for name in sorted(backend.names("snapshots")):
-        print(record_files.open_record(access, Kind.SNAPSHOT, name, backend.read(name), records.Snapshot)[1])
+        print(
+            record_files.open_record(access, Kind.SNAPSHOT, name, backend.read(name), run_records.Snapshot)[1]
+        )
     data = random.Random(1).randbytes(1_000_000)
     ends = Chunker(access.chunker_key, SIZES).cuts(data, final=True)
     print(*ends, *(id_.hex() for id_ in identify(memoryview(data), [0, *ends[:-1]], ends, access.id_key)))

@@ -12,22 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dedupstore.format import compression, crypto, layout, packs, record_files, records
+from dedupstore.format import compression, crypto, layout, pack_records, packs, record_files, records
 from dedupstore.format.layout import Header, Kind
-from dedupstore.format.records import (
-    Condemned,
-    Done,
-    Fence,
-    Index,
-    IndexedPack,
-    Ledger,
-    Origin,
-    PackTables,
-    PlacedBlock,
-    Run,
-    Snapshot,
-    Tombstones,
-)
+from dedupstore.format.pack_records import Index, IndexedPack, PackTables, PlacedBlock
+from dedupstore.format.run_records import Condemned, Done, Fence, Ledger, Origin, Run, Snapshot, Tombstones
 from dedupstore.repository import Repository
 from keys import chain, slots
 from keys import roster as rosters
@@ -81,7 +69,7 @@ def move_blocks(petra: Repository, doomed: bytes, first: bytes) -> None:
     for name, _ in old:
         delete(layout.content_file(Kind.INDEX, name))
     for pack in donors:
-        delete(packs.pack_file(pack))
+        delete(pack.file)
 
 
 def join(
@@ -94,9 +82,9 @@ def join(
         donor = donors[key]
         found = packs.describe(access, donor, domain, donor.name.hex())
         block = next(one for one in found.blocks if one.number == number)
-        blocks += repository.backend.read(packs.pack_file(donor), block.at, block.stored)
+        blocks += repository.backend.read(donor.file, block.at, block.stored)
     keys, tables = [pack.keys[0] for pack in donors], [pack.tables[0] for pack in donors]
-    column = records.place_blocks(placed)
+    column = pack_records.place_blocks(placed)
     header = Header(Kind.DATA, access.repository, access.epoch, secrets.token_bytes(32))
     frame = compression.pack(records.encode(PackTables(column, tables)))
     plain = struct.pack("<I", len(frame)) + frame

@@ -78,19 +78,19 @@ ROSTER = {"format": Literal[1], "repository": Bytes16, "serial": Count, "previou
 Roster = record(**ROSTER, features=Features, epochs=list[Epoch], members=list[Member])
 EPOCH_KEYS = {"catalogue_keys": dict[int, bytes], "sealing_keys": dict[int, bytes]}
 Slot = record(**IDENTITY, repository=Bytes16, epoch=EpochNumber, id_key=Id, **EPOCH_KEYS)
-Signed = tuple[Id, bytes, bytes]  # signer, signature, payload
+Signed, Wrapped = tuple[Id, bytes, bytes], sized(bytes, 48, 4096)  # signer, signature, payload
 Table = record(key=Bytes16, kind=PackKind, domain=Text, blocks=bytes, ids=bytes, lengths=bytes)
-Key = tuple[Bytes16, sized(tuple[tuple[EpochNumber, sized(bytes, 48, 4096)], ...], 1, 64)]
+Key = tuple[Bytes16, Annotated[tuple[tuple[EpochNumber, Wrapped], ...], Meta(min_length=1, max_length=64)]]
 TABLES = {"blocks": sized(bytes, 0, 8 << 15), "tables": sized(list[Signed], 1, 1024)}
 Pack = record(name=Id, kind=PackKind, size=Size, keys=sized(list[Key], 1, 1024), **TABLES)
-Index = record(domain=Text, packs=sized(list[Pack], 0, 256))
+Index, Ledger = record(domain=Text, packs=sized(list[Pack], 0, 256)), record(done=bytes)
 PARTS = {"content": Root, "skeleton": Root, "layout": Root, "facts": sized(bytes, 0, 16 * KIB)}
-Streams = sized(list[record(name=Name, kind=Text, size=Count, **PARTS)], 0, 16 * KIB)
+Stream = record(name=Name, kind=Text, size=Count, **PARTS)
+Streams = sized(list[Stream], 0, 16 * KIB)
 ABOUT = {"run": Bytes16, "domain": Text, "sequence": Sequence, "time": Time, "utc_offset": Offset}
 Snapshot = defstruct("S", [*ABOUT.items(), ("streams", Streams), ("origin", dict[str, Any] | None, None)])
 Done = record(run=Bytes16, snapshots=sized(bytes, 0, 32 << 10), index=sized(bytes, 0, 32 << 16))
-Ledger, Tombstones = record(done=bytes), record(snapshots=bytes)
-Closing = record(signer=Id, snapshots=bytes, index=bytes, records=bytes)
+Tombstones, Closing = record(snapshots=bytes), record(signer=Id, snapshots=bytes, index=bytes, records=bytes)
 
 # Of each kind of catalogue file: its folder, names, who may sign it, the most bytes of its frame, its shape.
 KINDS: dict[str, tuple[str, str, str, int, Any]] = {
@@ -176,7 +176,7 @@ class Reader:
     def __init__(self, repository: Path, gnupghome: Path, admin: str = "") -> None:
         self.path, self.problems, self.newer = repository, list[str](), list[str]()
         # (domain, kind, short id) → places of a chunk: its block (as `_open` takes it), its start and end there
-        self._places: dict[Any, list[tuple[Any, int, int]]] = {}
+        self._places: dict[Any, list[list[Any]]] = {}
         self._block = lru_cache(1)(self._open)
         try:
             self.roster = self._believe(admin.upper())
@@ -262,7 +262,7 @@ class Reader:
 
     def _verify(self, signed: Any, prefix: bytes, roles: str) -> Any:
         """The member, present or former, who signed this (§3)."""
-        member = self.members.get(signed[0])
+        member: Any = self.members.get(signed[0])
         need(member and member.role in roles, "not signed by a member who may")
         need(member.suite == 1, "its signer's key is of another suite", NewerError)
         ed25519.Ed25519PublicKey.from_public_bytes(member.signing_key).verify(signed[1], prefix + signed[2])

@@ -21,7 +21,7 @@ from dedupstore.chunks.chunker import ChunkSizes
 from dedupstore.format import blocks, crypto, record_files
 from dedupstore.format.blocks import BlockKey
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.state.folder import StateFolder
 from dedupstore.writing.session import RunDetails, Session

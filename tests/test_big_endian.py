@@ -61,7 +61,9 @@ def test_a_big_endian_machine_finds_a_repository_sound_and_cuts_the_same_chunks(
         "id_key": world.base.id_key.hex(),
         "chunker_key": world.base.chunker_key.hex(),
         "catalogue_key": world.base.catalogue_keys[1].hex(),
-        "signers": {key.hex(): [who.name, who.role, who.domain] for key, who in world.signers.items()},
+        "signers": {
+            key.hex(): [who.name, who.role, who.domain, who.key.hex()] for key, who in world.signers.items()
+        },
     }
     (tmp_path / "access.json").write_text(json.dumps(given))
     there = tmp_path / "s390x"

@@ -14,7 +14,7 @@ NATIVE = {  # all that is native on purpose: none of it leaves the process
     ("dedupstore/backends/sftp/ssh.py", "@ll"),  # the kernel's struct timeval
     ("dedupstore/backends/listing.py", "array Q"),  # sizes, in memory
     ("dedupstore/format/packs.py", "array I"),  # lengths in memory, made of little-endian columns
-    ("dedupstore/format/records.py", "array I"),
+    ("dedupstore/format/pack_records.py", "array I"),
     ("dedupstore/reading/random_access.py", "array Q"),  # the same, put together
     ("dedupstore/reading/random_access.py", "frombytes"),
     ("dedupstore/chunks/splitting.py", "cast Q"),  # numbers from dedupstore.chunks._divide

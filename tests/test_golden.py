@@ -115,7 +115,7 @@ class Rebuilding(Reader):
                 keys = raw[end - len(tables) - number(trailer[:4]) : end - len(tables)]
                 assert (0, 0) == (len(raw) % 4096, len(tables) % 4096)
                 body = self._unseal(header, tables, header + keys + trailer, 16 * MIB)
-                own = msgspec.msgpack.decode(body, type=own_tables)
+                own: Any = msgspec.msgpack.decode(body, type=own_tables)
                 listed = msgspec.msgpack.decode(keys, type=list[Key])
                 pack = Pack(bytes.fromhex(path.name), kind, len(raw), listed, own.blocks, own.tables)
                 table = msgspec.msgpack.decode(own.tables[0][2], type=independent_reader.Table)

@@ -4,15 +4,15 @@ Each module calls only those below it:
 
 | module     | what for |
 |---|---|
-| `local`    | the back end that keeps a repository in a folder of this machine |
-| `sftp`     | the back end for an SSH account, over the system's own `ssh` |
-| `listing`  | the names in a folder |
-| `retry`    | asks again when a back end fails in a way that may pass |
+| `local`    | a repository in a folder of this machine |
+| `sftp`     | a repository in an SSH account, over the system's own `ssh` |
+| `listing`  | the files of a folder, within bounds |
+| `retry`    | retry calls that fail in a way that may pass |
 | `contract` | what every back end promises |
-| `explain`  | turns what an operating system or an SFTP server said into the errors of the contract |
+| `explain`  | turn errors of systems and servers into those of the contract |
 
 Behaviour that is not about one kind of storage (retry, and the faults that tests inject) is a wrapper that
-keeps the contract itself; no back end knows of it.
+keeps the contract itself; no back end knows of it.  Nothing here deletes: writers need no right to.
 """
 
 import re
@@ -29,7 +29,7 @@ _AUTHORITY = re.compile(r"(?:([^@]*)@)?(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^@:\[\]]+))
 
 
 def open_backend(url: str, *, retry: bool = True) -> Backend:
-    """The back end at `url`; nothing is connected or looked at yet.
+    """Return the back end at `url`; nothing is connected or read yet.
 
     - A path, absolute or relative, with a leading ~ expanded; or `file:///absolute/path`.
     - `sftp://[user@]host[:port]/absolute/path`, or `/~/path` for one that starts in the login's folder.  The
@@ -54,7 +54,7 @@ def open_backend(url: str, *, retry: bool = True) -> Backend:
 
 def _local_path(path: str) -> Path:
     if not path:
-        raise DedupError("the repository's place is empty", _ACCEPTED)
+        raise DedupError("the repository's URL is empty", _ACCEPTED)
     # scp and rsync would take this for another machine: do not quietly make a folder of that name.
     if re.match(r"[^/]*:", path):
         raise DedupError(f"{path!r} may mean a host or a folder", f"{_ACCEPTED}, or put ./ in front")
@@ -94,7 +94,7 @@ def _sftp(rest: str) -> Backend:
 
 
 def _decode(text: str) -> str:
-    """`text` with %XX replaced; refuses what has another meaning in a URL, or cannot be in a path."""
+    """Return `text` with %XX replaced; refuse what means something else in a URL, or cannot be in a path."""
     try:
         decoded = unquote(text, errors="strict")
     except UnicodeDecodeError as error:

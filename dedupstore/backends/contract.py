@@ -8,7 +8,7 @@ A back end MUST:
 - show a file under its name only when every byte of it is there.  What is still being written lies under a
   random name in the folder `tmp`, which the listing of any other folder never shows;
 - refuse, as one atomic step, to create a name that exists: of any number of writers exactly one wins;
-- return from `create` only when the file would survive a power failure, as far as `durable` says;
+- return from `create` only when the file would survive a power failure, as far as `properties.durable` says;
 - return from `read` exactly the bytes that were asked for, or raise: never fewer;
 - come back from every call in bounded time: with a result or with one of the errors below.  A server that is silent
   while an answer is due, or moves bytes so slowly that the call does not end in time (`deadline`), is given up with a
@@ -34,8 +34,9 @@ first try may have succeeded unseen, so that the second finds the name taken: co
 There is no way to delete, on purpose: an account that only writes must not need one.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeAlias
 
 from dedupstore.errors import DamageError
@@ -56,7 +57,7 @@ MAX_WHOLE = 9 << 20
 """Bytes in the largest file that is read without saying how much: all but packs, of which parts are read."""
 
 FILE_MODE = 0o400
-"""Files are never changed, so nobody may: a thief of the account cannot simply write over them."""
+"""Files never change, so they are read-only: an intruder in the account cannot simply write over them."""
 
 TEMPORARY_FOLDER = "tmp"
 """Where unfinished files lie.  One flat folder, so that what crashed writers left is found by one listing."""
@@ -73,8 +74,16 @@ class Entry(NamedTuple):
     size: int
 
 
-class Backend(Protocol):
-    """Holds the files of one repository.  The module's docstring says what every method must keep to."""
+class Properties(NamedTuple):
+    """What a caller must know of a back end to use it well.
+
+    `ask_durable` answers `durable`.  `parallel`: how many calls of `create` at once pay; 1 where a second would only
+    wait for the first.  `remote`: each answer takes a round trip, so many reads and listings at once pay.
+    """
+
+    ask_durable: Callable[[], bool]
+    parallel: int
+    remote: bool
 
     @property
     def durable(self) -> bool:
@@ -83,28 +92,31 @@ class Backend(Protocol):
         It is not where the server cannot sync files, or the folders that hold their names.  May have to ask the
         server, and then raises what any call raises.
         """
-        ...
+        return self.ask_durable()
+
+
+class Backend(Protocol):
+    """The files of one repository.  The module's docstring says what every method must keep to."""
 
     @property
-    def uploads(self) -> int:
-        """How many calls of `create` at once are worth while; 1 where a second would only wait for the first."""
+    def properties(self) -> Properties:
+        """What a caller must know of it; looking connects to nothing."""
         ...
 
     def list(self, folder: str) -> Iterator[Entry]:
-        """The files that lie directly in `folder` ("" is the top), in any order.
+        """List the files directly in `folder` ("" is the top), in any order.
 
-        All of it has come when this returns: what follows needs no storage and cannot fail.  A folder that does not
-        exist is empty.  Folders, links, and files that `check_name` would refuse are
-        somebody else's and are not shown.
+        The listing is complete when this returns: iterating needs no storage and cannot fail.  A folder that does
+        not exist is empty.  Folders, links, and files whose names `check_name` refuses are not listed.
         """
         ...
 
     def names(self, folder: str) -> Iterator[str]:
-        """The names that `list` gives: cheaper where a back end must look at each file for its size."""
+        """List the names only: cheaper where a back end must ask for the size of each file."""
         ...
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Exactly `length` bytes from `offset`, or, without a length, all from there to the end.
+        """Return exactly `length` bytes from `offset`, or, without a length, all from there to the end.
 
         Raises NotFoundError, or DamageError if the file ends too early or, read without a length, is larger than
         MAX_WHOLE: then nothing was allocated for it.
@@ -119,11 +131,11 @@ class Backend(Protocol):
         ...
 
     def size(self, name: str) -> int:
-        """The file's size in bytes.  Raises NotFoundError."""
+        """Return the file's size in bytes; raise NotFoundError if there is no such file."""
         ...
 
     def close(self) -> None:
-        """Give back connections and processes.  The back end cannot be used afterwards."""
+        """Close connections and end processes.  The back end cannot be used afterwards."""
         ...
 
 
@@ -146,13 +158,18 @@ def check_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether `check_name` takes it: a listing leaves the others out."""
+    """Return whether `check_name` accepts the name: listings leave out others."""
     return len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
 
 
 def check_folder(folder: str) -> str:
     """Return `folder` if it is the top ("") or a good name; else raise ValueError."""
     return folder and check_name(folder)
+
+
+def temporary_name() -> str:
+    """Return a name for a file while it is being written, which nothing else has."""
+    return f"{TEMPORARY_FOLDER}/{os.urandom(16).hex()}"
 
 
 def check_range(offset: int, length: int | None) -> None:
@@ -162,7 +179,7 @@ def check_range(offset: int, length: int | None) -> None:
 
 
 def file_bytes(data: Buffer) -> memoryview:
-    """`data` as plain bytes, not copied; ValueError if it is larger than a file may be."""
+    """Return `data` as plain bytes, not copied; raise ValueError if it is larger than a file may be."""
     view = memoryview(data).cast("B")
     if len(view) > MAX_FILE_SIZE:
         raise ValueError(f"a file of {len(view)} bytes is larger than {MAX_FILE_SIZE}")
@@ -170,12 +187,12 @@ def file_bytes(data: Buffer) -> memoryview:
 
 
 def has_bytes(backend: Backend, name: str, data: Buffer) -> bool:
-    """Whether the file, which exists, has exactly these bytes."""
+    """Return whether an existing file has exactly these bytes."""
     return backend.size(name) == len(data) and backend.read(name, 0, len(data)) == data
 
 
 def length_to_end(where: str, size: int, offset: int) -> int:
-    """How many bytes a file of `size` bytes has from `offset` on, once both are known to be sane.
+    """Return how many bytes a file of `size` bytes has from `offset` on, after checking both.
 
     Raises DamageError, naming `where`, before anything is allocated.
     """
@@ -187,5 +204,5 @@ def length_to_end(where: str, size: int, offset: int) -> int:
 
 
 def too_short(where: str, size: int, needed: int) -> DamageError:
-    """The error for a file that ends after `size` bytes and should go on to `needed`."""
+    """Return the error for a file that ends after `size` bytes and should go on to `needed`."""
     return DamageError(f"{where} is too short: it ends after {size} of {needed} bytes")

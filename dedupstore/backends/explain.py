@@ -1,6 +1,6 @@
-"""Turns what an operating system or an SFTP server said into the errors of the contract.
+"""Turn errors of the operating system and of SFTP servers into those of the contract.
 
-Invariant: the message names the file by the place where an admin finds it, and ends in what was said.
+Invariant: the message names the file by the place where an admin finds it, and ends in the original error.
 """
 
 import errno
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dedupstore.errors import BackendError, NoSpaceError, NotFoundError
 
 _HINTS: dict[int | None, str] = {
-    errno.EACCES: "check the owner and the rights of the folders above it",
-    errno.EPERM: "check what this account may do there",
+    errno.EACCES: "check the owner and the permissions of the folders above it",
+    errno.EPERM: "check the permissions of this account",
     errno.EROFS: "the file system is mounted read-only",
-    errno.EIO: "look at the disk and at the system log",
-    None: "SFTP does not say why; the quota may be full, or the server's log may tell",
+    errno.EIO: "check the disk and the system log",
+    None: "SFTP gives no reason; check the quota and the server's log",
 }
 
 
@@ -29,7 +29,7 @@ def explained(doing: str, where: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise NotFoundError(f"cannot {doing} {where}: it does not exist") from error
     except OSError as error:
-        said = f"cannot {doing} {where}: {error.strerror or error}"
+        message = f"cannot {doing} {where}: {error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceError(said, "free some space or raise the quota, then run it again") from error
-        raise BackendError(said, _HINTS.get(error.errno, "")) from error
+            raise NoSpaceError(message, "free some space or raise the quota, then run it again") from error
+        raise BackendError(message, _HINTS.get(error.errno, "")) from error

@@ -1,4 +1,4 @@
-"""The names in a folder, as they come: kept in few bytes each, and never more than a folder may have.
+"""The files of a folder, collected in few bytes each, and never more than a folder may have.
 
 Invariant: however many names the storage gives, it holds no more than MAX_LISTING bytes of names, and eight bytes
 beside each of at most MAX_NAMES.
@@ -14,7 +14,7 @@ _TOGETHER = 4096  # names in one string
 
 
 class Listing:
-    """What is found in `folder`; `where` is for messages, `most` how many names it may have."""
+    """The files found in `folder`; `where` is for messages, `most` how many names it may have."""
 
     def __init__(self, folder: str, where: str, most: int = MAX_NAMES) -> None:
         self._prefix = f"{folder}/" if folder else ""
@@ -27,15 +27,15 @@ class Listing:
         self._sizes = array("Q")
 
     def wants(self, name: str) -> bool:
-        """Count a name that lies in the folder, and tell whether it may be a file's.
+        """Count a name in the folder, and return whether a file of a repository may have it.
 
-        Raises BackendError if it is one too many.
+        Raises BackendError if there are too many names.
         """
         self._count += 1
         if self._count > self._most:
             raise BackendError(
                 f"cannot list {self._where}: it has more than {self._most} names",
-                "see what fills it; a server that gives names without end is broken or hostile",
+                "check what fills it; a server that lists names without end is broken or hostile",
             )
         return "/" not in name and is_name(self._prefix + name)
 
@@ -51,7 +51,7 @@ class Listing:
             self._last.clear()
 
     def names(self) -> Iterator[str]:
-        """The full names."""
+        """Yield the full names."""
         for together in self._full:
             for name in together.split("/"):
                 yield self._prefix + name
@@ -59,5 +59,5 @@ class Listing:
             yield self._prefix + name
 
     def entries(self) -> Iterator[Entry]:
-        """The files."""
+        """Yield the files."""
         return map(Entry, self.names(), self._sizes)

@@ -4,8 +4,7 @@ Invariant: a name appears by one `link(2)`, which refuses an existing target, an
 are on the disk; `create` returns only when the name is on the disk too.
 
 Power may fail between any two steps of `create`: up to the link there is only a file in `tmp`; between the
-link and the sync of its folder the file is there whole or not there, and the caller has not been told that
-it is.
+link and the sync of its folder the file is there whole or not there, and `create` has not returned yet.
 """
 
 import errno
@@ -18,21 +17,23 @@ from pathlib import Path
 from dedupstore.backends.contract import (
     FILE_MODE,
     MAX_NAMES,
-    TEMPORARY_FOLDER,
     Buffer,
     Entry,
+    Properties,
     check_folder,
     check_name,
     check_range,
     file_bytes,
     length_to_end,
+    temporary_name,
     too_short,
 )
 from dedupstore.backends.explain import explained
 from dedupstore.backends.listing import Listing
 from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
+from dedupstore.state import atomic
 
-# What was put in a file's place (a link, a pipe) is neither followed nor waited for.
+# A link in a file's place is not followed, a pipe not waited for.
 _TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TO_LIST = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 
@@ -41,12 +42,11 @@ class LocalBackend:
     """A repository in the folder `root`.
 
     The first `create` makes `root` itself, but nothing above it: a path that was mistyped, or whose disk is
-    not mounted, must not come to life as a new folder.  Files get mode 0600, folders 0700.  `most_names` is how many
-    names a folder may have.
+    not mounted, must not come to life as a new folder.  Files get mode 0400 (`FILE_MODE`), folders
+    0700.  `most_names` is how many names a folder may have.
     """
 
-    durable = True
-    uploads = 1
+    properties = Properties(lambda: True, parallel=1, remote=False)
 
     def __init__(self, root: Path | str, *, most_names: int = MAX_NAMES) -> None:
         self._root = Path(root).absolute()
@@ -67,7 +67,7 @@ class LocalBackend:
         with explained("read", str(path)), _opened(path, _TO_READ) as file:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                raise BackendError(f"{path} is not a file; move it away")
+                raise BackendError(f"{path} is not a regular file; move it away")
             if length is None:
                 length = length_to_end(str(path), status.st_size, offset)
             if offset + length > status.st_size:
@@ -85,27 +85,27 @@ class LocalBackend:
         """See `contract.Backend`."""
         target = self._root / check_name(name)
         view = file_bytes(data)
-        temporary = self._root / TEMPORARY_FOLDER / os.urandom(16).hex()
+        temporary = self._root / temporary_name()
         with explained("write", str(target)):
             try:
                 self._write(temporary, view)
                 self._publish(temporary, target)
             except FileNotFoundError as error:
                 raise TransientError(
-                    f"cannot write {target}: {error.filename} went away meanwhile"
+                    f"cannot write {target}: {error.filename} was removed meanwhile"
                 ) from error
             finally:
-                # What is left after a failure here is in nobody's way; the first error is the one to tell.
+                # a leftover harms nothing, and the first error is the one to report
                 with suppress(OSError):
                     temporary.unlink()
 
     def size(self, name: str) -> int:
         """See `contract.Backend`."""
         path = self._root / check_name(name)
-        with explained("look at", str(path)):
+        with explained("get the size of", str(path)):
             status = path.stat(follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
-            raise BackendError(f"{path} is not a file; move it away")
+            raise BackendError(f"{path} is not a regular file; move it away")
         return status.st_size
 
     def close(self) -> None:
@@ -129,18 +129,11 @@ class LocalBackend:
         return listing
 
     def _write(self, temporary: Path, view: memoryview) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
-            file = os.open(temporary, flags, FILE_MODE)
+            atomic.write_new(temporary, view, FILE_MODE)
         except FileNotFoundError:
             self._make_folders(temporary.parent)
-            file = os.open(temporary, flags, FILE_MODE)
-        try:
-            while view:
-                view = view[os.write(file, view) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
+            atomic.write_new(temporary, view, FILE_MODE)
 
     def _publish(self, temporary: Path, target: Path) -> None:
         try:
@@ -150,20 +143,20 @@ class LocalBackend:
                 self._make_folders(target.parent)
                 os.link(temporary, target)
         except FileExistsError as error:
-            # The caller may now rely on the other file, whose writer may not have come to its sync yet.
-            _sync_folder(target.parent)
+            # the caller may now rely on the other file, whose writer may not have synced it yet
+            atomic.sync_folder(target.parent)
             raise AlreadyExistsError(f"{target} exists already") from error
         except OSError as error:
             if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EXDEV):
                 raise BackendError(
-                    f"cannot write {target}: its file system makes no hard links",
+                    f"cannot write {target}: its file system has no hard links",
                     "keep the repository on one that does (ext4, XFS, btrfs, ZFS)",
                 ) from error
             raise
-        _sync_folder(target.parent)
+        atomic.sync_folder(target.parent)
 
     def _make_folders(self, folder: Path) -> None:
-        """Make `folder` and what is missing between it and the root, each one durable."""
+        """Make `folder` and the missing folders between it and the root, each durable."""
         steps = [self._root / step for step in reversed(folder.relative_to(self._root).parents)]
         for step in [*steps, folder]:
             try:
@@ -171,21 +164,13 @@ class LocalBackend:
             except FileExistsError:
                 if step == self._root:
                     continue  # it was there before: what lies above it is not ours
-                # another has made it, who may not have come to its sync yet
+                # another process has made it, and may not have synced it yet
             except FileNotFoundError as error:
                 raise BackendError(
                     f"cannot make {step}: {step.parent} does not exist",
-                    "mount the disk or make that folder first",
+                    "mount the disk, or create that folder first",
                 ) from error
-            _sync_folder(step.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+            atomic.sync_folder(step.parent)
 
 
 @contextmanager

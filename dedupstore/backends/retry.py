@@ -1,7 +1,7 @@
-"""Asks again when a back end fails in a way that may pass.
+"""Retry calls that fail in a way that may pass.
 
 Invariant: the number of attempts, and so the time until an answer, is bounded; and a repeated `create` that
-finds its own file counts as done.
+finds its own file succeeds.
 """
 
 import random
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from dedupstore.backends.contract import Backend, Buffer, Entry, file_bytes, has_bytes
+from dedupstore.backends.contract import Backend, Buffer, Entry, Properties, file_bytes, has_bytes
 from dedupstore.errors import AlreadyExistsError, TransientError
 
 _T = TypeVar("_T")
@@ -37,14 +37,10 @@ class Retry:
         self._random = random.SystemRandom()
 
     @property
-    def durable(self) -> bool:
+    def properties(self) -> Properties:
         """See `contract.Backend`."""
-        return self._repeat(lambda _: self._backend.durable)
-
-    @property
-    def uploads(self) -> int:
-        """See `contract.Backend`."""
-        return self._backend.uploads
+        inner = self._backend.properties
+        return inner._replace(ask_durable=lambda: self._repeat(lambda _: inner.durable))
 
     def list(self, folder: str) -> Iterator[Entry]:
         """See `contract.Backend`."""
@@ -66,7 +62,7 @@ class Retry:
             try:
                 self._backend.create(name, view)
             except AlreadyExistsError:
-                # The connection may have been lost between the deed and its answer.
+                # The connection may have been lost between the effect and its answer.
                 if number == 1 or not has_bytes(self._backend, name, view):
                     raise
 
@@ -81,7 +77,7 @@ class Retry:
         self._backend.close()
 
     def _repeat(self, attempt: Callable[[int], _T]) -> _T:
-        """The result of the first `attempt(number)` that succeeds; numbers count from 1."""
+        """Return the result of the first `attempt(number)` that succeeds; numbers count from 1."""
         delay = self._first_delay
         for number in range(1, self._attempts):
             try:

@@ -18,6 +18,7 @@ from dedupstore.cache import hint_files, row_formats
 from dedupstore.cache.file import CacheFile
 from dedupstore.cache.hint_files import HintFile
 from dedupstore.errors import DamageError
+from dedupstore.state import atomic
 
 if TYPE_CHECKING:
     import lmdb
@@ -65,7 +66,7 @@ class Hints:
         return list(files.values())
 
     def are_whole(self, txn: "lmdb.Transaction[bytes]") -> bool:
-        """Tell whether every file is there, of its size; only a writer can be sure that one is not."""
+        """Return whether every file is there, of its size; only a writer can be sure that one is not."""
         try:
             return all(
                 self._file.beside("hints", row.name).stat().st_size == row.size
@@ -92,7 +93,7 @@ class Hints:
             sources = [_in_lists(recent.iternext_dup()), *(file.read() for file in files)]
             hints = self._living(txn, hint_files.merge(sources))
             row = _FileRow(name, *hint_files.write(self._file.beside("hints", name), hints, count))
-            self._file.sync_folder()
+            atomic.sync_folder(self._file.path)
         with self._file.environment.begin(write=True) as txn:
             for key, _ in merged:
                 txn.delete(key, db=self._table)

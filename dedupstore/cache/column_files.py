@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupstore.cache import row_formats
 from dedupstore.cache.file import CacheFile
 from dedupstore.errors import DamageError
+from dedupstore.state import atomic
 
 if TYPE_CHECKING:
     import lmdb
@@ -67,7 +68,7 @@ class Columns:
             file.flush()
             os.fsync(file.fileno())
         if start == 0:  # a new file
-            self._file.sync_folder()
+            atomic.sync_folder(self._file.path)
         return name, start
 
     def note(
@@ -95,7 +96,7 @@ class Columns:
         return os.urandom(8), 0
 
     def are_whole(self, txn: "lmdb.Transaction[bytes]") -> bool:
-        """Tell whether every file is there, up to its last piece; only a writer can be sure that one is not."""
+        """Return whether every file is there, up to its last piece; only a writer can be sure that one is not."""
         return all(self._size_of(name) >= _END.unpack(end)[0] for name, end in txn.cursor(self._ends))
 
     def _size_of(self, name: bytes) -> int:

@@ -1,10 +1,10 @@
-"""One LMDB file in a private folder, shared by the processes of one user, thrown away at the first doubt.
+"""One LMDB file in a private folder, shared by the processes of one user, discarded at the first doubt.
 
 Invariant: what is open belongs to this uid, is not cut short, bears the expected identity, and every row of
-it was read since a process died with it open.  Any other file is deleted and made anew; processes that have
-it open keep it until they close it.
+it was read since a process died with it open.  Any other file is deleted and rebuilt; processes that have it open
+keep it until they close it.
 
-Locks (flock: the kernel frees them): `open.lock` while the file is opened or thrown away; `write.lock` for
+Locks (flock: the kernel frees them): `open.lock` while the file is opened or discarded; `write.lock` for
 writers, whose work takes several transactions; `user.*`, one for each open file, to notice who died.
 
 LMDB (https://www.symas.com/mdb) maps the file for reading only, so a full disk is an error and not a signal.
@@ -66,7 +66,7 @@ class CacheFile:
     """The file, open: `environment` is LMDB's, `tables` are its named databases.
 
     `tables` gives their names and `open_db` flags; `identity` says what the file must have been made for.
-    Raises `StateError` if the folder cannot be used, or is open in this process already.
+    Raises `StateError` if the folder cannot be used, or is already open in this process.
     """
 
     def __init__(self, folder: Path, identity: bytes, tables: Tables) -> None:
@@ -83,7 +83,7 @@ class CacheFile:
             place = os.path.realpath(folder)
             if place in _here:  # LMDB's locks are the process's: closing one would free the other's
                 raise StateError(
-                    f"the index cache {folder} is open in this process already", "close it first"
+                    f"the index cache {folder} is already open in this process", "close it first"
                 )
             try:
                 self._open_or_renew()
@@ -102,19 +102,19 @@ class CacheFile:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn LMDB's errors, and those of reading rows, into `StateError`; damage throws the file away.
+        """Turn LMDB's errors, and those of reading rows, into `StateError`; damage discards the file.
 
         For damage, the `StateError` is a `DamagedStateError`.
 
-        To be entered before a transaction: who throws away must not keep others from writing.
+        To be entered before a transaction: a thread that discards the file must not block writers.
         """
         try:
             yield
         except _DAMAGE as error:
-            self.throw_away()
+            self.discard()
             raise DamagedStateError(
-                f"the index cache {self.path} was damaged ({error}) and is thrown away",
-                "run it again: the cache is made anew from the repository",
+                f"the index cache {self.path} was damaged ({error}) and has been discarded",
+                "run it again: the cache will be rebuilt from the repository",
             ) from None
         except (lmdb.Error, OSError) as error:
             raise self._unusable(error) from None
@@ -125,8 +125,8 @@ class CacheFile:
         with self._folder.lock("write.lock"), self._writer, self.guard():
             yield
 
-    def throw_away(self) -> None:
-        """Have the file made anew when it is next opened; here, and in other processes, it stays open."""
+    def discard(self) -> None:
+        """Discard the file: the next opening makes a new one; where it is open, it stays open."""
         with self._folder.lock("open.lock"):
             try:
                 if (self.path / DATA).stat().st_ino == self._inode:  # else another process did it before
@@ -146,14 +146,6 @@ class CacheFile:
         for path in self.path.glob(f"{kind}.{self._mark.hex()}.*"):
             if path not in kept:
                 path.unlink(missing_ok=True)
-
-    def sync_folder(self) -> None:
-        """Make the names of new files in the folder durable."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def scratch(self) -> Iterator["ScratchSet"]:
@@ -179,7 +171,7 @@ class CacheFile:
         if dead := self._dead():
             if not self._is_sound():
                 self._delete()
-            for left in dead:  # not before: the next one must look again if this process dies, too
+            for left in dead:  # not before: the next process must check again if this one dies, too
                 left.unlink(missing_ok=True)
         try:
             self._open()
@@ -187,12 +179,12 @@ class CacheFile:
         except lmdb.Error as error:
             if isinstance(error, _HOST) or (type(error) is lmdb.Error and getattr(error, "code", 0) > 0):
                 raise self._unusable(error) from None
-        except _Doubt:
+        except _UnusableCacheError:
             pass
         self._delete()
         try:
             self._open()
-        except (lmdb.Error, _Doubt) as error:
+        except (lmdb.Error, _UnusableCacheError) as error:
             raise self._unusable(error) from None
 
     def _open(self) -> None:
@@ -204,7 +196,7 @@ class CacheFile:
             page, pages = environment.stat()["psize"], environment.info()["last_pgno"] + 1
             status = (self.path / DATA).stat()  # after `info`: other processes let the file grow
             if page < 512 or status.st_size < page * pages:  # reading on would end in a SIGBUS
-                raise _Doubt("it is cut short")
+                raise _UnusableCacheError("it is cut short")
             environment.reader_check()
             self.tables = self._open_tables(environment)
         except BaseException:
@@ -225,10 +217,10 @@ class CacheFile:
                 txn.put(b"identity", self._identity, db=tables[IDENTITY])
                 txn.put(b"mark", os.urandom(8), db=tables[IDENTITY])
             elif txn.get(b"identity", db=tables[IDENTITY]) != self._identity:
-                raise _Doubt("it is of another repository or version")
+                raise _UnusableCacheError("it is of another repository or version")
             self._mark = txn.get(b"mark", b"", db=tables[IDENTITY])
             if not self._mark:
-                raise _Doubt("its own mark is missing")
+                raise _UnusableCacheError("its own mark is missing")
         return tables
 
     def _refuse_strange(self, path: Path) -> None:
@@ -237,7 +229,7 @@ class CacheFile:
         except FileNotFoundError:
             return
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise _Doubt(f"{path} is not a file of this user's")
+            raise _UnusableCacheError(f"{path} is not a file of this user's")
 
     def _delete(self) -> None:
         for name in (DATA, LOCKS):
@@ -270,7 +262,7 @@ class CacheFile:
         return dead
 
     def _delete_left(self) -> None:
-        """Delete files that belonged to one that was thrown away, if no one has that open."""
+        """Delete files that belonged to one that was discarded, if no one has that open."""
         if next(self.path.glob("user.*"), None) is None:
             for kind in BESIDE:
                 for path in self.path.glob(f"{kind}.*"):
@@ -303,7 +295,7 @@ class ScratchSet:
         self._pending = 0
 
     def add(self, item: bytes) -> bool:
-        """Add an item; tell whether it is new."""
+        """Add an item; return whether it is new."""
         new = self._txn.put(item, b"", overwrite=False)
         self._pending += new
         if self._pending % SCRATCH_PAGES == 0:
@@ -315,8 +307,8 @@ class ScratchSet:
         return new
 
 
-class _Doubt(Exception):  # noqa: N818 - a state of mind
-    """The file may not be what it should be."""
+class _UnusableCacheError(Exception):
+    """The file is not, or may not be, what it should be."""
 
 
 def _open(path: Path, **options: Any) -> lmdb.Environment:

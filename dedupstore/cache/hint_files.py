@@ -1,7 +1,7 @@
 """Files of hints: where the chunks of one domain may be, sorted by the first bytes of their ids.
 
-Invariant: a file never changes; every hint that was written into it can be found in it, or damage is told.  That a
-hint is true is for the caller to see.
+Invariant: a file never changes; every hint that was written into it can be found in it, or damage is reported.  Whether
+a hint is true is for the caller to check.
 
 A file is a table of buckets of 512 bytes, and an id's first bytes say which bucket: one small read answers,
 and, unlike a page of a mapped file, what was read does not stay in this process.
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from dedupstore.cache.row_formats import FINGERPRINT, HINT_SIZE
 from dedupstore.errors import DamageError
+from dedupstore.state import atomic
 
 BUCKET = 512
 MOST = 42
@@ -104,7 +105,7 @@ def write(path: Path, hints: Iterable[list[bytes]], about: int) -> tuple[int, in
     buckets = max(1, about // USUAL)
     total = 0
     try:
-        with open(path, "xb", buffering=READ, opener=_private) as file:
+        with os.fdopen(atomic.open_new(path), "wb", buffering=READ) as file:
             for hints_of_bucket, more in _distribute(hints, buckets):
                 here = len(hints_of_bucket)
                 bucket = b"".join(hints_of_bucket).ljust(_COUNT, b"\0") + bytes((here, more))
@@ -148,7 +149,3 @@ def _distribute(hints: Iterable[list[bytes]], buckets: int) -> Iterator[tuple[li
 
 def _next(source: Iterator[list[bytes]]) -> list[bytes]:
     return next((hints for hints in source if hints), [])
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -1,23 +1,13 @@
-"""The local index cache: which chunks are stored and where, and the snapshots, as verified files said it.
+"""The local index cache: which chunks are stored and where, and the snapshots, as verified files say.
 
 Invariant: it holds nothing but what verified, durable files of the repository say, and every row names the
-file that it came from; so it can be thrown away at any time, and is, at the first doubt.  An index file is
+file that it came from; so it can be discarded at any time, and is, at the first doubt.  An index file is
 listed when all its rows are there.  What a process that died left half added or half removed is gone before
 an index file is listed again.  Memory does not grow with the cache: rows are on disk, transactions small.
 
-    cache          this module: the tables, and what is asked of them
-    cache_rows     the bytes of a row
-    cache_search   looking chunks up
-    cache_columns  the chunks of each pack, in the pack's order: files
-    cache_merge    where to look for an id: recent ones in a table, others in files
-    cache_hints    one such file
-    cache_file     the LMDB file: opened safely, shared, thrown away
-    cache_pages    its pages, handed back before they are many
-    cache_records  small record files: done records, ledgers, tombstones and the like
-
 Processes of one user share a cache, threads an `IndexCache`.  Every method raises `StateError` if the folder
-cannot be used (a full disk, say), and `DamagedStateError` when damage comes to light: then the cache is thrown
-away, and made anew when it is next opened.  Files that are missing or cut short come to light while it is opened.
+cannot be used (a full disk, say), and `DamagedStateError` when damage comes to light: then the cache is
+discarded, and rebuilt when it is next opened.  Files that are missing or cut short come to light while it is opened.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -77,21 +67,21 @@ class IndexCache:
         """Free the file; twice does no harm."""
         self._file.close()
 
-    def throw_away(self) -> None:
-        """Have the cache made anew when it is next opened: it was found at odds with the repository."""
-        self._file.throw_away()
+    def discard(self) -> None:
+        """Discard the cache, as it contradicts the repository: the next opening makes a new one."""
+        self._file.discard()
 
     def renew(self) -> None:
-        """Go on with an empty one, whatever this one holds; other processes that have it open keep it.
+        """Continue with an empty cache; other processes that have this one open keep it.
 
         No other thread may be using it.
         """
-        self._file.throw_away()
+        self._file.discard()
         self._file.close()
         self._attach()
 
     def _require_files(self) -> None:
-        """See to it that all files beside LMDB's are there, and of their size."""
+        """Require that all files beside LMDB's exist and are complete."""
         with self._file.guard():
             whole = self._files_are_whole()
         if not whole:  # or they are just being merged, or dropped
@@ -117,7 +107,7 @@ class IndexCache:
 
     def add_index(self, name: bytes, described: DescribedIndex) -> range:
         """Add what a verified index file says, durably, and return its packs' numbers; twice does no harm."""
-        index, packs = described.said, described.packs
+        index, packs = described.record, described.packs
         rows = [row_formats.cached_pack(*pair) for pair in zip(index.packs, packs, strict=True)]
         with self._file.writing():
             with self._begin() as txn:
@@ -241,7 +231,7 @@ class IndexCache:
         own: Collection[int] = (),
         condemned: Collection[int] = (),
     ) -> list[bool]:
-        """Tell for each id whether a pack with a number `below` that, or one of `own`, holds it.
+        """Return for each id whether a pack with a number `below` that, or one of `own`, holds it.
 
         Packs that are `condemned` hold nothing that can be relied on.
         """
@@ -258,11 +248,11 @@ class IndexCache:
             )
 
     def _all_trusted(self, txn: "lmdb.Transaction[bytes]", below: int, own: Collection[int]) -> bool:
-        """Tell whether all packs are `below` or `own`, as they are unless two runs meet."""
-        state = (below, self._next_pack(txn), len(own))
-        if self._trust[0] is not own or self._trust[1] != state:
-            self._trust = own, state, all(number in own for number in range(*state[:2]))
-        return self._trust[2]
+        """Return whether all packs are `below` or `own`, as they are unless two runs meet."""
+        state, trust = (below, self._next_pack(txn), len(own)), self._trust
+        if trust[0] is not own or trust[1] != state:
+            trust = self._trust = own, state, all(number in own for number in range(*state[:2]))
+        return trust[2]
 
     def locate(self, domain: str, ids: Sequence[bytes]) -> list[list[Location]]:
         """Return for each id its copies in the domain, the oldest first by (index file's time, its name)."""
@@ -315,7 +305,7 @@ class IndexCache:
             return row_formats.decode_pack(row)
 
     def domain_of(self, number: int) -> bytes:
-        """Return what tells the domain of a pack from others, as `cache_rows.domain_key` gives it."""
+        """Return the key of a pack's domain, as `row_formats.domain_key` gives it."""
         with self._file.guard(), self._begin() as txn:
             piece = self._columns.piece(txn, number)
             for key, prefix in txn.cursor(self._domains):
@@ -339,7 +329,7 @@ class IndexCache:
     def mark_lost(self, numbers: Collection[int]) -> None:
         """Remove packs that are not in the back end, so that their chunks are neither known nor located.
 
-        Their index files stay, as ones `with_lost_packs`; drop and add one to believe it again.
+        Their index files stay, as ones `with_lost_packs`; drop and add one to trust it again.
         """
         lost = set(numbers)
         with self._file.writing():

@@ -1,4 +1,4 @@
-"""Pages of a mapped file are handed back to the system before they are many.
+"""Hand the pages of a mapped file back to the system before they are many.
 
 Invariant: what is handed back stays in the system's page cache, and is mapped again when it is next read: it
 costs time only.  The mapping is one that this process only reads; LMDB writes with `pwrite`.
@@ -11,7 +11,7 @@ import os
 import weakref
 from pathlib import Path
 
-MOST = 12 << 20  # bytes mapped anew
+MOST = 12 << 20  # bytes mapped since
 _STATM = "/proc/self/statm"
 _MAPS = Path("/proc/self/maps")
 _DONTNEED = 4  # MADV_DONTNEED, <asm-generic/mman-common.h>

@@ -1,4 +1,4 @@
-"""What the rows of the index cache look like, and how an index file becomes rows.
+"""The rows of the index cache, and how an index file becomes rows.
 
 Invariant: what is kept of a chunk names its pack; a pack's row names the index file that it came from.
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dedupstore.format import layout, records
+from dedupstore.format import layout, pack_records, records
 
 if TYPE_CHECKING:
     from dedupstore.format.packs import Described
@@ -54,7 +54,7 @@ PLACE_SIZE = 8
 ID = layout.SHORT_ID
 WIDTH = ID + PLACE_SIZE
 PART = 64  # chunks
-FINGERPRINT = 6  # bytes: one in 2^48 says no more than that reading the columns is worth while
+FINGERPRINT = 6  # bytes: a false match, one in 2^48, only costs a read of the columns
 POSITION_BITS = 18
 HINT_SIZE = 12
 BATCH_ROWS = 8192  # chunks that one transaction adds
@@ -101,13 +101,10 @@ class CachedBlock(NamedTuple):
     chunks: int
 
 
-class CachedPack(msgspec.Struct, array_like=True, frozen=True):
+class CachedPack(pack_records.NamedPack, array_like=True, frozen=True):
     """A pack as an index file named it; `columns` is what `columns_digest` gives."""
 
-    name: records.Bin32
-    kind: str
-    size: int
-    keys: list[records.PackKey]
+    keys: list[pack_records.PackKey]
     blocks: tuple[CachedBlock, ...]
     columns: records.Bin32
 
@@ -116,14 +113,14 @@ class DescribedIndex(NamedTuple):
     """An index file that was verified: who signed it, what it says, and what is in each of its packs."""
 
     signer: bytes
-    said: records.Index
+    record: pack_records.Index
     packs: "list[Described]"
 
 
 class FileRow(NamedTuple):
     """An index file: its time, its packs' numbers (`first` and so many more), and what is known of it.
 
-    `signer` answers for it.  `complete`: all its rows are there.  `verified`: its packs were looked for in the back
+    `signer` signed it.  `complete`: all its rows are there.  `verified`: its packs were looked for in the back
     end; `lost`: some were not.
     """
 
@@ -213,14 +210,14 @@ def decode_pack(value: bytes) -> CachedPack:
     return records.decoder(CachedPack).decode(memoryview(value)[ORDER_SIZE:])
 
 
-def cached_pack(pack: records.IndexedPack, described: "Described") -> CachedPack:
+def cached_pack(pack: pack_records.IndexedPack, described: "Described") -> CachedPack:
     """Return what the cache keeps of a pack besides its chunks."""
     blocks = tuple(CachedBlock(*block[:6]) for block in described.blocks)
     return CachedPack(pack.name, pack.kind, pack.size, pack.keys, blocks, columns_digest(described))
 
 
 def columns_digest(described: "Described") -> bytes:
-    """Return what tells two packs' chunks apart, on this machine."""
+    """Return a digest of a pack's chunks; it differs between machines of other byte order."""
     return layout.sha256(described.ids + described.lengths.tobytes())
 
 

@@ -1,4 +1,4 @@
-"""Looking chunks up in the index cache: by hints first, then in the columns, which alone are believed.
+"""Look chunks up in the index cache: by hints first, then in the columns, which alone count.
 
 Invariant: a chunk, given by its id, is found where a row of the columns has its short id; hints may be of another
 chunk, or of packs that are gone.  Every hint that is needed is in the table of recent ones or in a file.  Where a
@@ -139,7 +139,7 @@ class Search:
         if value[spot : spot + ID] == id_ and spot < len(value) // WIDTH * ID:
             return number, spot
         if value and value[spot : spot + FINGERPRINT] != id_[:FINGERPRINT]:
-            # not another chunk that begins alike: who reads on would say that stored chunks are nowhere
+            # not another chunk that begins alike: going on would report stored chunks as missing
             raise DamageError("a file of columns has other chunks than the hints say")
         return 0, -1  # another chunk, or the pack is gone
 

@@ -1,7 +1,7 @@
 """Small record files in the index cache: who signed each that was verified, and what it says.
 
 Invariant: a row is of a file whose bytes, signature and shape were found right; its name is the hash of its bytes, so
-it never changes.  Whether the signer still counts is for those who ask.
+it never changes.  Whether the signer still counts is for the caller to check.
 """
 
 from collections.abc import Collection, Iterable

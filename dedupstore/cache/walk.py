@@ -15,7 +15,7 @@ GROWTH = 1 << 30  # bytes that others may add meanwhile
 
 
 def is_sound(folder: str) -> bool:
-    """Tell whether all rows of all tables can be read; raises `lmdb.Error`, or ends by a signal, if not."""
+    """Return whether all rows of all tables can be read; raises `lmdb.Error`, or ends by a signal, if not."""
     size = os.stat(os.path.join(folder, "data.mdb")).st_size  # noqa: PTH116, PTH118 - starts faster without pathlib
     environment = lmdb.open(folder, map_size=size + GROWTH, readonly=True, max_dbs=64)
     with environment.begin() as txn:

@@ -36,7 +36,7 @@ static range_t range_at(const uint8_t *ranges, size_t i)
     return (range_t){(size_t)(value >> 2), (int)(value & 1), (int)(value >> 1 & 1)};
 }
 
-/* LEB128; with `out` NULL, only its size is told. */
+/* LEB128; with `out` NULL, return only its size. */
 static size_t put_varint(uint8_t *out, uint64_t value)
 {
     size_t size = 0;

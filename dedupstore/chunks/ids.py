@@ -1,4 +1,4 @@
-"""Which chunk is it?  The ids of many chunks, for those who store and those who verify.
+"""The ids of chunks, computed many at a time, for storing and for verifying.
 
 Invariant: a chunk's id is the keyed BLAKE3 of all its bytes, and nothing is taken to be a chunk without it.
 
@@ -29,14 +29,14 @@ def identify(data: memoryview, starts: Sequence[int], ends: Sequence[int], key: 
 
 
 def proven(data: memoryview, at: int, lengths: Sequence[int], ids: Sequence[bytes], key: bytes) -> bool:
-    """Tell whether chunks of these lengths, one after the other from `at` on, are what their ids say."""
+    """Return whether chunks of these lengths, one after the other from `at` on, are what their ids say."""
     return all_proven(data, [(at, lengths, ids)], key)
 
 
 def all_proven(
     data: memoryview, runs: Sequence[tuple[int, Sequence[int], Sequence[bytes]]], key: bytes
 ) -> bool:
-    """Tell the same of several runs of chunks, each with where it begins, its lengths and its ids."""
+    """Return the same for several runs of chunks, each with its start, its lengths and its ids."""
     starts, ends = array("Q"), array("Q")
     for at, lengths, _ in runs:
         bounds = array("Q", accumulate(lengths, initial=at))

@@ -85,7 +85,7 @@ def pairs(chunk: bytes | memoryview, covers: tuple[int, int], *, first: bool, en
     except ValueError:
         found = None
     if found is None:
-        raise DamageError("a stream's layout has a number that is cut short, or none that it may have")
+        raise DamageError("a stream's layout has a number that is cut short or invalid")
     if found[2:] != covers:
         raise DamageError("a stream's layout covers other bytes than its recipe says")
     return memoryview(found[0]).cast("Q")

@@ -4,13 +4,18 @@ Each module calls only those below it:
 
 | module         | what for |
 |---|---|
-| `packs`        | packs: the files that hold blocks, and the signed tables of what is in them |
-| `blocks`       | blocks: chunks joined, compressed and encrypted |
-| `facts`        | the facts of a stream: what a format knows about it, in a shape that cannot do harm |
-| `recipes`      | recipes: the tree of lists of chunk ids that puts a sequence together again |
+| `packs`        | the files that hold blocks, and the signed tables of what is in them |
+| `blocks`       | chunks joined, compressed and encrypted |
+| `facts`        | what a splitter knows about a stream, as plain values within bounds |
+| `recipes`      | the tree of chunk ids that puts a sequence together again |
 | `record_files` | signed, encrypted record files: index, snapshots, runs and the like |
-| `crypto`       | all cryptography of the store: key derivation, sealing of data keys, AEAD, signatures |
-| `records`      | the structured records of format 1, as MessagePack maps |
-| `compression`  | Zstandard with the sizes checked before anything is allocated (RFC 8878) |
-| `layout`       | what the repository's files are called, how they begin, how large they may be |
+| `crypto`       | all cryptography of the store |
+| `pack_records` | records of packs: keys, places of blocks, signed tables, index files |
+| `run_records`  | records of runs: snapshots, done records, ledgers, tombstones, closing lists |
+| `records`      | what all records have in common: MessagePack maps, bounded |
+| `compression`  | Zstandard, with sizes checked before anything is allocated |
+| `layout`       | names, headers and size limits of files |
+
+docs/format.md is the law: it changes first, the code after it.  What format 1 reads today it reads for good; a file of
+a newer format is a `NewerFormatError`, never guessed at.
 """

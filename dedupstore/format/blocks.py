@@ -33,9 +33,9 @@ class BlockKey:
 
     @property
     def cipher(self) -> AESGCM:
-        """The cipher, made anew in a microsecond.
+        """The cipher, made in a microsecond.
 
-        Many that are kept would lie scattered over the heap, and leave no room for blocks between them.
+        Many kept ones would fragment the heap, and leave no room for blocks between them.
         """
         return AESGCM(self.secret)
 

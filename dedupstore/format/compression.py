@@ -23,7 +23,7 @@ def pack(data: bytes | bytearray | memoryview, level: int = DEFAULT_LEVEL) -> by
 
 
 def store(data: bytes) -> bytes:
-    """Return a frame of the data as they are, for those that compress better than a reader may believe."""
+    """Return a frame of the data as they are, for data that compress better than a reader may accept."""
     largest = 128 << 10  # of a raw block
     parts = [data[at : at + largest] for at in range(0, len(data), largest)] or [b""]
     header = b"\x28\xb5\x2f\xfd\x80\x50" + len(data).to_bytes(

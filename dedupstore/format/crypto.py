@@ -136,7 +136,7 @@ def sign(signing_key: bytes, header: Header, payload: bytes) -> bytes:
 
 
 def verify(signing_public: bytes, signature: bytes, header: Header, payload: bytes) -> bool:
-    """Tell whether this key signed this payload for the file with this header."""
+    """Return whether this key signed this payload for the file with this header."""
     return _verify(signing_public, signature, _SIGNED + header.pack() + payload)
 
 
@@ -146,7 +146,7 @@ def sign_table(signing_key: bytes, repository: bytes, payload: bytes) -> bytes:
 
 
 def verify_table(signing_public: bytes, signature: bytes, repository: bytes, payload: bytes) -> bool:
-    """Tell whether this key signed this table."""
+    """Return whether this key signed this table."""
     return _verify(signing_public, signature, _TABLE + repository + payload)
 
 

@@ -1,4 +1,4 @@
-"""The facts of a stream: what a format knows about it, in a shape that cannot do harm (docs/format.md 10).
+"""The facts of a stream: what a splitter knows about it, in a shape that can do no harm (docs/format.md 10).
 
 Invariant: `load` returns a map of plain values within the format's bounds, or nothing; it never raises, and costs
 no more than `layout.MAX_FACTS` bytes allow.  What the keys mean is the business of those who know the format.

@@ -1,4 +1,4 @@
-"""What the repository's files are called, how they begin, how large they may be (docs/format.md 1, 2, 3, 14).
+"""The names, headers and size limits of the repository's files (docs/format.md 1, 2, 3, 14).
 
 Invariant: a name or a header made here is one that every reader of format 1 accepts, and nothing that breaks a
 bound gets past `parse_header` or `check_stream_name`.
@@ -143,18 +143,18 @@ def magic(kind: Kind) -> bytes:
 def check_magic(data: bytes | memoryview, kind: Kind, name: str) -> None:
     """Refuse a file that does not begin as one of this kind and format.
 
-    Raises `DamageError`; `NewerFormatError` for one of a newer format version.  Whoever asks knows that the file's
-    bytes are those that its name promises: one flipped bit must not make a file look like a newer one.
+    Raises `DamageError`; `NewerFormatError` for one of a newer format version.  The caller has checked that the
+    bytes are those that the name promises: one flipped bit must not make a file look like a newer one.
     """
     first = bytes(data[:MAGIC_SIZE])
     if first == magic(kind):
         return
     if len(first) == MAGIC_SIZE and first.startswith(MAGIC_PREFIX) and first[5] > FORMAT:
         raise NewerFormatError(
-            f"{name} is of repository format {first[5]}, this program knows format {FORMAT}",
+            f"{name} has repository format {first[5]}; this version of dedup knows format {FORMAT}",
             "install a newer version of dedup",
         )
-    raise DamageError(f"{name} does not begin as a {kind.name.lower()} file of format {FORMAT}")
+    raise DamageError(f"{name} is not a {kind.name.lower()} file of format {FORMAT}")
 
 
 def parse_header(data: bytes | memoryview, kind: Kind, repository: bytes, name: str) -> Header:
@@ -195,7 +195,7 @@ def run_file(run: bytes) -> str:
 def run_record_file(kind: Kind, run: bytes, digest: bytes) -> str:
     """Return the name of a run's done or ended record, or of a fence: it has the SHA-256 of the record in it.
 
-    So nobody can take the name before its writer does.
+    So no one can take the name before its writer does.
     """
     return f"{kind.folder}/{run.hex()}-{digest.hex()}{_SUFFIXES[kind]}"
 

@@ -1,7 +1,7 @@
 """Packs: the files that hold blocks, and the signed tables of what is in them (docs/format.md 7).
 
 Invariant: a pack's name is the SHA-256 of its bytes, its blocks are numbered from 0 under one fresh key, and its
-table, signed by who stored it, says which chunks they hold.  `describe` returns only what such a table says.
+table, signed by its writer, says which chunks they hold.  `describe` returns only what such a table says.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from dedupstore.access import Access
 from dedupstore.errors import DamageError, KeyAccessError
-from dedupstore.format import blocks, compression, crypto, layout, record_files, records
+from dedupstore.format import blocks, compression, crypto, layout, pack_records, record_files, records
 from dedupstore.format.blocks import BlockKey
 from dedupstore.format.layout import Header, Kind
-from dedupstore.format.records import HeldBlock, IndexedPack, PackKey, PlacedBlock, SignedTable, Table
+from dedupstore.format.pack_records import HeldBlock, IndexedPack, PackKey, PlacedBlock, SignedTable, Table
 
 _TRAILER = struct.Struct("<II")  # bytes of the keys, and of the tables
 _TABLE_STEP = 4 << 10
@@ -44,11 +44,6 @@ class SealedPack(NamedTuple):
     def data(self) -> memoryview:
         """The pack's bytes."""
         return memoryview(self.buffer)[: self.entry.size]
-
-
-def pack_file(entry: IndexedPack) -> str:
-    """Return the name in the repository of the pack that an index names."""
-    return layout.content_file(Kind(entry.kind.encode()), entry.name)
 
 
 class PackBuilder:
@@ -109,7 +104,7 @@ class PackBuilder:
     def finish(self) -> SealedPack:
         """Append the footer; nothing can be added afterwards.
 
-        Called again, it makes the same pack with fresh randomness: whoever saw the first one's name has nothing.
+        Called again, it makes the same pack with fresh randomness: knowing the first one's name is of no use.
         """
         if self._table is None:
             self._table = self._sign()
@@ -119,15 +114,15 @@ class PackBuilder:
             with memoryview(self._data)[layout.HEADER_SIZE : self._size] as stored:
                 self._hash.update(stored)
         header = self._header.pack()
-        places = records.place_blocks([PlacedBlock(0, number) for number in range(len(self._blocks))])
+        places = pack_records.place_blocks([PlacedBlock(0, number) for number in range(len(self._blocks))])
         keys = records.encode_any([self._sealed])
-        frame = compression.pack(records.encode(records.PackTables(places, [self._table])))
+        frame = compression.pack(records.encode(pack_records.PackTables(places, [self._table])))
         plain = struct.pack("<I", len(frame)) + frame
         plain += bytes(-(len(plain) + crypto.TAG_SIZE) % _TABLE_STEP)
         trailer = _TRAILER.pack(len(keys), len(plain) + crypto.TAG_SIZE)
         cipher = crypto.file_cipher(self._access.catalogue_keys[self._header.epoch], self._header)
         footer = keys + crypto.encrypt_once(cipher, plain, header + keys + trailer) + trailer
-        # where the blocks end is nobody's business: random bytes cannot be told from them
+        # hide where the blocks end: random bytes look like them
         footer = secrets.token_bytes(layout.padding(self._size + len(footer))) + footer
         size = self._size + len(footer)
         self._data[: layout.HEADER_SIZE] = header
@@ -151,7 +146,7 @@ class PackBuilder:
             key=self._key.key_id,
             kind=self._key.kind.value.decode(),
             domain=self._access.domain,
-            blocks=records.hold_blocks(self._blocks),
+            blocks=pack_records.hold_blocks(self._blocks),
             ids=bytes(self._ids),
             lengths=bytes(self._lengths),
         )
@@ -205,13 +200,13 @@ def describe(access: Access, pack: IndexedPack, domain: str, name: str) -> Descr
     tables = [open_table(access, signed, name) for signed in pack.tables]
     for (key_id, _), table in zip(pack.keys, tables, strict=True):
         if (table.key, table.kind, table.domain) != (key_id, pack.kind, domain):
-            raise DamageError(f"{name} gives a table of another key, kind or domain to {pack_file(pack)}")
+            raise DamageError(f"{name} gives a table of another key, kind or domain to {pack.file}")
     found: list[DescribedBlock] = []
     ids, lengths = bytearray(), array("I")
     at = layout.HEADER_SIZE
     for key, number in pack.placed():
         if key >= len(tables) or number >= len(tables[key].held):
-            raise DamageError(f"{name} places a block in {pack_file(pack)} that is in no table")
+            raise DamageError(f"{name} places a block in {pack.file} that is in no table")
         table = tables[key]
         stored, chunks, seal = table.held[number]
         first = table.starts[number]
@@ -221,7 +216,7 @@ def describe(access: Access, pack: IndexedPack, domain: str, name: str) -> Descr
         lengths += part
         at += stored
         if at > pack.size or len(lengths) > layout.MAX_PACK_CHUNKS:
-            raise DamageError(f"{name} places more in {pack_file(pack)} than a pack of its size can hold")
+            raise DamageError(f"{name} places more in {pack.file} than a pack of its size can hold")
     return Described(found, bytes(ids), lengths)
 
 
@@ -236,7 +231,7 @@ def open_key(access: Access, kind: Kind, key: PackKey) -> BlockKey:
             "your key may write backups and list them, but not read their contents",
             "use an admin's key, on a machine that has it",
         )
-    problem = DamageError(f"the key {key_id.hex()} is sealed for no epoch that this member has a key of")
+    problem = DamageError(f"the key {key_id.hex()} is sealed for no epoch whose key this member has")
     for epoch, sealed in sealings:
         try:
             if kind is Kind.DATA and (private := access.sealing_private.get(epoch)):
@@ -257,7 +252,7 @@ def read_entry(
 ) -> IndexedPack:
     """Rebuild from the pack itself what an index file says of it; `read(offset, length)` gives its bytes.
 
-    `describe` then says whether its tables can be believed.
+    `describe` then checks whether its tables can be trusted.
     """
     name = layout.content_file(kind, digest)
     if not layout.HEADER_SIZE + _TRAILER.size <= size <= layout.MAX_FILE:
@@ -271,13 +266,15 @@ def read_entry(
     footer = read(keys_at, keys_size + tables_size)
     keys, sealed = footer[:keys_size], memoryview(footer)[keys_size:]
     frame = record_files.open_padded(access, header, sealed, header.pack() + keys + trailer, name)
-    tables = records.decode(record_files.unpack_frame(frame, _MOST_TABLES, name), records.PackTables, name)
+    tables = records.decode(
+        record_files.unpack_frame(frame, _MOST_TABLES, name), pack_records.PackTables, name
+    )
     try:
         return IndexedPack(
             name=digest,
             kind=kind.value.decode(),
             size=size,
-            keys=records.decode(keys, records.PackKeys, name),
+            keys=records.decode(keys, pack_records.PackKeys, name),
             blocks=tables.blocks,
             tables=tables.tables,
         )

@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from dedupstore.errors import DamageError
 from dedupstore.format import layout
-from dedupstore.format.records import Root
+from dedupstore.format.run_records import Root
 
 _MIN_ENTRIES = 8
 _CUT_BELOW = 256 // 32  # of the id's fourth byte, the highest of its first u32: one entry in 32 ends a node

@@ -52,7 +52,7 @@ class _Signed(msgspec.Struct, array_like=True, frozen=True):
 def seal_record(access: Access, kind: Kind, record: msgspec.Struct) -> bytes:
     """Return the whole file that holds this record, signed by this member.
 
-    Raises `DamageError` for a record that no reader would take: better now than when it is needed.
+    Raises `DamageError` for a record that no reader would accept: better now than when it is needed.
     """
     header = Header(kind, access.repository, access.epoch, secrets.token_bytes(32))
     payload = records.encode(record)
@@ -63,13 +63,13 @@ def seal_record(access: Access, kind: Kind, record: msgspec.Struct) -> bytes:
     if (member := access.signers.get(signer)) is None or member.role not in _MAY_SIGN[kind]:
         role = member.role if member else "stranger"
         raise KeyAccessError(
-            f"your key is a {role}'s, with which no {kind.name.lower()} file may be made",
+            f"your key is a {role}'s and may not sign {kind.name.lower()} files",
             "use the key of a member who may, or ask an admin",
         )
     body = records.encode(_Signed(signer, signature, payload))
     frame = compression.pack(body)
     if len(body) > layout.most_unpacked(kind, layout.HEADER_SIZE + len(frame)):
-        frame = compression.store(body)  # too uniform to be believed when compressed
+        frame = compression.store(body)  # too uniform to be accepted when compressed
     data = header.pack() + seal_padded(access, header, frame, header.pack(), layout.HEADER_SIZE)
     if len(body) > layout.most_unpacked(kind, len(data)) or len(data) > layout.MAX_FILE:
         raise DamageError(f"{what} has {len(body)} bytes, more than any may have")
@@ -96,8 +96,8 @@ def publish(
 ) -> bytes:
     """Create a file that is named by its SHA-256, and return that.
 
-    `make` gives the SHA-256 and the bytes, others each time.  A name that is taken is no failure: whoever can see what
-    is uploaded can take it first.  The same bytes there are as good; otherwise the file is made again.
+    `make` gives the SHA-256 and the bytes, others each time.  A name that is taken is no failure: anyone who sees
+    uploads can take it first.  The same bytes there are as good; otherwise the file is made again.
     """
     for _ in range(_ATTEMPTS):
         digest, data = make()
@@ -141,7 +141,7 @@ def open_padded(
     if not 0 <= size <= len(plain) - 4:
         raise DamageError(f"{name} claims a content of {size} bytes, but has {len(plain)}")
     if plain.count(0, 4 + size) != len(plain) - 4 - size:
-        raise DamageError(f"{name} has something else than zeros in its padding")
+        raise DamageError(f"{name} has padding that is not zero")
     return memoryview(plain)[4 : 4 + size]
 
 
@@ -159,7 +159,7 @@ def open_payload(access: Access, kind: Kind, name: str, data: bytes) -> tuple[by
     """
     digest = layout.digest_of(name)
     if digest is not None and layout.sha256(data) != digest:
-        raise DamageError(f"{name} is not what its name says: its bytes have another SHA-256")
+        raise DamageError(f"{name} is not what its name says: its SHA-256 differs")
     header = layout.parse_header(data, kind, access.repository, name)
     view = memoryview(data)
     packed = open_padded(access, header, view[layout.HEADER_SIZE :], header.pack(), name)
@@ -169,7 +169,7 @@ def open_payload(access: Access, kind: Kind, name: str, data: bytes) -> tuple[by
     if not crypto.verify(member.key, signed.signature, header, signed.payload):
         raise DamageError(f"{name} does not bear the signature of its signer")
     if member.role not in _MAY_SIGN[kind]:
-        raise DamageError(f"{name} is signed by {member.name}, a {member.role}, who may not make such a file")
+        raise DamageError(f"{name} is signed by {member.name}, a {member.role}, who may not sign such a file")
     return signed.signer, signed.payload
 
 

@@ -1,6 +1,6 @@
 """Alarms: what is wrong with the history of snapshots (docs/format.md 10).
 
-Invariant: an alarm says what is gone or contradicts itself, and who has seen it otherwise.  What a member claims is
+Invariant: an alarm says what is gone or contradicts itself, and who knows otherwise.  What a member claims is
 shown to the others and stops none of them.
 """
 
@@ -11,7 +11,7 @@ import msgspec
 from dedupstore.format import layout, records
 from dedupstore.format.layout import Kind
 from dedupstore.history.closings import CountingContext
-from dedupstore.history.finished import Finished
+from dedupstore.history.done_records import DoneRecords
 from dedupstore.state.heads import Head
 
 
@@ -49,13 +49,13 @@ def highest(numbers: Iterable[int], top: int = 0) -> int:
 def lost(
     kept: Mapping[bytes, Head],
     counting: Sequence[SnapshotInfo],
-    finished: Finished,
+    done: DoneRecords,
     may_count: Callable[[bytes, bytes], bool],
 ) -> dict[bytes, str]:
     """Return an alarm for each signer whose newest snapshot that this host has seen is gone."""
-    present = {info.name for info in counting} | finished.entombed.keys()
+    present = {info.name for info in counting} | done.entombed.keys()
     return {
-        signer: _went_back(name, "this host")
+        signer: _rollback(name, "this host")
         for signer, (_, name) in kept.items()
         if name not in present and may_count(name, signer)
     }
@@ -64,12 +64,12 @@ def lost(
 def history(
     context: CountingContext,
     counting: Sequence[SnapshotInfo],
-    finished: Finished,
+    done: DoneRecords,
     numbers: Mapping[bytes, int],
 ) -> list[str]:
     """Return what the snapshots that count say of others, and cannot be."""
     members = context.members
-    present = {info.name for info in counting} | finished.entombed.keys()
+    present = {info.name for info in counting} | done.entombed.keys()
     found = []
     taken: dict[tuple[bytes, int], SnapshotInfo] = {}
     for info in counting:
@@ -77,11 +77,11 @@ def history(
         for signer, (_, name) in info.heads.items():
             member = members.signers.get(signer)
             if name not in present and member is not None and member.closing is None:
-                found.append(_went_back(name, witness))
+                found.append(_rollback(name, witness))
         if info.roster[0] >= members.serial and info.roster != members.roster:
             found.append(
                 f"{witness} was made under roster {info.roster[0]} ({info.roster[1].hex()[:16]}…), "
-                f"but the newest to be had is {members.serial} ({members.digest.hex()[:16]}…)"
+                f"but the newest available is {members.serial} ({members.digest.hex()[:16]}…)"
             )
         if info.sequence > numbers[info.signer]:
             found.append(
@@ -90,18 +90,18 @@ def history(
             )
         if taken.setdefault((info.signer, info.sequence), info) is not info:
             found.append(f"the repository forked: {info.host} published two backups numbered {info.sequence}")
-    return found + _torn(context, counting, finished, present) + _closed(context, present)
+    return found + _torn(context, counting, done, present) + _closed(context, present)
 
 
 def _torn(
-    context: CountingContext, counting: Sequence[SnapshotInfo], finished: Finished, present: Iterable[bytes]
+    context: CountingContext, counting: Sequence[SnapshotInfo], done: DoneRecords, present: Iterable[bytes]
 ) -> list[str]:
     """Return an alarm for each snapshot that is gone and whose run has another that counts."""
     runs = {info.signer + info.run: info for info in counting}
     there = set(present)
     return [
-        _went_back(row[:32], f"the done record of the backup numbered {runs[row[32:]].sequence}")
-        for row in sorted(finished.named)
+        _rollback(row[:32], f"the done record of the backup numbered {runs[row[32:]].sequence}")
+        for row in sorted(done.named)
         if row[32:] in runs and row[:32] not in there and context.members.signers[row[32:64]].closing is None
     ]
 
@@ -110,7 +110,7 @@ def _closed(context: CountingContext, present: Iterable[bytes]) -> list[str]:
     """Return an alarm for each snapshot of a removed member that is gone and should count."""
     there = set(present)
     return [
-        _went_back(name, f"the closing list of {member.name}")
+        _rollback(name, f"the closing list of {member.name}")
         for signer, member in context.members.signers.items()
         if member.closing and (closing := context.closed(signer)) is not None
         for name in records.names(closing.snapshots)
@@ -120,7 +120,7 @@ def _closed(context: CountingContext, present: Iterable[bytes]) -> list[str]:
 
 def missing_index(
     counting: Sequence[SnapshotInfo],
-    finished: Finished,
+    done: DoneRecords,
     present: set[bytes],
     stands_for: Callable[[bytes], bytes | None],
 ) -> list[str]:
@@ -130,11 +130,11 @@ def missing_index(
     """
     runs = {info.signer + info.run: info for info in counting}
     found = []
-    for signer, done in finished.done:
-        if (info := runs.get(signer + done.run)) is None:
+    for signer, record in done.records:
+        if (info := runs.get(signer + record.run)) is None:
             continue
-        for name in records.names(done.index):
-            if name in present or name in finished.dropped:
+        for name in records.names(record.index):
+            if name in present or name in done.dropped:
                 continue
             if stands_for(name) not in present:
                 file = layout.content_file(Kind.INDEX, name)
@@ -144,5 +144,5 @@ def missing_index(
     return found
 
 
-def _went_back(name: bytes, witness: str) -> str:
-    return f"the repository went back: snapshots/{name.hex()} is gone, damaged or undone, but {witness} has seen it"
+def _rollback(name: bytes, witness: str) -> str:
+    return f"rollback detected: backups seen before are gone: snapshots/{name.hex()}, seen by {witness}"

@@ -1,4 +1,4 @@
-"""Closing lists: what counts of members that were removed (docs/format.md 4).
+"""Closing lists: what counts of removed members (docs/format.md 4).
 
 Invariant: of a removed member counts only what a list says that an admin signed for it, that the roster names, and
 that is there.
@@ -13,7 +13,7 @@ from msgspec import Struct
 from dedupstore.context import Context
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Closing, Condemned, Fence, Ledger, Tombstones
+from dedupstore.format.run_records import Closing, Condemned, Fence, Ledger, Tombstones
 from dedupstore.history import verified
 
 T = TypeVar("T", bound=Struct)
@@ -27,14 +27,14 @@ _OTHERS = (
 
 
 class CountingContext(Context):
-    """A repository that is open, with what counts of members that were removed."""
+    """An open repository, with what counts of removed members."""
 
     def closed(self, signer: bytes) -> Closing | None:
         """Return what counts of a removed signer; None, if nothing does."""
         return self._all_closings[0].get(signer)
 
     def counts(self, file: str, signer: bytes) -> bool:
-        """Tell whether a ledger, tombstone, condemned record or fence counts that this signer made."""
+        """Return whether a ledger, tombstone, condemned record or fence counts that this signer made."""
         member = self.members.signers.get(signer)
         if member is None or member.closing is None:
             return member is not None
@@ -50,7 +50,7 @@ class CountingContext(Context):
         return self._all_closings[1]
 
     def look_for_closings_again(self) -> None:
-        """Have them listed when they are next asked for."""
+        """List them again when they are next needed."""
         self.__dict__.pop("_all_closings", None)
 
     @cached_property
@@ -78,8 +78,8 @@ def _load(context: Context) -> tuple[dict[bytes, Closing], list[str]]:
         else:
             name = context.members.signers[signer].name
             alarms.append(
-                f"{file} is missing, damaged or another's, so no backup of {name}, who was removed, counts; "
-                "put it back from another copy of the repository"
+                f"{file} is missing, damaged or another member's, so no backup of the removed member {name} counts; "
+                "restore it from another copy of the repository"
             )
     return found, alarms
 

@@ -1,4 +1,4 @@
-"""Index files: the local cache is kept true with those that there are, and with the packs that they name.
+"""Index files: keep the local cache in step with them, and with the packs that they name.
 
 Invariant: a row of the cache names an index file that was there when it was last listed, that counts under the
 present roster, and whose tables were signed by members of the domain.
@@ -14,7 +14,7 @@ from dedupstore.context import FETCH_THREADS
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.format import layout, records
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Index
+from dedupstore.format.pack_records import Index
 from dedupstore.history import verified
 from dedupstore.history.closings import CountingContext
 
@@ -45,16 +45,13 @@ def verify_recent_packs(context: CountingContext) -> None:
     names = context.cache.unverified()
     if not names:
         return
-    packs = [
-        (number, layout.content_file(Kind(pack.kind.encode()), pack.name), pack.size)
-        for number, pack in context.cache.packs_of(names)
-    ]
+    packs = [(number, pack.file, pack.size) for number, pack in context.cache.packs_of(names)]
     sizes = pack_sizes(context, {name.rsplit("/", 1)[0] for _, name, _ in packs})
     lost = [(number, name) for number, name, size in packs if sizes.get(name) != size]
     if lost:
         context.cache.mark_lost([number for number, _ in lost])
         context.damage += [
-            f"{name} is missing or has a wrong size; its chunks are stored anew" for _, name in lost
+            f"{name} is missing or has a wrong size; its chunks will be stored again" for _, name in lost
         ]
     context.cache.mark_verified(names)
 
@@ -63,8 +60,8 @@ def pack_sizes(context: CountingContext, folders: Iterable[str]) -> dict[str, in
     """Return the files in these folders of packs, with their sizes."""
     from concurrent.futures import ThreadPoolExecutor  # slow to load, and listing seldom needs it
 
-    # a far back end has more listings under way: there are 256 folders of each kind, a few turns each
-    with ThreadPoolExecutor(FETCH_THREADS if context.backend.uploads == 1 else 64) as pool:
+    # many listings at once hide the round trips: there are 256 folders of each kind
+    with ThreadPoolExecutor(64 if context.backend.properties.remote else FETCH_THREADS) as pool:
         listings = pool.map(lambda folder: list(context.backend.list(folder)), sorted(folders))
         return {entry.name: entry.size for listing in listings for entry in listing}
 

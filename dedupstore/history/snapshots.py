@@ -1,8 +1,9 @@
-"""Snapshots: which there are, which of them count, and what the next one must say (docs/format.md 10, 11).
+"""Snapshots: which exist, which of them count, and what the next one must say (docs/format.md 10, 11).
 
 Invariant: a snapshot is shown only when a member signed it, a done record or ledger names it, no tombstone does, and
-its signer is in or its closing list names it.  What this host saw before and is gone is an alarm; only the loss of its
-own backups stops it from writing.  Snapshots that no done record names are not read but by writers, last, one by one.
+its signer is a present member or its closing list names it.  A snapshot that this host saw before and that is gone is
+an alarm; only the loss of its own backups stops it from writing.  Snapshots that no done record names are read by
+writers only, last, one by one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,11 +15,11 @@ import msgspec
 from dedupstore.errors import NotFoundError, TrustError
 from dedupstore.format import layout, records
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Snapshot, Stream
-from dedupstore.history import alarms, finished, verified
+from dedupstore.format.run_records import Snapshot, Stream
+from dedupstore.history import alarms, done_records, verified
 from dedupstore.history.alarms import SnapshotInfo
 from dedupstore.history.closings import CountingContext
-from dedupstore.history.finished import Finished
+from dedupstore.history.done_records import DoneRecords
 from dedupstore.state import heads
 from dedupstore.state.heads import Head
 
@@ -45,7 +46,7 @@ class Snapshots:
         self._infos: dict[bytes, SnapshotInfo] = {}
         self._counting: list[SnapshotInfo] | None = None
         self._numbers: dict[bytes, int] = {}
-        self._finished = Finished(set(), [], {}, set())
+        self._done = DoneRecords(set(), [], {}, set())
         self._index: set[bytes] | None = None  # the index files that were listed last
 
     def counting(self) -> list[SnapshotInfo]:
@@ -60,7 +61,7 @@ class Snapshots:
         return records.decode(payload, Snapshot, snapshot_file(snapshot.name)).streams
 
     def heads(self) -> dict[bytes, SnapshotInfo]:
-        """Return the newest snapshot that counts of each signer who is in."""
+        """Return the newest snapshot that counts of each present member."""
         newest: dict[bytes, SnapshotInfo] = {}
         for info in self.counting():
             member = self._context.members.signers[info.signer]
@@ -73,10 +74,10 @@ class Snapshots:
         return len(self._present - {info.name for info in self.counting()})
 
     def has_done(self, signer: bytes, runs: Iterable[bytes]) -> bool:
-        """Tell whether one of these runs of a signer has published snapshots, as far as was seen last."""
+        """Return whether one of these runs of a signer has published snapshots, as far as was seen last."""
         self.counting()
         ends = {signer + run for run in runs}
-        return any(row[32:] in ends for row in self._finished.named)
+        return any(row[32:] in ends for row in self._done.named)
 
     # -- keeping all this true
 
@@ -87,13 +88,13 @@ class Snapshots:
         kept, cached = heads.load(context.state), context.cache.snapshot_names()
         context.look_for_closings_again()
         self._present = layout.digests(context.backend.names("snapshots"))
-        self._finished = finished.read(context)
+        self._done = done_records.read(context)
         if gone := cached - self._present:
             context.cache.drop_snapshots(gone)
         decoder = records.decoder(SnapshotInfo)
         rows = [decoder.decode(row) for name, row in context.cache.snapshot_headers() if name not in gone]
         self._infos = {info.name: info for info in rows}
-        named = {name for name, signer in self._finished.snapshots() if self._may_count(name, signer)}
+        named = {name for name, signer in self._done.snapshots() if self._may_count(name, signer)}
         self._read_all(named & self._present)
         self._recall(kept, named)
         self._count()
@@ -110,11 +111,11 @@ class Snapshots:
         if self._index is None:
             return
         counting, stands_for = self._counting or [], self._context.cache.stands_for
-        missing = alarms.missing_index(counting, self._finished, self._index, stands_for)
+        missing = alarms.missing_index(counting, self._done, self._index, stands_for)
         if missing:  # it may be new, or have been deleted lawfully since
-            self._finished = finished.read(self._context)
+            self._done = done_records.read(self._context)
             self._index = layout.digests(self._context.backend.names("index"))
-            missing = alarms.missing_index(counting, self._finished, self._index, stands_for)
+            missing = alarms.missing_index(counting, self._done, self._index, stands_for)
         self.alarms = list(dict.fromkeys([*self.alarms, *missing]))
 
     def refuse_if_rolled_back(self, signer: bytes) -> None:
@@ -123,8 +124,8 @@ class Snapshots:
         if signer in self._lost:
             raise TrustError(
                 self._lost[signer],
-                "nothing was listed. Look with `dedup list` and `dedup check`; if an admin knows why, "
-                "`dedup trust accept` takes the repository as it is now",
+                "no backup was recorded. Run `dedup list` and `dedup check`; if an admin knows why, "
+                "`dedup trust accept` accepts the repository as it is now",
             )
 
     def _may_count(self, name: bytes, signer: bytes) -> bool:
@@ -144,7 +145,7 @@ class Snapshots:
         try:
             found = verified.read(self._context, Kind.SNAPSHOT, file, Snapshot)
         except NotFoundError as error:
-            if name in self._present:  # else an alarm will tell
+            if name in self._present:  # else there is an alarm
                 self._context.damage.append(str(error))
             return None
         if found is None:
@@ -192,7 +193,7 @@ class Snapshots:
             (
                 info
                 for info in self._infos.values()
-                if self._finished.names(info.name, info.signer, info.run)
+                if self._done.names(info.name, info.signer, info.run)
                 and self._may_count(info.name, info.signer)
             ),
             key=lambda info: (info.time, info.finished, info.sequence, info.name),
@@ -204,18 +205,18 @@ class Snapshots:
         used = {signer: {number} for signer, (number, _) in kept.items()}
         for info in counting:
             used.setdefault(info.signer, set()).add(info.sequence)
-        for tombstone in self._finished.entombed.values():
+        for tombstone in self._done.entombed.values():
             used.setdefault(tombstone.signer, set()).add(tombstone.sequence)
         self._numbers = {
             signer: alarms.highest(numbers, kept.get(signer, (0, b""))[0]) for signer, numbers in used.items()
         }
-        self._lost = alarms.lost(kept, counting, self._finished, self._may_count)
+        self._lost = alarms.lost(kept, counting, self._done, self._may_count)
         self.alarms = list(
             dict.fromkeys(
                 [
                     *self._lost.values(),
                     *context.closing_alarms(),
-                    *alarms.history(context, counting, self._finished, self._numbers),
+                    *alarms.history(context, counting, self._done, self._numbers),
                 ]
             )
         )
@@ -242,7 +243,7 @@ class Snapshots:
     def published(self, infos: Iterable[SnapshotInfo]) -> None:
         """Take snapshots, which were kept before, as ones that count: their done record is there."""
         infos = list(infos)
-        self._finished.named.update(info.name + info.signer + info.run for info in infos)
+        self._done.named.update(info.name + info.signer + info.run for info in infos)
         self._numbers.update((info.signer, info.sequence) for info in infos)
         self._count()
         heads.advance(self._context.state, {info.signer: (info.sequence, info.name) for info in infos})
@@ -254,7 +255,7 @@ def snapshot_file(name: bytes) -> str:
 
 
 def info_of(name: bytes, signer: bytes, snapshot: Snapshot) -> SnapshotInfo:
-    """Return what is kept at hand of a snapshot."""
+    """Return the summary of a snapshot that is kept in memory."""
     return SnapshotInfo(
         name=name,
         signer=signer,

@@ -1,7 +1,7 @@
-"""Files that members signed are opened and verified once each; what small ones say is kept in the cache.
+"""Open and verify files that members signed, once each; what small ones say is kept in the cache.
 
-Invariant: what is returned was signed by a member, present or former, who may sign such files; nothing is believed for
-its name.  A file that is refused is reported each time, and read again only if its bytes may have been mended.
+Invariant: what is returned was signed by a member, present or former, who may sign such files; a name alone
+proves nothing.  A refused file is reported each time, and read again only if its bytes may have been repaired.
 """
 
 from collections.abc import Collection
@@ -36,7 +36,7 @@ def read(context: Context, kind: Kind, file: str, record: type[T]) -> tuple[byte
         signer, payload = record_files.open_payload(context.access, kind, file, data)
         found = records.decode(payload, record, file)
         if kind in _OF_RUNS and getattr(found, "run") != layout.run_of(file, kind):  # noqa: B009
-            raise DamageError(f"{file} is of another run than its name says")
+            raise DamageError(f"{file} belongs to another run than its name says")
         return signer, payload, found
     except NewerFormatError as error:
         context.newer.append(str(error))

@@ -1,9 +1,11 @@
-"""What looks at the repository as a whole.
+"""Work on a repository as a whole.
 
 Each module calls only those below it:
 
 | module        | what for |
 |---|---|
-| `check`       | looking at everything: is all there, is it what it says, would every backup come back? |
-| `check_packs` | packs are read whole, several at once, and every byte of them is proven |
+| `check`       | is everything there, is it what it says, can every backup be restored? |
+| `check_packs` | read packs whole, several at once, and prove every byte of them |
+
+Nothing here changes a repository.
 """

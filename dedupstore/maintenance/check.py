@@ -1,8 +1,8 @@
-"""Looking at everything: is all there, is it what it says, would every backup come back?
+"""Check a repository: is everything there, is it what it says, can every backup be restored?
 
-Invariant: nothing is changed in the repository, and the local cache is not believed about it: it is made anew, every
+Invariant: nothing is changed in the repository, and the local cache is not trusted: it is rebuilt, every
 record is read again, every pack is listed, every recipe is walked.  With `read_data` every byte of every pack is read.
-The cache is told which packs are lost, so that the next run of this host stores what they held anew.
+Lost packs are marked in the cache, so that the next run of this host stores their chunks again.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
-from dedupstore.format import layout, packs, record_files, records
+from dedupstore.format import layout, pack_records, packs, record_files, run_records
 from dedupstore.format.layout import Kind
 from dedupstore.history import index_files
 from dedupstore.maintenance.check_packs import PackReadings
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from dedupstore.core import Core
 
 _RECORDS: dict[str, tuple[tuple[Kind, str, Any], ...]] = {
-    "index": ((Kind.INDEX, "", records.Index),),
-    "snapshots": ((Kind.SNAPSHOT, "", records.Snapshot),),
-    "checkpoints": ((Kind.CHECKPOINT, "", records.Snapshot),),
+    "index": ((Kind.INDEX, "", pack_records.Index),),
+    "snapshots": ((Kind.SNAPSHOT, "", run_records.Snapshot),),
+    "checkpoints": ((Kind.CHECKPOINT, "", run_records.Snapshot),),
     "runs": (
-        (Kind.RUN, ".run", records.Run),
-        (Kind.DONE, ".done", records.Done),
-        (Kind.ENDED, ".ended", records.Ended),
+        (Kind.RUN, ".run", run_records.Run),
+        (Kind.DONE, ".done", run_records.Done),
+        (Kind.ENDED, ".ended", run_records.Ended),
     ),
-    "ledgers": ((Kind.LEDGER, "", records.Ledger),),
-    "closings": ((Kind.CLOSING, "", records.Closing),),
-    "condemned": ((Kind.CONDEMNED, "", records.Condemned),),
-    "fences": ((Kind.FENCE, "", records.Fence),),
-    "tombstones": ((Kind.TOMBSTONES, "", records.Tombstones),),
+    "ledgers": ((Kind.LEDGER, "", run_records.Ledger),),
+    "closings": ((Kind.CLOSING, "", run_records.Closing),),
+    "condemned": ((Kind.CONDEMNED, "", run_records.Condemned),),
+    "fences": ((Kind.FENCE, "", run_records.Fence),),
+    "tombstones": ((Kind.TOMBSTONES, "", run_records.Tombstones),),
 }
 _RECORDS_AT_ONCE = {"index": 4, "runs": 64}  # index files are large
 
 
 @dataclass
 class CheckResult:
-    """What was looked at, and what is wrong: `damaged` holds one line for each finding."""
+    """What was checked, and what is wrong: `damaged` holds one line for each finding."""
 
     damaged: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -75,10 +75,10 @@ class Checker:
         self._excuse_missing()
         if self._lost:
             repository.cache.mark_lost(self._lost)
-        if not repository.backend.durable:
+        if not repository.backend.properties.durable:
             result.warnings.append(
-                "the server cannot say that files are safely on its disk (it lacks fsync@openssh.com): "
-                "a crash of the server may lose the newest backup, which the next run would notice"
+                "the server cannot confirm that files are on its disk (no fsync@openssh.com): "
+                "a crash of the server may lose the newest backup; the next run would detect that"
             )
         result.damaged = list(dict.fromkeys(result.damaged))
         return result
@@ -131,8 +131,7 @@ class Checker:
             repository.backend, repository.access, result.damaged.append, result.warnings.append
         ) as readings:
             for digest, number, pack in ((name, *row) for name in names for row in cache.packs_of([name])):
-                kind = Kind(pack.kind.encode())
-                name = layout.content_file(kind, pack.name)
+                name = pack.file
                 self._report("packs", len(seen), len(sizes))
                 if sizes.get(name) != pack.size:
                     size = sizes.get(name)
@@ -152,16 +151,16 @@ class Checker:
                 if read_data:  # every entry that names the pack must say what the pack's own table says
                     domain = cache.domain_of(number)
                     readings.read(
-                        pack, domain, open_blocks=name not in opened and (may_read or kind is Kind.TREE)
+                        pack,
+                        domain,
+                        open_blocks=name not in opened and (may_read or pack.file_kind is Kind.TREE),
                     )
                     opened.add(name)
                 seen.add(name)
         result.chunks += readings.chunks
         self._lost = lost
         if spare := len(sizes.keys() - seen):
-            result.warnings.append(
-                f"{spare} packs are in no index file: a run was stopped before it indexed them"
-            )
+            result.warnings.append(f"{spare} packs are in no index file: a run stopped before indexing them")
 
     def _excuse_missing(self) -> None:
         """Only warn of missing packs if all that they held is in others, so that nothing can ever need them.
@@ -175,23 +174,23 @@ class Checker:
         for digest in set().union(*self._missing.values()):
             name = layout.content_file(Kind.INDEX, digest)
             try:
-                signer, said = record_files.open_record(
-                    repository.access, Kind.INDEX, name, repository.backend.read(name), records.Index
+                signer, index = record_files.open_record(
+                    repository.access, Kind.INDEX, name, repository.backend.read(name), pack_records.Index
                 )
-                described = index_files.describe(repository.access, digest, signer, said)
+                described = index_files.describe(repository.access, digest, signer, index)
             except (DamageError, NotFoundError):
                 return
-            for pack, held in zip(said.packs, described.packs, strict=True):
-                if packs.pack_file(pack) in self._missing and not self._is_elsewhere(said.domain, held):
+            for pack, held in zip(index.packs, described.packs, strict=True):
+                if pack.file in self._missing and not self._is_elsewhere(index.domain, held):
                     return
         result.damaged = []
         result.warnings += [
-            f"{line}, but no backup needs it any more: what it held is stored elsewhere"
+            f"{line}, but no backup needs it any more: its contents are stored elsewhere"
             for line in sorted(missing)
         ]
 
     def _is_elsewhere(self, domain: str, pack: packs.Described) -> bool:
-        """Tell whether each chunk of a pack is in one that is not lost, too."""
+        """Return whether each chunk of a pack is in one that is not lost, too."""
         lost = set(self._lost)
         lengths, size = pack.lengths, layout.SHORT_ID
         ids = [pack.ids[at : at + size] for at in range(0, len(pack.ids), size)]

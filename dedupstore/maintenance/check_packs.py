@@ -1,7 +1,7 @@
-"""Packs are read whole, several at once, and every byte of them is proven.
+"""Read packs whole, several at once, and prove every byte of them.
 
-Invariant: what is found is told in the order in which the packs were given, whatever the threads do.  Memory: a few
-parts of each pack that is in work.
+Invariant: findings are reported in the order in which the packs were given, whatever the threads do.  Memory: a few
+parts of each pack that is being read.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from dedupstore.chunks.ids import short_ids
 from dedupstore.errors import DamageError, NewerFormatError, NotFoundError
 from dedupstore.format import blocks, layout, packs, recipes
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import IndexedPack
+from dedupstore.format.pack_records import IndexedPack
 
 PART = (
     2 << 20
@@ -40,20 +40,20 @@ class _Read(NamedTuple):
 class PackReadings:
     """Reads packs in threads; a context manager.  `chunks` counts chunks.
 
-    `tell` is given each finding, in order, `newer` those that need a newer program.
+    `report` is called with each finding, in order, `newer` with those that need a newer program.
     """
 
     def __init__(
-        self, backend: Backend, access: Access, tell: Callable[[str], None], newer: Callable[[str], None]
+        self, backend: Backend, access: Access, report: Callable[[str], None], newer: Callable[[str], None]
     ) -> None:
         self._backend = backend
         self._access = access
-        self._tell = tell
+        self._report = report
         self._newer = newer
         near = max(2, os.cpu_count() or 1) + 1
-        self._at_once = _AT_ONCE if backend.uploads > 1 else min(near, _AT_ONCE)
+        self._at_once = _AT_ONCE if backend.properties.remote else min(near, _AT_ONCE)
         self._pool = ThreadPoolExecutor(self._at_once, "check")
-        self._told: deque[Future[_Read] | str] = deque()  # what is to be told yet
+        self._unreported: deque[Future[_Read] | str] = deque()
         self.chunks = 0
 
     def __enter__(self) -> "PackReadings":
@@ -63,37 +63,37 @@ class PackReadings:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            while kind is None and self._told:
+            while kind is None and self._unreported:
                 self._next()
         finally:
             self._pool.shutdown(cancel_futures=True)
 
     def note(self, finding: str) -> None:
-        """Tell this after what is found in the packs before."""
-        self._told.append(finding)
+        """Report this after the findings in the packs before."""
+        self._unreported.append(finding)
         self._keep_few()
 
     def read(self, pack: CachedPack, domain: bytes, *, open_blocks: bool) -> None:
-        """Have a pack read and compared with what an index file of a domain (`cache_rows.domain_key`) says of it.
+        """Read a pack, and compare it with what an index file of a domain (`row_formats.domain_key`) says of it.
 
         With `open_blocks` its chunks are proven, otherwise that its blocks are those that their author stored.
         """
-        self._told.append(self._pool.submit(self._work, pack, domain, open_blocks))
+        self._unreported.append(self._pool.submit(self._work, pack, domain, open_blocks))
         self._keep_few()
 
     def _keep_few(self) -> None:
-        while len(self._told) > 2 * self._at_once:
+        while len(self._unreported) > 2 * self._at_once:
             self._next()
 
     def _next(self) -> None:
-        found = self._told.popleft()
+        found = self._unreported.popleft()
         if isinstance(found, str):
-            self._tell(found)
+            self._report(found)
             return
         chunks, problem, newer = found.result()
         self.chunks += chunks
         if problem:
-            (self._newer if newer else self._tell)(problem)
+            (self._newer if newer else self._report)(problem)
 
     def _work(self, pack: CachedPack, domain: bytes, open_blocks: bool) -> _Read:
         try:
@@ -111,8 +111,7 @@ def _read_pack(
 
     Raises `DamageError` if it is not what its name and the index file say, or a chunk is not; `NotFoundError`.
     """
-    kind, digest = Kind(claimed.kind.encode()), claimed.name
-    name = layout.content_file(kind, digest)
+    kind, digest, name = claimed.file_kind, claimed.name, claimed.file
     parts = _Parts(backend, name, claimed.size)
     problem: DamageError | NewerFormatError | None = None
     prover: _Prover | None = None
@@ -134,19 +133,19 @@ def _read_pack(
             except DamageError as error:
                 problem = error
     if hashed.digest() != digest:  # which explains all else
-        raise DamageError(f"{name} is not what its name says: its bytes have another SHA-256")
+        raise DamageError(f"{name} is not what its name says: its SHA-256 differs")
     if problem:
         raise problem
     if row_formats.domain_key(own) != domain:
         raise DamageError(f"{name} is of another domain than the index file that names it")
-    said = row_formats.cached_pack(entry, described)
+    own_row = row_formats.cached_pack(entry, described)
     # an index file may have more sealings of a key
-    if ([key_id for key_id, _ in said.keys], said.blocks, said.columns) != (
+    if ([key_id for key_id, _ in own_row.keys], own_row.blocks, own_row.columns) != (
         [key_id for key_id, _ in claimed.keys],
         claimed.blocks,
         claimed.columns,
     ):
-        raise DamageError(f"{name} is not described rightly by an index file that names it")
+        raise DamageError(f"{name} is described wrongly by an index file that names it")
     return chunks
 
 

@@ -1,13 +1,16 @@
-"""Streams come back: whole, walked, or some bytes here and there; every byte is verified.
+"""Read streams back: whole, forward, or at any place; every byte is verified.
 
 Each module calls only those below it:
 
 | module            | what for |
 |---|---|
-| `forward_stream`  | a stored stream that is walked, from its beginning or any position on |
-| `random_access`   | any bytes of a stored stream, for who needs some here and some there: a mount |
-| `recipe_walk`     | recipes are walked |
-| `stream_reader`   | streams come back: recipes are walked, and the places of their chunks found |
-| `sequence_reader` | one sequence of a stream, walked forward |
-| `chunk_reader`    | chunks come back: blocks are fetched and opened, every chunk verified |
+| `forward_stream`  | walk a stream forward, and fetch only the contents that are asked for |
+| `random_access`   | read a stream at any place, as a mount does |
+| `recipe_walk`     | check that recipes are whole and every chunk has a place |
+| `stream_reader`   | walk recipes, find the places of chunks, and put streams together |
+| `sequence_reader` | walk one sequence of a stream, fetching ahead in parallel |
+| `chunk_reader`    | fetch and open blocks, and verify every chunk |
+
+Use `Repository.read`, `open_stream` or `random_reader`.  A chunk that cannot be read is taken from another copy; if
+there is none, the error is a `DamageError`: no byte comes back that was not verified.
 """

@@ -1,4 +1,4 @@
-"""Chunks come back: blocks are fetched and opened, every chunk verified.
+"""Read chunks: fetch and open their blocks, and verify each.
 
 Invariant: no byte is returned whose chunk does not hash to its id.  A chunk whose first copy is missing or wrong
 is taken from the next.  A block that several threads ask for is fetched by one.  Memory is bounded: the blocks of
@@ -18,13 +18,13 @@ from dedupstore.backends.contract import Backend
 from dedupstore.cache.index_cache import CachedPack, IndexCache, Location
 from dedupstore.chunks.ids import all_proven, proven
 from dedupstore.errors import DamageError, NotFoundError
-from dedupstore.format import blocks, layout, packs
+from dedupstore.format import blocks, packs
 from dedupstore.format.blocks import BlockKey
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import PackKey
+from dedupstore.format.pack_records import PackKey
 
 READ_STEP = 64 << 10
-_BLOCKS = {Kind.DATA: 14, Kind.TREE: 6}  # that are kept after use: of several, a stream takes parts in turns
+_BLOCKS = {Kind.DATA: 14, Kind.TREE: 6}  # kept after use: a stream alternates between several
 _REPLACED = 16  # chunks at a time; their blocks are held meanwhile
 
 _NOTHING = memoryview(b"")
@@ -57,7 +57,7 @@ class Stretch(NamedTuple):
 
 
 class _Wrong(NamedTuple):
-    """A chunk that is not where it was said to be: its position among the pieces, and what is wrong there."""
+    """A chunk that is not in its expected place: its position among the pieces, and what is wrong there."""
 
     at: int
     id: bytes
@@ -71,7 +71,7 @@ LookUp = Callable[[list[bytes]], list[list[Location]]]
 class ChunkReader:
     """Fetches and verifies chunks of one kind of pack.  `read` may be called from several threads.
 
-    `look_up` gives all places of chunks: where a stretch said to be is perhaps damaged.
+    `look_up` returns all places of chunks: the expected one may be damaged.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class ChunkReader:
             return self._packs[number]
 
     def has(self, number: int) -> bool:
-        """Tell whether the pack is of this reader's kind."""
+        """Return whether the pack is of this reader's kind."""
         right = self._right_kind.get(number)
         if right is None:
-            right = self._right_kind[number] = self.pack(number).kind == self._kind.value.decode()
+            right = self._right_kind[number] = self.pack(number).file_kind is self._kind
         return right
 
     def read(self, stretches: Sequence[Stretch]) -> list[memoryview]:
@@ -133,7 +133,7 @@ class ChunkReader:
         return pieces
 
     def _sound(self, stretches: Sequence[Stretch], held: dict[_Place, memoryview]) -> set[int]:
-        """Return the positions of those stretches whose chunks are all where they were said to be."""
+        """Return the positions of those stretches whose chunks are all in their expected places."""
         of_block: dict[_Place, list[int]] = {}
         for position, stretch in enumerate(stretches):
             of_block.setdefault((stretch.pack, stretch.block), []).append(position)
@@ -159,8 +159,8 @@ class ChunkReader:
         self, stretch: Stretch, block: memoryview, pieces: list[memoryview], wrong: list[_Wrong]
     ) -> None:
         """Append each chunk of a stretch to the pieces, nothing for each that is not there."""
-        file = pack_file(self.pack(stretch.pack))
-        problem = f"{file} holds something else in its place" if block else f"{file} is missing or damaged"
+        file = self.pack(stretch.pack).file
+        problem = f"{file} holds other data in its place" if block else f"{file} is missing or damaged"
         at = stretch.offset
         for id_, length in zip(stretch.ids, stretch.lengths, strict=True):
             if block and proven(block, at, [length], [id_], self._key):
@@ -172,7 +172,7 @@ class ChunkReader:
             at += length
 
     def _replace(self, wrong: list[_Wrong], pieces: list[memoryview]) -> None:
-        """Take chunks that are not where they were said to be from other places, some at a time."""
+        """Take chunks that are not in their expected places from others, some at a time."""
         for start in range(0, len(wrong), _REPLACED):
             some = wrong[start : start + _REPLACED]
             places = [
@@ -194,9 +194,9 @@ class ChunkReader:
                 held[at] = self._prefetch([at]).get(at, _NOTHING)
             data = held[at][place.offset : place.offset + place.length]
             if proven(data, 0, [place.length], [chunk.id], self._key):
-                return memoryview(bytes(data))  # holds no block that nobody asked for
-            file = pack_file(self.pack(place.pack))
-            problem = f"{file} holds something else in its place" if data else f"{file} is missing or damaged"
+                return memoryview(bytes(data))  # keeps no whole block alive
+            file = self.pack(place.pack).file
+            problem = f"{file} holds other data in its place" if data else f"{file} is missing or damaged"
         raise DamageError(
             f"the chunk {chunk.id.hex()} cannot be read: {problem}", "run `dedup check --read-data`"
         )
@@ -225,7 +225,7 @@ class ChunkReader:
             self._settle(mine, held, error)
             raise
         self._settle(mine, held, None)
-        for place, future in awaited.items():  # whoever fetches it waits for nobody meanwhile
+        for place, future in awaited.items():  # no deadlock: a thread settles its own before it waits
             if block := future.result():
                 held[place] = block
         return held
@@ -252,7 +252,7 @@ class ChunkReader:
         begin = pack.blocks[run[0][1]].at // READ_STEP * READ_STEP
         end = min(-(-(last.at + last.stored) // READ_STEP) * READ_STEP, pack.size)
         try:
-            data = self._backend.read(pack_file(pack), begin, end - begin)
+            data = self._backend.read(pack.file, begin, end - begin)
         except (NotFoundError, DamageError):
             return
         view = memoryview(data)
@@ -277,12 +277,7 @@ class ChunkReader:
             key = packs.open_key(self._access, self._kind, sealed)
             with self._lock:
                 _remember(self._keys, sealed, key, 256)
-        return blocks.open_block(key, block.number, data, block.unpacked, pack_file(pack))
-
-
-def pack_file(pack: CachedPack) -> str:
-    """Return the pack's name in the repository."""
-    return layout.content_file(Kind(pack.kind.encode()), pack.name)
+        return blocks.open_block(key, block.number, data, block.unpacked, pack.file)
 
 
 def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:

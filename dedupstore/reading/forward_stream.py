@@ -1,6 +1,6 @@
-"""A stored stream that is walked, from its beginning or any position on.
+"""Walk a stored stream forward, from its beginning or any position.
 
-Its skeleton is at hand; contents are fetched only if they are copied.
+Its skeleton is fetched ahead; contents are fetched only if they are copied.
 
 Invariant: the next byte that is returned is that at `position`, and each that was returned was verified.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dedupstore.chunks import splitting
 from dedupstore.errors import DamageError, StreamError
 from dedupstore.format.recipes import Recipe, Totals
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.sequence_reader import Ahead, SequenceReader
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class StoredStream:
         self.position = 0
 
     def seek(self, position: int) -> None:
-        """Go to any position, forward or back, through one list node a level of each sequence."""
+        """Go to any position, forward or back, reading one list node a level of each sequence."""
         if not 0 <= position <= self.size:
             raise ValueError(f"a stream of {self.size} bytes has no position {position}")
         _, skeleton, content = self._start_at(position)
@@ -67,7 +67,7 @@ class StoredStream:
         self._pass_ranges(position - self.position)
 
     def _start_at(self, position: int) -> Totals:
-        """Have ranges come from the chunk of the layout on that holds a position; return what lies before it."""
+        """Restart the ranges at the chunk of the layout that holds a position; return what lies before it."""
         layout, reader = self._recipes.layout, self._reader
         if not layout.size:
             self._lengths = iter((0, self.size - position) if position < self.size else ())
@@ -175,7 +175,7 @@ class StoredStream:
 
     def _check(self, count: int) -> None:
         if count < 0:
-            raise ValueError(f"a stream is not walked back, by {count} bytes")
+            raise ValueError(f"cannot walk a stream back by {count} bytes")
         if count > self.size - self.position:
             raise StreamError(f"the stream ends after {self.size} bytes, where more are needed")
 
@@ -192,7 +192,7 @@ class StoredStream:
             self._left = length
 
     def _fill(self, count: int) -> None:
-        """Have at least `count` bytes of skeleton in the buffer."""
+        """Fill the buffer with at least `count` bytes of skeleton."""
         pieces: list[bytes | memoryview] = [self._buffer[self._at :]]
         missing = count - len(pieces[0])
         self._check_skeleton(missing)

@@ -1,4 +1,4 @@
-"""Any bytes of a stored stream, for who needs some here and some there: a mount.
+"""Read a stored stream at any place, as a mount does.
 
 Invariant: what is returned are the stream's bytes at that place, each verified.  A read costs one list node a level of
 each sequence, and the blocks that hold the bytes; what was read lately is kept, within bounds.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from dedupstore.chunks import splitting
 from dedupstore.format.recipes import Entry, Part, Recipe
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.chunk_reader import Stretch
 from dedupstore.reading.sequence_reader import STEP_BLOCKS
 

@@ -1,4 +1,4 @@
-"""Recipes are walked: is every chunk of every backup in an index, and every list of them whole?
+"""Walk recipes: is every chunk of every backup in an index, and every list of chunks whole?
 
 Invariant: each node is read and verified, and each of its entries looked up, once for all backups of a domain; what
 is wrong at or below a node is reported for every backup that has it.  Memory: one node's children for each level.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.format import layout, recipes
 from dedupstore.format.recipes import Entry, Form, Recipe
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.stream_reader import StreamReader
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RecipeWalk:
         if depth == 1:
             nodes = list(nodes)
             chunks = [chunk for _, _, node in nodes if not isinstance(node, str) for chunk in node]
-            if not self._chunks(chunks):  # looked up all at once: only what is no list is left
+            if not self._chunks(chunks):  # looked up all at once: only unreadable nodes are left
                 nodes = [each for each in nodes if isinstance(each[2], str)]
         for key, _, node in nodes:
             problem = node if isinstance(node, str) else self._below(form, depth - 1, node)
@@ -63,7 +63,7 @@ class RecipeWalk:
         return next((self._wrong[key] for key in keys if key in self._wrong), "")
 
     def _key(self, form: Form, depth: int, entry: Entry) -> bytes:
-        """Return what tells a node, and what is claimed of it, from all others."""
+        """Return a key for a node together with what is claimed of it."""
         numbers = (number.to_bytes(8, "little") for number in entry[1:])
         return b"".join((bytes([depth, form is recipes.LAYOUT]), self._domain, entry[0], *numbers))
 

@@ -1,5 +1,4 @@
-"""One sequence of a stream, walked forward: what is copied is fetched, ahead of time and in parallel; what is
-skipped is not.
+"""Walk one sequence of a stream forward: what is copied is fetched ahead, in parallel; what is skipped is not.
 
 Invariant: the bytes that `copy` yields are those of the sequence, in order, each verified.  Memory: a few steps.
 """
@@ -18,7 +17,7 @@ _BLOCK = 1 << 20
 _NOTHING = memoryview(b"")
 _PATIENCE = 3.0  # seconds
 _FAR = 32 << 20  # to skip more, a walk down the tree costs less than all chunks on the way
-_FIRST_STEP = 256 << 10  # after a jump: who takes one small file out of a volume wants no more
+_FIRST_STEP = 256 << 10  # after a jump: for one small file of a volume, no more is needed
 
 
 class Ahead(NamedTuple):
@@ -74,7 +73,7 @@ class SequenceReader:
         self.position += count
 
     def seek(self, position: int) -> None:
-        """Go to any position, through one list node a level; what was fetched for another is given up."""
+        """Go to any position, reading one list node a level; drop what was fetched for another."""
         self.close()
         self._steps.clear()
         self._pieces.clear()
@@ -84,7 +83,7 @@ class SequenceReader:
         self._jump()
 
     def _jump(self) -> None:
-        """Go on with the chunk that holds the next byte to copy."""
+        """Continue at the chunk that holds the next byte to copy."""
         start, stretches = self._walk(self.position)
         self._stretches = chain.from_iterable(stretches)
         self._next, self._ended = None, False
@@ -130,7 +129,7 @@ class SequenceReader:
             yield self._piece[start : self._at]
 
     def _next_piece(self, count: int) -> None:
-        """Have the next piece at hand; `count` bytes are to be copied."""
+        """Take the next piece; `count` bytes are to be copied."""
         self._piece, self._at = _NOTHING, 0
         if not self._pieces:
             self._advance(count)
@@ -185,7 +184,7 @@ class SequenceReader:
             self._submit(min(self._step, self._ahead - self._waiting))
 
     def _submit(self, most: int) -> None:
-        """Let the next step be fetched: stretches of about `most` bytes, with a bound on their blocks.
+        """Start fetching the next step: stretches of about `most` bytes, with a bound on their blocks.
 
         It ends where a block does if it can, as two steps at once would each fetch a block that they share.
         """

@@ -1,4 +1,4 @@
-"""Streams come back: recipes are walked, and the places of their chunks found.
+"""Read streams: walk their recipes, and find the places of their chunks.
 
 Invariant: a chunk's place is in the domain of the stream, in a pack of the right kind.
 """
@@ -17,8 +17,8 @@ from dedupstore.core import Core
 from dedupstore.errors import DamageError, KeyAccessError
 from dedupstore.format.layout import Kind
 from dedupstore.format.recipes import Entry, NodeLoader, Recipe, node_key
-from dedupstore.format.records import Stream
-from dedupstore.reading.chunk_reader import ChunkReader, LookUp, Stretch, pack_file
+from dedupstore.format.run_records import Stream
+from dedupstore.reading.chunk_reader import ChunkReader, LookUp, Stretch
 from dedupstore.reading.sequence_reader import Ahead, SequenceReader, Walk
 
 LOOKUP_BATCH = 512
@@ -40,7 +40,10 @@ class Recipes(NamedTuple):
 
 
 class StreamReader:
-    """Reads streams of snapshots of one domain.  Packs whose numbers are in `missing` are not looked into."""
+    """Reads streams of snapshots of one domain.  Packs whose numbers are in `missing` are not used.
+
+    Threads may share it: each call of `read` has sequences and threads of its own.
+    """
 
     def __init__(self, repository: Core, domain: str, missing: Iterable[int] = ()) -> None:
         access = repository.access
@@ -50,7 +53,7 @@ class StreamReader:
         self._missing = set(missing)
         self.threads = min((os.cpu_count() or 2) + 1, 8)  # one may wait for the interpreter
         self.ahead = Ahead(_STEP, _STEP * (self.threads + 2))
-        if repository.backend.uploads > 1:  # over a long way
+        if repository.backend.properties.remote:
             self.threads, self.ahead = 8, Ahead(2 * _STEP, 10 * _STEP)
         backend, cache = repository.backend, self._cache
         key = node_key(access.id_key)
@@ -80,7 +83,7 @@ class StreamReader:
         packs = {}
         for number in self._needed(needed):
             pack = self.data.pack(number)
-            packs[number] = pack_file(pack), pack.size
+            packs[number] = pack.file, pack.size
         sizes = self._repository.listed_sizes({file.rsplit("/", 1)[0] for file, _ in packs.values()})
         lost = {number for number, (file, size) in packs.items() if sizes.get(file) != size}
         if lost:  # are there other copies of their chunks?
@@ -208,14 +211,13 @@ class StreamReader:
     def _look_up(self, kind: Kind) -> LookUp:
         # nothing of `self`: in a ring, the blocks of a stream that was read would wait for the garbage collector
         cache, domain, missing = self._cache, self._domain, self._missing
-        code = kind.value.decode()
 
         def look_up(ids: list[bytes]) -> list[list[Location]]:
             return [
                 [
                     place
                     for place in places
-                    if place.pack not in missing and cache.pack(place.pack).kind == code
+                    if place.pack not in missing and cache.pack(place.pack).file_kind is kind
                 ]
                 for places in cache.locate(domain, ids)
             ]
@@ -225,7 +227,7 @@ class StreamReader:
     def _nowhere(self, id_: bytes) -> DamageError:
         return DamageError(
             f"the chunk {id_.hex()} is in no index file of the domain {self._domain}, or its pack is missing",
-            "see what is missing: dedup check",
+            "run `dedup check`",
         )
 
 
@@ -246,7 +248,7 @@ def _batches(chunks: Iterable[list[Entry]]) -> Iterator[_Columns]:
 def _interleaved(
     lengths: Iterator[int], skeleton: SequenceReader, content: SequenceReader
 ) -> Iterator[bytes | memoryview]:
-    """Yield skeleton and content in turns: small files, and what is between them, many in one piece."""
+    """Yield skeleton and content alternately: small files, and what is between them, many in one piece."""
     pieces: list[memoryview] = []
     size = 0
     for source, length in zip(cycle((skeleton, content)), lengths):

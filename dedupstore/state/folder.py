@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dedupstore.errors import StateError
+from dedupstore.state import atomic
 
 
 class StateFolder:
@@ -33,7 +34,7 @@ class StateFolder:
                 "run as that user, or set DEDUP_STATE_DIR",
             )
         if status.st_mode & 0o077:
-            raise StateError(f"others can enter the state folder {path}", f"chmod 700 {path}")
+            raise StateError(f"other users may enter the state folder {path}", f"run: chmod 700 {path}")
 
     def folder(self, name: str) -> "StateFolder":
         """Return a folder within this one."""
@@ -50,20 +51,9 @@ class StateFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Put the file there, whole and durable, in place of what was there before."""
-        temporary = self.path / f".{name}.{os.urandom(8).hex()}"
         try:
-            with open(temporary, "xb", opener=_private) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path / name)
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            atomic.replace(self.path / name, data)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise _unusable(self.path, error) from None
 
     @contextmanager
@@ -80,15 +70,11 @@ class StateFolder:
             os.close(descriptor)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def unusable(what: str, reason: str, number: int | None) -> StateError:
     """Return the error for a part of the state, with what to do; `number` is the system's, if it gave one."""
     hint = "make it writable, or set DEDUP_STATE_DIR to another folder"
     if number in (errno.ENOSPC, errno.EDQUOT):
-        hint = "its disk or quota is full: make room there"
+        hint = "free some space: its disk or quota is full"
     return StateError(f"{what} cannot be used: {reason}", hint)
 
 

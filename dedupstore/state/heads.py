@@ -1,7 +1,7 @@
-"""The newest snapshot that this host has seen of each writer, so that nothing goes back unnoticed.
+"""The newest snapshot that this host has seen of each writer, so that a rollback is detected.
 
 Invariant: a head kept here only ever moves to a higher sequence number; one that the repository no longer has,
-or has differently, is an alarm until a human accepts the repository anew (`forget`).
+or has differently, is an alarm until a human accepts the repository (`forget`).
 """
 
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ def load(state: StateFolder) -> dict[bytes, Head]:
         return {bytes.fromhex(k): (n, bytes.fromhex(name)) for k, (n, name) in stored.items()}
     except (msgspec.MsgspecError, ValueError):
         raise StateError(
-            f"{state.path / _FILE} is damaged, so a roll-back of the repository could not be noticed",
-            "look at the repository with `dedup list`; if it is right, run `dedup trust accept` again",
+            f"{state.path / _FILE} is damaged, so a rollback of the repository cannot be detected",
+            "check the repository with `dedup list`; if it is right, run `dedup trust accept`",
         ) from None
 
 
@@ -44,6 +44,6 @@ def advance(state: StateFolder, seen: Mapping[bytes, Head]) -> None:
 
 
 def forget(state: StateFolder) -> None:
-    """Believe the repository as it is now; a human has looked at it."""
+    """Accept the repository as it is now; a human has checked it."""
     with state.lock(_LOCK):
         state.write(_FILE, b"{}")

@@ -1,15 +1,17 @@
-"""Streams go in: read ahead, cut, looked up, packed, uploaded, indexed, and published as a snapshot.
+"""Store streams: read ahead, cut, look up, pack, upload, index, and publish a snapshot.
 
 Each module calls only those below it:
 
 | module            | what for |
 |---|---|
 | `session`         | one run of a writer: streams go in, a snapshot comes out |
-| `stream_writer`   | one stream on its way into the store: divided, cut, looked up, and listed |
-| `sequence_writer` | the hot path |
-| `checkpoints`     | runs that were killed |
-| `pack_writer`     | the cold path |
-| `read_ahead`      | a source is read ahead, by a thread of its own, while what was read before is worked on |
-| `thread_stage`    | one stage of work that several threads share |
-| `writer_run`      | a run of a writer |
+| `stream_writer`   | one stream: divide, cut, look up and list its bytes |
+| `sequence_writer` | the hot path: hash chunks, and collect new ones in blocks |
+| `checkpoints`     | publish what killed runs had checkpointed |
+| `pack_writer`     | the cold path: compress, encrypt, pack, upload and index |
+| `read_ahead`      | read a source in a thread of its own |
+| `work_queue`      | a queue for several threads, with marks: everything before is done |
+| `writer_run`      | the rules for writers: run record first, done record last |
+
+Use `Repository.session`; what is durable when is in docs/format.md 1, "Order of writing".
 """

@@ -1,4 +1,4 @@
-"""Runs that were killed: what they had checkpointed is published by the next one of the same writer.
+"""Killed runs: the next one of the same writer publishes what they had checkpointed.
 
 Invariant: a checkpoint is published once at most, as a new run, and only the streams whose every chunk that run finds.
 Which checkpoints there are is noted in this host's state; without the note nothing is lost but the time to read those
@@ -14,7 +14,7 @@ from msgspec import Meta
 from dedupstore.errors import DamageError, NotFoundError
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Snapshot, Stream
+from dedupstore.format.run_records import Snapshot, Stream
 from dedupstore.history import verified
 from dedupstore.history.snapshots import Turn
 from dedupstore.state.folder import StateFolder
@@ -56,7 +56,7 @@ def forget(state: StateFolder, run: bytes) -> None:
 def complete(repository: "Core", parent_of: ParentOf) -> "list[SnapshotInfo]":
     """Publish what runs of this host that ended too early had checkpointed; return the snapshots.
 
-    The caller makes sure that none of those runs is still going on.  What cannot be published any more is told
+    The caller ensures that none of those runs is still going on.  What can no longer be published is reported
     in `repository.damage`.
     """
     folder = repository.state.path / _FOLDER
@@ -68,7 +68,7 @@ def complete(repository: "Core", parent_of: ParentOf) -> "list[SnapshotInfo]":
             try:
                 published += _complete(repository, run, parent_of)
             except (DamageError, NotFoundError) as error:
-                repository.damage.append(f"{error}; what that run had stored is stored again")
+                repository.damage.append(f"{error}; the streams of that run will be stored again")
             forget(repository.state, run)
     return published
 
@@ -89,7 +89,7 @@ def _complete(repository: "Core", run: bytes, parent_of: ParentOf) -> "list[Snap
         def look() -> None:
             problems = after.problems(streams, parent_of)
             for name, problem in problems.items():
-                repository.damage.append(f"{name} of a run that was killed is stored again: {problem}")
+                repository.damage.append(f"{name} of a killed run will be stored again: {problem}")
             whole[:] = [stream for stream in streams if stream.name not in problems]
             note(repository.state, run, [bytes.fromhex(n) for n in found.checkpoints], index, ids + after.ids)
 
@@ -127,7 +127,7 @@ def _noted(state: StateFolder, run: bytes) -> Note:
     except (msgspec.MsgspecError, ValueError):
         found = Note([], [], [])
     if not found.checkpoints or not found.runs:
-        raise DamageError(f"this host's note of the checkpoint of the run {run.hex()} is damaged")
+        raise DamageError(f"the local note of the checkpoint of run {run.hex()} is damaged")
     return found
 
 

@@ -19,9 +19,9 @@ from dedupstore.access import Access
 from dedupstore.backends.contract import Backend, Buffer
 from dedupstore.format import blocks, layout, record_files
 from dedupstore.format.layout import Kind
+from dedupstore.format.pack_records import Index, IndexedPack
 from dedupstore.format.packs import PackBuilder, SealedPack, pack_buffer
-from dedupstore.format.records import Index, IndexedPack
-from dedupstore.writing.thread_stage import Mark, Stage
+from dedupstore.writing.work_queue import Mark, WorkQueue
 
 PACK_SIZE = 16 << 20
 PACKS = 2  # of a kind in memory: one is filled while the other is uploaded, or both are
@@ -73,14 +73,14 @@ class PackWriter:
         self._indexed = indexed
         self._pack_size = pack_size
         threads = min(os.cpu_count() or 1, MOST_THREADS)
-        uploads = min(backend.uploads, MOST_UPLOADS)
-        self._blocks: Stage[_Block] = Stage(threads, threads)
-        self._packs: Stage[SealedPack] = Stage(uploads, 0)  # `_room` bounds it
+        uploads = min(backend.properties.parallel, MOST_UPLOADS)
+        self._blocks: WorkQueue[_Block] = WorkQueue(threads, threads)
+        self._packs: WorkQueue[SealedPack] = WorkQueue(uploads, 0)  # `_room` bounds it
         self._room = {kind: threading.Semaphore(PACKS) for kind in (Kind.DATA, Kind.TREE)}
         self._packing = threading.Lock()  # over the builders, and what is taken from `_spare`
         self._builders: dict[Kind, PackBuilder] = {}
         self._spare: list[mmap.mmap] = []  # buffers that were uploaded: the next packs are built in them
-        self._indexing = threading.Lock()  # whoever has it knows that no index file is on its way
+        self._indexing = threading.Lock()  # held while an index file is written
         self._noting = threading.Lock()  # over what follows, up to the error
         self._pending: list[IndexedPack] = []
         self._pending_chunks = self._pending_blocks = 0
@@ -99,12 +99,12 @@ class PackWriter:
             thread.start()
 
     def submit(self, kind: Kind, data: Buffer, ids: bytes, lengths: bytes, account: Account) -> None:
-        """Queue a block for storing; waits while the queue is full.  Raises what any thread ran into."""
+        """Queue a block for storing; waits while the queue is full.  Raises the error that any thread failed with."""
         self._put(_Block(kind, data, ids, lengths, account))
         account.new += len(data)
 
     def fail(self, error: BaseException) -> None:
-        """Let everything from now on raise this error, as if a thread had run into it."""
+        """Make every later call raise this error, as if a thread had failed with it."""
         if self._error is None:
             self._error = error
 
@@ -123,8 +123,8 @@ class PackWriter:
         """
         until = time.monotonic() + patience
         self.fail(_ClosedError())
-        for stage in (self._blocks, self._packs):
-            stage.close()
+        for work in (self._blocks, self._packs):
+            work.close()
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
@@ -146,12 +146,12 @@ class PackWriter:
             raise self._error
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """Work, and whatever ended it, index what is durable: the last uploads may take longer than `close` waits."""
+        """Work, and in the end index what is durable: the last uploads may take longer than `close` waits."""
         for step in (work, self._write_index):
             try:
                 step()
             except BaseException as error:
-                self.fail(error)  # the first error is the one to tell
+                self.fail(error)  # the first error is the one to report
 
     # -- the first stage
 
@@ -210,7 +210,7 @@ class PackWriter:
             self._pending_chunks += builder.chunks
             self._pending_blocks += builder.blocks
             due = self._is_due()
-        kind = Kind(entry.kind.encode())
+        kind = entry.file_kind
         if kind is Kind.DATA:
             self._spare.append(pack.buffer)
         self._room[kind].release()
@@ -219,7 +219,7 @@ class PackWriter:
 
     def _publish(self, pack: SealedPack) -> IndexedPack:
         """Store a pack; if its name is taken by other bytes, with fresh randomness."""
-        kind = Kind(pack.entry.kind.encode())
+        kind = pack.entry.file_kind
         made: list[SealedPack] = []
 
         def make() -> tuple[bytes, memoryview]:
@@ -230,7 +230,7 @@ class PackWriter:
         return made[-1].entry
 
     def _is_due(self) -> bool:
-        """Tell whether what waits is to be indexed: until it is, a run that is killed has stored it in vain."""
+        """Return whether waiting packs are to be indexed: until then, a killed run has stored them in vain."""
         now = time.monotonic()
         seconds = min(max(INDEX_SECONDS, (now - self._began) / 16), MOST_INDEX_SECONDS)
         return (

@@ -1,4 +1,4 @@
-"""A source is read ahead, by a thread of its own, while what was read before is worked on.
+"""Read a source ahead, in a thread of its own, while what was read before is worked on.
 
 Invariant: every byte of the source is yielded once, in order; an error of the source is raised where the next
 bytes would have been yielded.  Memory: three buffers at most.
@@ -29,7 +29,7 @@ T = TypeVar("T")
 Prepare = Callable[[memoryview, int, int, bool], tuple[int, int, T]]
 
 
-class Piece(NamedTuple, Generic[T]):
+class SourcePiece(NamedTuple, Generic[T]):
     """What was made of some bytes of a source: `size` of them were read for it, `data` is what is done with."""
 
     size: int
@@ -37,7 +37,7 @@ class Piece(NamedTuple, Generic[T]):
     made: T
 
 
-class Source(Protocol):
+class Readable(Protocol):
     """Where a stream comes from, e.g. an unbuffered binary file."""
 
     def readinto(self, buffer: memoryview, /) -> int | None:
@@ -45,16 +45,16 @@ class Source(Protocol):
         ...
 
 
-def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
+def read_ahead(source: Readable, prepare: Prepare[T]) -> Iterator[SourcePiece[T]]:
     """Yield the source's bytes in large pieces, each with what `prepare` made of it.
 
     `prepare` is called in the reading thread; what it keeps comes again, in front of what follows.  A piece is
     good until the next one is asked for.
     """
-    ready: queue.Queue[Piece[T] | BaseException | None] = queue.Queue(1)
+    ready: queue.Queue[SourcePiece[T] | BaseException | None] = queue.Queue(1)
     stopped = threading.Event()
 
-    def hand_over(item: Piece[T] | BaseException | None) -> None:
+    def hand_over(item: SourcePiece[T] | BaseException | None) -> None:
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=0.2)
@@ -79,7 +79,7 @@ def read_ahead(source: Source, prepare: Prepare[T]) -> Iterator[Piece[T]]:
                 end = start + count
                 ended = end < READ_SIZE
                 taken, kept, made = prepare(buffer, start, end, ended)
-                hand_over(Piece(count, buffer[:taken], made))
+                hand_over(SourcePiece(count, buffer[:taken], made))
                 rest = buffer[taken:kept]
                 if ended:
                     hand_over(None)
@@ -106,15 +106,15 @@ def _buffer() -> memoryview:
     return memoryview(mmap.mmap(-1, READ_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
-def _fill(source: Source, buffer: memoryview) -> int:
+def _fill(source: Readable, buffer: memoryview) -> int:
     """Read until the buffer is full or the source ends; return how many bytes."""
     held = 0
     while held < len(buffer):
         count = source.readinto(buffer[held:])
         if count is None:
             raise StreamError(
-                "the source does not wait for data, so its end cannot be told",
-                "give it as a file or a pipe that blocks",
+                "the source does not block, so its end cannot be detected",
+                "use a file or a blocking pipe",
             )
         if not count:
             break

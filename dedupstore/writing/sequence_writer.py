@@ -1,4 +1,4 @@
-"""The hot path: one byte sequence of a stream is cut, hashed and looked up; what is new goes on as blocks.
+"""The hot path: cut, hash and look up one byte sequence of a stream; what is new goes on as blocks.
 
 Invariant: every byte given to `write` is in exactly one chunk of the recipe, in order, and every chunk of the
 recipe is either durable and known in this domain, or has been submitted in this run.
@@ -17,7 +17,7 @@ from dedupstore.chunks.ids import identify
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
 from dedupstore.format.recipes import ListWriter
-from dedupstore.format.records import Root
+from dedupstore.format.run_records import Root
 from dedupstore.writing.pack_writer import Account, PackWriter
 
 BLOCK_SIZE = 1 << 20
@@ -76,8 +76,8 @@ class _OpenBlock:
 class BlockWriter:
     """Fills blocks of one kind with new chunks, each with about `size` bytes.
 
-    Those of several streams that are written at once share `lock`: whoever holds it sees each chunk that is
-    noted as this run's own either in an open block or submitted.
+    Those of several streams that are written at once share `lock`: under it, each chunk that is noted as this run's
+    own is either in an open block or submitted.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class BlockWriter:
                     while first < last:
                         first = self._add(ids, data, starts, ends, first, last)
             except BaseException as error:
-                self._packs.fail(error)  # some may be noted and not be in a block: nothing can rely on them
+                self._packs.fail(error)  # some chunks may be noted but in no block: nothing can rely on them
                 raise
 
     def _add(
@@ -132,7 +132,7 @@ class BlockWriter:
         return end
 
     def flush(self) -> None:
-        """Submit what there is."""
+        """Submit the open block."""
         with self._lock:
             block = self._open
             if block.size:
@@ -169,7 +169,7 @@ class NodeWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Pass on what there is."""
+        """Pass on the nodes held back."""
         nodes, self._nodes = self._nodes, []
         if not nodes:
             return

@@ -1,8 +1,8 @@
 """One run of a writer: streams go in, a snapshot comes out (docs/format.md 1 "Order of writing", 10).
 
-Invariant: nothing is published before all that it refers to is durable; how, `runs` knows.
-Leaving a session early leaves nothing that counts, and what was uploaded is indexed for the next one.  What a
-stream that failed had new is stored all the same: others, written at the same time, may rely on it.
+Invariant: nothing is published before all that it refers to is durable (see `writer_run`).
+Leaving a session early leaves nothing that counts, and what was uploaded is indexed for the next one.  New chunks of
+a stream that failed are stored all the same: others, written at the same time, may rely on them.
 """
 
 import time
@@ -18,17 +18,18 @@ from dedupstore.errors import DamageError, DedupError, StreamError
 from dedupstore.format import layout, record_files, records
 from dedupstore.format.facts import dump
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Index, Snapshot, Stream
+from dedupstore.format.pack_records import Index
+from dedupstore.format.run_records import Snapshot, Stream
 from dedupstore.history.index_files import describe as describe_index
 from dedupstore.history.snapshots import Turn
 from dedupstore.writing import checkpoints
 from dedupstore.writing.pack_writer import PACK_SIZE, PackWriter
-from dedupstore.writing.read_ahead import Source
+from dedupstore.writing.read_ahead import Readable
 from dedupstore.writing.sequence_writer import KnownChunks
-from dedupstore.writing.stream_writer import Progress, StreamWriter
+from dedupstore.writing.stream_writer import StreamProgress, StreamWriter
 from dedupstore.writing.writer_run import ParentOf, WriterRun
 
-__all__ = ["Progress", "RunDetails", "Session"]
+__all__ = ["RunDetails", "Session", "StreamProgress"]
 
 if TYPE_CHECKING:
     from dedupstore.core import Core
@@ -89,23 +90,23 @@ class Session:
     def put(
         self,
         name: str,
-        source: Source,
+        source: Readable,
         *,
         kind: str = "raw",
         splitter: Splitter | None = None,
         facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         allow_empty: bool = False,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[StreamProgress], None] | None = None,
     ) -> Stream:
-        """Store one stream and return what the snapshot will say of it.
+        """Store one stream and return its record.
 
-        `facts`, if it is a function, is called when the whole stream was read and split; what it raises gives
-        the stream up.  Raises `StreamError` for an empty stream (unless allowed) and for a name given twice.
+        `facts`, if it is a function, is called when the whole stream was read and split; if it raises, the stream is
+        given up.  Raises `StreamError` for an empty stream (unless allowed) and for a name given twice.
         """
         layout.check_stream_name(name)
         with self._lock:
             if name in self._names:
-                raise StreamError(f"the stream {name} was stored already in this run")
+                raise StreamError(f"the stream {name} was already stored in this run")
             self._names.add(name)
             writer = StreamWriter(self._access, self._known, self._packs, self._lock, splitter)
             self._open.add(writer)
@@ -115,13 +116,13 @@ class Session:
             if size == 0 and not allow_empty:
                 raise StreamError(
                     f"the stream {name} is empty, so nothing was stored",
-                    "see why its source gave nothing; --allow-empty stores it as it is",
+                    "check why its source gave nothing; --allow-empty stores it as it is",
                 )
             content, skeleton, plan = writer.finish()
             known = dump((facts() if callable(facts) else facts) or {}, name)
             self._packs.settle()
             if progress is not None:
-                progress(Progress(size, writer.account.new, writer.account.stored))
+                progress(StreamProgress(size, writer.account.new, writer.account.stored))
             stream = Stream(
                 name=name,
                 kind=kind,
@@ -136,7 +137,7 @@ class Session:
             )
             _refuse_indescribable(stream)
         except BaseException:
-            with self._lock, suppress(Exception):  # the first error is the one to tell
+            with self._lock, suppress(Exception):  # the first error is the one to report
                 self._names.discard(name)
                 writer.flush()
                 self._open.discard(writer)  # otherwise what it has noted waits for a checkpoint, or the end
@@ -149,7 +150,7 @@ class Session:
     def checkpoint(self) -> None:
         """Make durable, and note in checkpoints, the streams that are complete so far.
 
-        Should this run be killed, `interrupted.complete` publishes them.
+        If this run is killed, `checkpoints.complete` publishes them.
         """
         with self._checkpointing:  # the note must name the newest
             if not (streams := self._make_durable()):
@@ -166,7 +167,7 @@ class Session:
     def finish(self) -> "SnapshotInfo":
         """Make everything durable, publish it, and return the snapshot; of several, the last one."""
         if not self._streams:
-            raise DedupError("a run without streams has nothing to list")
+            raise DedupError("no stream was stored in this run, so there is no backup to record")
         streams = self._make_durable()
 
         def look_again() -> None:
@@ -228,7 +229,7 @@ class Session:
 
 
 def _refuse_indescribable(stream: Stream) -> None:
-    """Refuse a stream with which no reader would read the snapshot: it must not spoil the others."""
+    """Refuse a stream that would make the snapshot unreadable, and so spoil the others."""
     try:
         described = records.encode(stream)
         records.decode(described, Stream, "its description")

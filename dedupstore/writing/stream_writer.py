@@ -12,9 +12,9 @@ from dedupstore.chunks.chunker import Chunker, ChunkSizes
 from dedupstore.chunks.splitting import Divider, Division, Splitter
 from dedupstore.format import recipes
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Root
+from dedupstore.format.run_records import Root
 from dedupstore.writing.pack_writer import Account, PackWriter
-from dedupstore.writing.read_ahead import Source, read_ahead
+from dedupstore.writing.read_ahead import Readable, read_ahead
 from dedupstore.writing.sequence_writer import (
     BlockWriter,
     KnownChunks,
@@ -24,7 +24,7 @@ from dedupstore.writing.sequence_writer import (
 )
 
 
-class Progress(NamedTuple):
+class StreamProgress(NamedTuple):
     """Bytes of the stream so far: read, new before compression, stored."""
 
     read: int
@@ -62,7 +62,7 @@ class StreamWriter:
         self._layout = sequence(access.layout_sizes, blocks.layout, form=recipes.LAYOUT)
         self._divider = Divider(splitter) if splitter is not None else None
 
-    def copy(self, source: Source, progress: Callable[[Progress], None] | None) -> int:
+    def copy(self, source: Readable, progress: Callable[[StreamProgress], None] | None) -> int:
         """Read the source to its end; return its size in bytes."""
         size = 0
         for piece in read_ahead(source, self._prepare):
@@ -73,7 +73,7 @@ class StreamWriter:
                 self._layout.write(division.layout)
             size += piece.size
             if progress is not None:
-                progress(Progress(size, self.account.new, self.account.stored))
+                progress(StreamProgress(size, self.account.new, self.account.stored))
         return size
 
     def _prepare(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dedupstore.errors import BackendError, DedupError, NewerFormatError
 from dedupstore.format import layout, record_files, records
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Done, Ended, Run, Snapshot, Stream
+from dedupstore.format.run_records import Done, Ended, Run, Snapshot, Stream
 from dedupstore.history import deletion
 from dedupstore.history.snapshots import Turn, info_of, snapshot_file
 
@@ -38,8 +38,8 @@ class WriterRun:
     def __init__(self, repository: "Core", host: str) -> None:
         if lacking := repository.members.not_for_writing:
             raise NewerFormatError(
-                f"to write to this repository a program must know {lacking}, and this one does not",
-                "install a newer version of dedup; reading goes on as before",
+                f"writing to this repository requires {lacking}, which this version of dedup lacks",
+                "install a newer version of dedup; reading still works",
             )
         self._repository = repository
         self._host = host
@@ -74,12 +74,12 @@ class WriterRun:
         repository.refuse_if_rolled_back()
 
     def known(self, ids: list[bytes]) -> list[bool]:
-        """Tell for each chunk whether the run can rely on its being stored."""
+        """Return for each chunk whether the run can rely on its being stored."""
         repository = self._repository
         return repository.cache.known(repository.access.domain, ids, self._trusted, self.own, self.condemned)
 
     def problems(self, streams: Iterable[Stream], parent_of: ParentOf) -> dict[str, str]:
-        """Look for everything that streams of former runs consist of; return what is wrong with which stream."""
+        """Look for everything that streams of former runs consist of; return each broken stream, with the problem."""
         from dedupstore.reading.recipe_walk import (
             RecipeWalk,  # slow to load with what reads, and seldom needed
         )
@@ -121,8 +121,8 @@ class WriterRun:
             if infos is not None:
                 return infos
         raise DedupError(
-            f"a pruner has passed this run over {_BEGINNINGS} times, so nothing was listed",
-            "run it again when no pruner is at work",
+            f"a pruner passed this run over {_BEGINNINGS} times, so no backup was recorded",
+            "run it again when no pruner is running",
         )
 
     def _attempt(
@@ -156,14 +156,14 @@ class WriterRun:
                 dead = deletion.condemned(repository).snapshots | deletion.entombed(repository)
                 if not dead.isdisjoint(info.name for info in infos):
                     raise DedupError(
-                        f"a pruner took this run for dead and gives up {snapshot_file(infos[0].name)}",
-                        "nothing of this run will stay listed: run it again",
+                        f"a pruner took this run for dead and is deleting {snapshot_file(infos[0].name)}",
+                        "run it again: no backup of this run will stay",
                     )
             repository.published(infos)
             return infos
 
     def end(self, error: BaseException | None = None) -> None:
-        """Say that the run will publish nothing, if that can be said at once; nothing depends on it."""
+        """Publish that the run will publish nothing, if that is possible at once; nothing depends on it."""
         if self._may_be_done or not self.ids or isinstance(error, BackendError):
             return
         repository, run = self._repository, self.id
@@ -179,7 +179,7 @@ class WriterRun:
 
 
 def say_ended(repository: "Core", runs: Iterable[bytes]) -> None:
-    """Say of runs of this member, which are dead, that they will publish nothing."""
+    """Publish that these dead runs of this member will publish nothing."""
     for run in runs:
         record = Ended(run=run, time=int(time.time()))
         record_files.publish_record(repository.backend, repository.access, Kind.ENDED, record, run)

@@ -12,7 +12,8 @@ Each module calls only those below it:
 | `progress`  | the bar that shows how far a stream is |
 | `workspace` | what a command works with |
 | `console`   | what is said to the user |
-| `dating`    | dates as arguments of commands |
+| `arguments` | what several commands are given: dates, and a stream of a date |
+| `status`    | the exit statuses of `dedup` |
 | `stop`      | signals that ask us to stop, as an exception |
 | `usage`     | what wrong usage most likely meant: click says only what is wrong |
 

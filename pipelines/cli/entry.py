@@ -12,10 +12,10 @@ from typing import NoReturn
 from dedupstore.errors import DedupError
 from pipelines import VERSION
 from pipelines.cli.console import Console
+from pipelines.cli.status import ExitStatus
 from pipelines.cli.stop import Interrupted, catch_signals, interruption
 from pipelines.output.pipes import ReaderGoneError
 
-FAILED, USAGE, ALARMED = 1, 2, 4
 _GARBAGE = (
     50_000  # objects; with the interpreter's 700, it looks a hundred times through what is being imported
 )
@@ -47,7 +47,7 @@ def _failed(error: Exception | Interrupted, console: Console) -> int:
         console.fail(str(error))
     elif isinstance(error, Exception):
         console.bug(error)
-    return FAILED
+    return ExitStatus.FAILED
 
 
 def _run(arguments: Sequence[str], console: Console) -> int:
@@ -67,15 +67,15 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     try:
         with dedup.make_context("dedup", list(arguments), obj=console) as context:
             status = dedup.invoke(context) or 0
-            return status or (ALARMED if console.alarmed else 0)
+            return status or (ExitStatus.DAMAGE if console.alarmed else ExitStatus.DONE)
     except click.exceptions.Exit as done:  # --help
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as help_text:
-        console.fail("say what to do")
+        console.fail("missing command")
         console.say(help_text.format_message())
-        return USAGE
+        return ExitStatus.USAGE
     except click.UsageError as error:
         from pipelines.cli.usage import advice
 
         console.fail(f"{error.format_message().rstrip('.')}; {advice(error)}")
-        return USAGE
+        return ExitStatus.USAGE

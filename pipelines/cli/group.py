@@ -25,9 +25,9 @@ _COMMANDS = {
     "extract": ("restore", "Take files out of a stored volume or tar."),
     "find": ("look", "Tell which dates hold which versions of a file."),
     "diff": ("look", "Compare a volume of two dates."),
-    "check": ("care", "Look for damage."),
+    "check": ("care", "Check for damage."),
     "key": ("keys", "Show and change who may write and read."),
-    "trust": ("keys", "Make this host believe a repository."),
+    "trust": ("keys", "Accept a repository on this host."),
     "config": ("operate", "Check the config file, or print an example."),
 }
 

@@ -65,7 +65,7 @@ class Workspace:
 
     @cached_property
     def trust(self) -> "Trust":
-        """What this host believes."""
+        """What this host trusts."""
         from keys.trust import Trust
 
         return Trust(StateFolder(self.settings.state))

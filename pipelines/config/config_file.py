@@ -1,7 +1,7 @@
 """Where the repository, the GPG home and this host's state are: options, environment, config file, defaults.
 
 Invariant: an option beats the environment, which beats the config file, which beats the default; and a config
-file is understood wholly or refused.
+file is valid as a whole, or refused.
 """
 
 import os
@@ -16,25 +16,25 @@ DEFAULT_FILE = Path("/etc/dedup/dedup.toml")
 
 LEVELS = range(1, 20)
 
-# What each key of the file looks like; in the order in which an error names them.
+# An example of each key, in the order in which an error lists them.
 _EXAMPLES = {
-    "repository": 'a text, as in repository = "sftp://backup@host/~/cell"',
-    "gpg_home": 'a text, as in gpg_home = "/root/.gnupg"',
-    "state_dir": 'a text, as in state_dir = "/var/lib/dedup"',
-    "compression": f"a Zstandard level from {LEVELS[0]} to {LEVELS[-1]}, as in compression = 3",
+    "repository": 'text, such as repository = "sftp://backup@host/~/cell"',
+    "gpg_home": 'text, such as gpg_home = "/root/.gnupg"',
+    "state_dir": 'text, such as state_dir = "/var/lib/dedup"',
+    "compression": f"a Zstandard level from {LEVELS[0]} to {LEVELS[-1]}, such as compression = 3",
 }
 
 SECTIONS = ("run", "schedule", "source")
-"""The tables that `dedup run` alone reads, by `pipelines.config.run_settings`: no other command pays for them."""
+"""The tables that only `dedup run` reads, with `pipelines.config.run_settings`: other commands skip them."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a command needs to know of its surroundings.
+    """What a command needs to know about this host.
 
-    `repository` is a URL or an absolute path, None if nothing names one.  `gpg_home` is None where gpg's own
-    choice counts.  `state` is the folder of this host's local state, `compression` the level of Zstandard.
-    `file` is the config file, which need not be there.
+    `repository` is a URL or an absolute path, None if none is configured.  `gpg_home` is None where gpg
+    uses its default.  `state` is the folder of this host's local state, `compression` the level of Zstandard.
+    `file` is the config file, which need not exist.
     """
 
     repository: str | None
@@ -48,14 +48,14 @@ def load(repository: str | None, file: str | None, environment: Mapping[str, str
     """Put the settings together.
 
     `repository` and `file` are the options of the command line, if given.  A config file that was named must
-    exist; the default one need not.  Raises `DedupError` for a file that cannot be read or understood.
+    exist; the default one need not.  Raises `DedupError` for a file that cannot be read or is not valid.
     """
     named = file or environment.get("DEDUP_CONFIG")
     path = Path(named) if named else DEFAULT_FILE
     text = read(path, required=bool(named))
     values = parse(path, text) if text is not None else {}
     where = repository
-    if where is None:  # an empty -r is somebody's unset variable: never fall back to another repository
+    if where is None:  # an empty -r comes from an unset variable: never fall back to another repository
         where = environment.get("DEDUP_REPOSITORY") or values.get("repository")
     home = None if environment.get("GNUPGHOME") else values.get("gpg_home")
     state = environment.get("DEDUP_STATE_DIR") or values.get("state_dir")
@@ -69,7 +69,7 @@ def load(repository: str | None, file: str | None, environment: Mapping[str, str
 
 
 def _absolute(where: str) -> str:
-    """Give a folder one name from wherever it is called; what is no plain path is left as it is."""
+    """Return the absolute path of a folder; return what is not a plain path unchanged."""
     path = os.path.expanduser(where)  # noqa: PTH111 - unlike Path's, leaves an unknown user's ~ alone
     plain = path and "://" not in path and ":" not in path.split("/")[0] and not path.startswith("~")
     return os.path.abspath(path) if plain else where  # noqa: PTH100 - unlike Path's, takes out `..`
@@ -79,7 +79,7 @@ def _folder(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
-        raise DedupError(f"there is no home folder to find {text!a} in", "give an absolute path") from None
+        raise DedupError(f"cannot expand {text!a}: no home folder", "give an absolute path") from None
 
 
 def _default_state(environment: Mapping[str, str], root: bool) -> Path:
@@ -91,22 +91,22 @@ def _default_state(environment: Mapping[str, str], root: bool) -> Path:
 
 
 def read(path: Path, *, required: bool = True) -> str | None:
-    """Return the file's text; None if it is not there and need not be.  Raises `DedupError`."""
+    """Return the file's text; None if it does not exist and need not.  Raises `DedupError`."""
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
         if not required:
             return None
-        raise DedupError(f"there is no config file {path}", "see --config and DEDUP_CONFIG") from None
+        raise DedupError(f"no such config file: {path}", "check --config and DEDUP_CONFIG") from None
     except OSError as error:
-        raise DedupError(f"the config file {path} cannot be read: {error.strerror}") from None
+        raise DedupError(f"cannot read the config file {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DedupError(f"the config file {path} is not valid TOML: {error}") from None
 
 
 def parse(path: Path, text: str) -> dict[str, Any]:
-    """Return the values of the file at `path`, of which all but `SECTIONS` are checked.  Raises `DedupError`."""
-    import tomllib  # only where there is a file: it costs more than all the rest here
+    """Return the values of the file at `path`, with all but `SECTIONS` checked.  Raises `DedupError`."""
+    import tomllib  # only if there is a file: this costs more than all else here
 
     try:
         values = tomllib.loads(text)
@@ -117,10 +117,10 @@ def parse(path: Path, text: str) -> dict[str, Any]:
             continue
         if key not in _EXAMPLES:
             known = ", ".join((*_EXAMPLES, *SECTIONS))
-            raise DedupError(f"{_place(path, text, key)}: unknown key {key!a}", f"known are: {known}")
+            raise DedupError(f"{_place(path, text, key)}: unknown key {key!a}", f"known keys: {known}")
         if not (_is_level(value) if key == "compression" else isinstance(value, str) and value):
             raise DedupError(
-                f"{_place(path, text, key)}: {key} = {value!a} is not understood", f"write {_EXAMPLES[key]}"
+                f"{_place(path, text, key)}: invalid value {key} = {value!a}", f"write {_EXAMPLES[key]}"
             )
     return values
 

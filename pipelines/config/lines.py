@@ -1,7 +1,7 @@
 """Where in a config file a key stands: `tomllib` gives values without their lines.
 
-Invariant: no grammar of our own.  `tomllib` itself says where a statement ends: a line that does not parse
-alone goes on in the next one.  So it is right for every file that `tomllib` accepts.
+Invariant: no grammar of our own.  `tomllib` itself shows where a statement ends: a line that does not parse
+alone continues on the next one.  So this is right for every file that `tomllib` accepts.
 """
 
 import tomllib
@@ -13,7 +13,7 @@ Place = tuple[str | int, ...]
 def lines(text: str) -> dict[Place, int]:
     """Return the line (from 1) of each table and key of a valid TOML file, by its path: ("source", 0, "name").
 
-    A path whose key stands within an inline table is given too, with the line on which its statement begins.
+    The path of a key within an inline table is included, with the line on which its statement begins.
     """
     found: dict[Place, int] = {}
     counts: dict[Place, int] = {}

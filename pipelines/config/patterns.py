@@ -1,20 +1,20 @@
-"""Names of volumes and files, by a shell's patterns.
+"""Names of volumes and files, selected by shell patterns.
 
-Invariant: what both kinds of pattern match is left out.
+Invariant: `exclude` wins: a name that both match is left out.
 """
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 
-def wants(name: str, take: Iterable[str], leave: Iterable[str], *, hidden: bool = True) -> bool:
-    """Tell whether what has this name is meant; what matches both is left.
+def wants(name: str, include: Iterable[str], exclude: Iterable[str], *, hidden: bool = True) -> bool:
+    """Tell whether this name is selected.
 
-    Without `hidden`, a name that begins with a dot is taken only by a pattern that does, too, as in a shell.
+    Without `hidden`, a name that begins with a dot needs a pattern that begins with one, as in a shell.
     """
     if not hidden and name.startswith("."):
-        take = (pattern for pattern in take if pattern.startswith("."))
-    return any(fnmatchcase(name, p) for p in take) and not any(fnmatchcase(name, p) for p in leave)
+        include = (pattern for pattern in include if pattern.startswith("."))
+    return any(fnmatchcase(name, p) for p in include) and not any(fnmatchcase(name, p) for p in exclude)
 
 
 def is_name(pattern: str) -> bool:

@@ -1,7 +1,6 @@
 """Tables of the config file, read key by key.
 
-Invariant: what is not understood is an error that names the file, the line, and what to write instead; so is a key
-that nobody asked for.
+Invariant: an invalid value or an unknown key is an error that names the file, the line, and what to write instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,21 +16,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rule(Generic[T]):
-    """How one kind of value is read: `read` returns None for what is not understood."""
+    """How one kind of value is read: `read` returns None for an invalid one."""
 
     read: Callable[[Any], T | None]
     example: str
 
 
 class Where:
-    """Says where in the file something is."""
+    """The file and its lines, for errors."""
 
     def __init__(self, file: Path, text: str) -> None:
         self._file = file
         self._text = text
 
     def error(self, place: Place, message: str, hint: str) -> DedupError:
-        """Return an error about what is at that place."""
+        """Return an error about that place."""
         found = lines(self._text)
         while place and place not in found:
             place = place[:-1]
@@ -40,7 +39,7 @@ class Where:
 
 
 class Section:
-    """A table whose keys are taken one by one; what nobody took is unknown."""
+    """A table whose keys are taken one by one; `finish` refuses the rest."""
 
     def __init__(self, where: Where, place: Place, values: Any) -> None:
         self._where = where
@@ -60,11 +59,11 @@ class Section:
         return self._read(key, rule) if key in self._values else default
 
     def need(self, key: str, rule: Rule[T]) -> T:
-        """Return the value of a key that must be there."""
+        """Return the value of a required key."""
         self._known.append(key)
         if key not in self._values:
             raise self.error(
-                None, f"this {self._place[0]} has no {key}", f"add a line {key} = {rule.example}"
+                None, f"missing key {key} in {self._place[0]}", f"add a line {key} = {rule.example}"
             )
         return self._read(key, rule)
 
@@ -72,7 +71,7 @@ class Section:
         value = rule.read(self._values[key])
         if value is None:
             raise self.error(
-                key, f"{key} = {self._values[key]!a} is not understood", f"write {key} = {rule.example}"
+                key, f"invalid value {key} = {self._values[key]!a}", f"write {key} = {rule.example}"
             )
         return value
 
@@ -81,11 +80,11 @@ class Section:
         return self._where.error((*self._place, key) if key else self._place, message, hint)
 
     def finish(self) -> None:
-        """Refuse what nobody took."""
+        """Refuse keys that were not taken."""
         for key in self._values:
             if key not in self._known:
                 raise self.error(
                     key,
                     f"unknown key {key!a} in {self._place[0]}",
-                    f"known are: {', '.join(self._known)}",
+                    f"known keys: {', '.join(self._known)}",
                 )

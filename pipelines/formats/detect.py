@@ -3,9 +3,12 @@
 Invariant: detection never changes or refuses a stream; it only names it.
 """
 
+FORMATS = ("auto", "afs", "tar", "raw")  # what people may ask for
 HEAD = 512  # bytes that are enough to tell: one tar header
 
-_DUMP_BEGIN = bytes.fromhex("01b3a11322")
+# How an AFS volume dump begins and ends: the tags D_DUMPHEADER and D_DUMPEND with DUMPBEGINMAGIC and DUMPENDMAGIC, as
+# in src/volser/dump.h of OpenAFS.
+DUMP_BEGIN, DUMP_END = bytes.fromhex("01b3a11322"), bytes.fromhex("043a214b6e")
 _CHECKSUM = slice(148, 156)
 
 
@@ -17,11 +20,8 @@ def detect(head: bytes) -> str:
 
 
 def is_volume_dump(head: bytes) -> bool:
-    """Tell whether it begins as an AFS volume dump.
-
-    The tag D_DUMPHEADER (1) and DUMPBEGINMAGIC, as in src/volser/dump.h of OpenAFS.
-    """
-    return head.startswith(_DUMP_BEGIN)
+    """Tell whether it begins as an AFS volume dump."""
+    return head.startswith(DUMP_BEGIN)
 
 
 def has_tar_header(head: bytes) -> bool:

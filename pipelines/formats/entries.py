@@ -12,10 +12,24 @@ if TYPE_CHECKING:
 
 Kind = Literal["file", "dir", "symlink", "mount", "hardlink", "other"]
 
-HOLE = bytes(64 << 10)
-"""Zeros.  A piece of contents that *is* this object, not merely equal, may become a hole in a file."""
+
+class Hole:
+    """A piece of contents: so many zero bytes, which may become a hole in a file."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def zeros(self) -> Iterator[bytes]:
+        """Yield the bytes."""
+        for at in range(0, self._size, len(_ZEROS)):
+            yield _ZEROS[: self._size - at]
+
 
 NO_IDENT = (0, 0, 0)
+_ZEROS = bytes(64 << 10)
 
 
 class Entry(NamedTuple):
@@ -25,7 +39,8 @@ class Entry(NamedTuple):
     setuid, setgid and sticky, `owner` and `group` numbers, `mtime` Unix seconds, `size` bytes.  `target` is the
     text of a symbolic link or an AFS mount point, or the path of which a hard link is another name.  `ident` is
     an AFS vnode's number, uniquifier and data version, `NO_IDENT` in a tar.  Of kind "other" are devices,
-    pipes and what is unknown.
+    pipes and what is unknown.  `nanoseconds` are those after the second `mtime`.  `attributes` are records of a
+    tar's extended header: extended attributes and access lists of the file system.
     """
 
     path: bytes
@@ -38,9 +53,11 @@ class Entry(NamedTuple):
     target: bytes = b""
     ident: tuple[int, int, int] = NO_IDENT
     acl: "Acl | None" = None
+    nanoseconds: int = 0
+    attributes: tuple[tuple[bytes, bytes], ...] = ()
 
 
-Contents = Callable[[], Iterator[bytes | memoryview]]
+Contents = Callable[[], Iterator[bytes | memoryview | Hole]]
 """Yields a file's data; to be called before the next entry is asked for, or never: then nothing is fetched."""
 
 Entries = Iterator[tuple[Entry, Contents | None]]

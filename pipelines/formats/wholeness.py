@@ -8,12 +8,12 @@ from typing import Protocol
 
 from dedupstore.chunks.splitting import Splitter
 from dedupstore.errors import StreamError
+from pipelines.formats.detect import DUMP_END
 from pipelines.formats.splitters import AfsSplitter, DumpFacts, TarSplitter
 
-_DUMP_END = bytes.fromhex("043a214b6e")  # D_DUMPEND and DUMPENDMAGIC, src/volser/dump.h of OpenAFS
 _TAR_BLOCK = 512
 _TAR_END = bytes(2 * _TAR_BLOCK)  # POSIX.1-2017, pax, "ustar Interchange Format"
-_RAW = "nothing was listed; to keep it as it is: --format raw"
+_RAW = "no backup was recorded; to keep it as it is: --format raw"
 
 
 class Judge(Splitter, Protocol):
@@ -46,7 +46,7 @@ class DumpSplitter:
 
     def __init__(self) -> None:
         self.dump = AfsSplitter()
-        self._tail = _Tail(len(_DUMP_END))
+        self._tail = _Tail(len(DUMP_END))
 
     def split(self, data: memoryview, ended: bool) -> bytes:
         """Return the ranges of the stream's next bytes."""
@@ -60,10 +60,10 @@ class DumpSplitter:
             if not dump.trailing:
                 return []
             return [f"{dump.trailing} bytes follow the end mark of the volume dump for {name}"]
-        if dump.unparsed is None or self._tail.last != _DUMP_END:
+        if dump.unparsed is None or self._tail.last != DUMP_END:
             raise StreamError(
                 f"the volume dump for {name} is cut short: it has no end mark after {size} bytes",
-                "nothing was listed; dump it again, or keep it as it is with --format raw",
+                "no backup was recorded; dump it again, or keep it as it is with --format raw",
             )
         return [_raw(f"the volume dump for {name}", dump.unparsed, size, dump.reason)]
 

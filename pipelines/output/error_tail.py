@@ -12,13 +12,13 @@ _KEPT = 2000  # bytes
 _PATIENCE = 1.0  # seconds for the last words; a daemon that it left behind keeps the pipe open for ever
 
 
-class Said:
+class ErrorTail:
     """The end of a standard error.  Give `descriptor` to the program, then call `started`."""
 
     def __init__(self) -> None:
         self._ours, self.descriptor = os.pipe()
         self._text = b""
-        self._thread = threading.Thread(target=self._read, name="said", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="stderr", daemon=True)
 
     def started(self) -> None:
         """Close our copy of the program's end, and listen."""

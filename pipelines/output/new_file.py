@@ -6,7 +6,6 @@ be told from what is being written.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
@@ -14,10 +13,10 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pipelines.formats.entries import HOLE
+from dedupstore.state import atomic
+from pipelines.formats.entries import Hole
 from pipelines.output import pipes
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TEMPORARY = re.compile(r"\.dedup-[0-9a-f]{16}\.part")
 
@@ -30,7 +29,7 @@ def temporary_name() -> str:
 def open_temporary(name: bytes | Path, folder: int | None = None) -> int:
     """Make a file for its owner only, and hold it locked until the descriptor is closed.  Raises `OSError`."""
     while True:
-        descriptor = os.open(name, _NEW, 0o600, dir_fd=folder)
+        descriptor = atomic.open_new(name, folder=folder)
         with contextlib.suppress(OSError):  # a file system without locks, where nothing is removed either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
@@ -68,31 +67,20 @@ def begin(folder: int, name: bytes, *, replace: bool) -> Iterator[int]:
         if replace:
             os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         else:
-            _rename_new(folder, temporary, name)
+            atomic.name_new(temporary, name, folder)
     finally:
         os.close(descriptor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
 
 
-def write(descriptor: int, pieces: Iterable[bytes | memoryview], target: str) -> None:
+def write(descriptor: int, pieces: Iterable[bytes | memoryview | Hole], target: str) -> None:
     """Write pieces to an empty file; holes stay holes.  Raises as `pipes.write_all` does; `OSError`."""
     size = 0
     for piece in pieces:
-        if piece is HOLE:
-            os.lseek(descriptor, len(HOLE), os.SEEK_CUR)
+        if isinstance(piece, Hole):
+            os.lseek(descriptor, len(piece), os.SEEK_CUR)
         else:
             pipes.write_all(descriptor, piece, target)
         size += len(piece)
     os.truncate(descriptor, size)
-
-
-def _rename_new(folder: int, temporary: bytes, name: bytes) -> None:
-    try:
-        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
-            raise
-        # There are no hard links here (a FAT stick, say): take the name first, then replace what took it.
-        os.close(os.open(name, _NEW, 0o600, dir_fd=folder))
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -9,9 +9,9 @@ Invariant: what is written is a whole number of blocks, whatever the names hold.
 import tarfile
 from collections.abc import Iterator
 
-from pipelines.formats.entries import Contents, Entry
-from pipelines.output.file_names import exact
-from pipelines.output.new_tree import not_made, parts
+from pipelines.formats.entries import Contents, Entry, Hole
+from pipelines.output.file_names import exact, shown
+from pipelines.output.safe_paths import LeftOutError, not_made, parts
 
 ACL_KEY = "SCHILY.xattr.user.afs.acl"
 
@@ -43,9 +43,21 @@ def member(
     info.mtime = entry.mtime
     if entry.kind == "file":
         info.size = entry.size
+    if b"\0" in target:
+        raise LeftOutError(f"{shown(path)} is left out: its target holds a zero byte")
+    info.pax_headers = {exact(key): exact(value) for key, value in entry.attributes}
+    if entry.nanoseconds:
+        info.pax_headers["mtime"] = _decimal(entry.mtime * 10**9 + entry.nanoseconds)
     if entry.acl is not None:
-        info.pax_headers = {ACL_KEY: entry.acl.text()}
+        info.pax_headers[ACL_KEY] = entry.acl.text()
     yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     if entry.kind == "file" and contents is not None:
-        yield from contents()
+        for piece in contents():
+            yield from piece.zeros() if isinstance(piece, Hole) else [piece]
         yield bytes(-entry.size % tarfile.BLOCKSIZE)
+
+
+def _decimal(nanoseconds: int) -> str:
+    """Return seconds with nine places."""
+    whole, rest = divmod(abs(nanoseconds), 10**9)
+    return f"{'-' if nanoseconds < 0 else ''}{whole}.{rest:09}"

@@ -11,7 +11,7 @@ from pipelines.streams import dates
 from pipelines.text import safe
 
 if TYPE_CHECKING:
-    from dedupstore.format.records import Stream
+    from dedupstore.format.run_records import Stream
     from dedupstore.repository import SnapshotInfo
 
 

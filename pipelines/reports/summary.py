@@ -148,7 +148,7 @@ def _totals(report: Report) -> str:
         lines.append(f"Next full  {report.next_full:%A, %Y.%m.%d}")
     for snapshot in report.taken_up:
         lines.append(
-            f"Taken up   {count(snapshot.streams, 'stream')} of the run of "
+            f"Resumed    kept {count(snapshot.streams, 'stream')} of the run of "
             f"{dates.local(snapshot):%Y.%m.%dT%H:%M:%S}, which was interrupted"
         )
     return "".join(f"{line}\n" for line in lines)

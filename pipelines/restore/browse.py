@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,14 @@ Line = Callable[[Entry, bytes], str]
 
 
 @contextmanager
-def opened(repository: "Repository", links: list[Link], *, contents: bool = False) -> Iterator[Entries]:
-    """Yield the entries of a chain of dumps (see `chains.chain`), or of a tar.
+def opened(
+    repository: "Repository",
+    links: list[Link],
+    warn: Callable[[str], None] = lambda text: None,
+    *,
+    contents: bool = False,
+) -> Iterator[Entries]:
+    """Yield the entries of a chain of dumps (see `chains.chain`), or of a tar; `warn` gets what is odd in them.
 
     With `contents`, these are checked beforehand and may be asked for.  Raises `StreamError` for what has no
     entries or is damaged, and what `Repository.open_stream` raises.
@@ -58,7 +64,21 @@ def opened(repository: "Repository", links: list[Link], *, contents: bool = Fals
         else:
             from pipelines.formats.tar import reader
 
-            yield reader.entries(*streams)
+            yield reader.entries(streams[0], lambda text: warn(f"{links[-1]}: {text}"))
+
+
+class UpToDamage:
+    """Entries up to where the stream is damaged; `damage` is then what is wrong there."""
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
+        self.damage: StreamError | None = None
+
+    def __iter__(self) -> Entries:
+        try:
+            yield from self._entries
+        except StreamError as error:
+            self.damage = error
 
 
 def inner_path(text: str) -> bytes:
@@ -69,13 +89,11 @@ def inner_path(text: str) -> bytes:
     return b"/".join(names)
 
 
-def listing(
-    entries: Iterable[tuple[Entry, object]], path: bytes, line: Line, neighbours: Neighbours, *, deep: bool
-) -> list[str]:
+def listing(entries: UpToDamage, path: bytes, line: Line, neighbours: Neighbours, *, deep: bool) -> list[str]:
     """Return the line of the file at `path`, or those of what is in that folder, sorted by name.
 
     With `deep`, everything below is shown too, each with its whole path.  Of several entries with one path
-    the last counts.  Raises `NotStoredError` if there is nothing.
+    the last counts.  Raises `NotStoredError` if there is nothing, and the damage if it may be behind that.
     """
     inside = path + b"/" if path else b""
     there = not path
@@ -98,6 +116,8 @@ def listing(
             else:
                 lines[name] = line(entry, name)
     if not (there or lines or implied):
+        if entries.damage is not None:
+            raise entries.damage
         raise neighbours.absent([path])
     for name in implied - lines.keys():
         lines[name] = line(Entry(inside + name, "dir", 0o755, 0, 0, 0, 0), name)

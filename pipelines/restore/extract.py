@@ -7,21 +7,26 @@ then is told by name, and counted.
 """
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from dedupstore.errors import DedupError
-from pipelines.formats.entries import Contents, Entries, Entry
+from dedupstore.errors import DedupError, StreamError
+from pipelines import text
+from pipelines.formats.entries import Contents, Entries, Entry, Hole
 from pipelines.output import new_tar
 from pipelines.output.file_names import shown
-from pipelines.output.new_tree import LeftOutError, NewTree, not_made
+from pipelines.output.new_tree import NewTree
+from pipelines.output.safe_paths import LeftOutError, not_made
+from pipelines.restore.browse import UpToDamage
+from pipelines.restore.hard_links import Links
 from pipelines.restore.neighbours import Neighbours
 
 Walk = Callable[[], AbstractContextManager[Entries]]
-"""Begins a walk over the same entries anew."""
+"""Begins another walk over the same entries."""
 
 Progress = Callable[[int], None]
 
@@ -33,7 +38,7 @@ class Choice:
         self._paths = dict.fromkeys(paths)
         self._longest = max(map(len, paths), default=0)
 
-    def __contains__(self, path: bytes) -> bool:
+    def __contains__(self, path: bytes, /) -> bool:
         return bool(self.chosen_by(path))
 
     def chosen_by(self, path: bytes) -> list[bytes]:
@@ -54,13 +59,15 @@ class Choice:
 
 @dataclass
 class Plan:
-    """What the first walk found: how many bytes of files.
+    """What the first walk found: how many bytes of files, and the damage at which it ended.
 
-    `renamed`: where of a file's names only others than the first are chosen, the names to make it under.
+    `early`: the paths of files that are not chosen but by later names, hard links; and for each time that such a file
+    is there, the name to make it under.
     """
 
     size: int = 0
-    renamed: dict[bytes, list[bytes]] = field(default_factory=dict)
+    early: dict[bytes, list[bytes]] = field(default_factory=dict)
+    damage: StreamError | None = None
 
 
 class LeftOut:
@@ -79,7 +86,7 @@ class LeftOut:
         """Raise `DedupError` if there was any."""
         if self._count:
             what = "1 entry was" if self._count == 1 else f"{self._count} entries were"
-            raise DedupError(f"{what} left out, as said above; all else was extracted")
+            raise DedupError(f"{what} left out; see above. Everything else was extracted")
 
 
 def plan(walk: Walk, choice: Choice, tree: NewTree | None, neighbours: Neighbours) -> Plan:
@@ -90,21 +97,31 @@ def plan(walk: Walk, choice: Choice, tree: NewTree | None, neighbours: Neighbour
     result = Plan()
     met: set[bytes] = set()
     obstacles: list[str] = []
-    with walk() as entries:
+    links = Links()
+    early: dict[bytes, bytes] = {}  # names to make a file under before they come, and where it is then
+    with walk() as found:
+        entries = UpToDamage(found)
         for entry, _ in entries:
             neighbours.see(entry.path)
+            if (file := links.see(entry)) is not None:
+                if entry.path in choice and not file.is_early and file.made_as(choice) is None:
+                    file.is_early = True
+                    if (before := early.get(entry.path)) is not None:
+                        result.early[before].remove(entry.path)  # the later one counts
+                    early[entry.path] = file.origin
+                    result.early.setdefault(file.origin, []).append(entry.path)
+                links.add(file, entry.path)
             chosen_by = choice.chosen_by(entry.path)
             if not chosen_by:
                 continue
             met.update(chosen_by)
             if entry.kind == "file":
                 result.size += entry.size
-            elif entry.kind == "hardlink" and entry.target not in choice:
-                result.renamed.setdefault(entry.target, []).append(entry.path)
             if tree is not None and len(obstacles) < 2 and (obstacle := _obstacle(tree, entry)):
                 obstacles.append(obstacle)
+    result.damage = entries.damage
     if unmet := choice.unmet(met):
-        raise neighbours.absent(unmet)
+        raise result.damage or neighbours.absent(unmet)
     if obstacles:
         more = ", and it is not the only one in the way" if len(obstacles) > 1 else ""
         raise DedupError(f"{obstacles[0]}{more}", "extract into an empty folder: -C FOLDER")
@@ -121,32 +138,65 @@ def _obstacle(tree: NewTree, entry: Entry) -> str:
 
 
 class _Item(NamedTuple):
-    """One entry to make: under which path, and what a link leads to."""
+    """One entry to make: under which path, and what a link leads to; `lost` is a link to what is not made."""
 
     path: bytes
     target: bytes
     entry: Entry
     contents: Contents | None
+    lost: bool = False
 
 
-def _items(entries: Entries, choice: Choice, renamed: dict[bytes, list[bytes]]) -> Iterator[_Item]:
+def _items(entries: Entries, choice: Choice, plan: Plan) -> Iterator[_Item]:
+    """Yield what is to be made, in the order of the entries.
+
+    A file of which only later names are chosen is made under the first of these.  What else comes under that name
+    before it does is passed over: the later one counts.
+    """
+    links = Links()
+    todo = {path: deque(names) for path, names in plan.early.items()}
+    early: set[bytes] = set()  # names that are made before they come
+    hidden: set[bytes] = set()  # paths of what was passed over
     for entry, contents in entries:
-        if entry.path in choice:
-            target = entry.target
-            if entry.kind == "hardlink" and target in renamed:
-                target = renamed[target][0]
-            if entry.kind != "hardlink" or target != entry.path:
-                yield _Item(entry.path, target, entry, contents)
-        elif entry.path in renamed:
-            yield _Item(renamed[entry.path][0], entry.target, entry, contents)
+        path, file = entry.path, links.see(entry)
+        if file is not None:
+            made, mine = file.made_as(choice), todo.get(file.origin)
+            if made is None and not file.is_early and mine and mine[0] == path:
+                file.is_early = True
+                early.discard(mine.popleft())
+                made = path
+            links.add(file, path)
+            if path in early:
+                hidden.add(path)
+            elif path in choice:
+                lost = made is None or (made != path and made in hidden | early)
+                hidden.discard(path)
+                yield _Item(path, made or entry.target, entry, contents, lost)
+        elif path in early:
+            hidden.add(path)
+        elif path in choice:
+            hidden.discard(path)
+            yield _Item(path, entry.target, entry, contents)
+        if entry.kind != "hardlink" and path not in choice and (names := todo.get(path)):
+            early.add(names[0])
+            yield _Item(names[0], entry.target, entry, contents)
+
+
+def _lost(path: bytes, target: bytes) -> LeftOutError:
+    return LeftOutError(
+        f"{shown(path)} is left out: {shown(target)}, of which it is another name, was replaced by a later one"
+    )
 
 
 def to_tar(walk: Walk, choice: Choice, found: Plan, left_out: LeftOut) -> Iterator[bytes | memoryview]:
     """Yield a tar of what `plan` has found."""
     with walk() as entries:
-        for path, target, entry, contents in _items(entries, choice, found.renamed):
+        for path, target, entry, contents, lost in _items(iter(UpToDamage(entries)), choice, found):
             try:
-                yield from new_tar.member(entry, path, target, contents)
+                if lost:
+                    raise _lost(path, target)
+                if entry.kind != "hardlink" or path != target:  # else it was made under this name
+                    yield from new_tar.member(entry, path, target, contents)
             except LeftOutError as error:
                 left_out.add(error)
     yield new_tar.END
@@ -167,7 +217,7 @@ def to_folder(
     """
     done = 0
 
-    def pieces(contents: Contents | None) -> Iterator[bytes | memoryview]:
+    def pieces(contents: Contents | None) -> Iterator[bytes | memoryview | Hole]:
         nonlocal done
         for piece in contents() if contents else ():
             yield piece
@@ -175,26 +225,32 @@ def to_folder(
             progress(done)
 
     with walk() as entries:
-        for path, target, entry, contents in _items(entries, choice, found.renamed):
+        for path, target, entry, contents, lost in _items(iter(UpToDamage(entries)), choice, found):
             notes.add(entry)
             try:
+                if lost:
+                    raise _lost(path, target)
                 if entry.kind == "dir":
                     if path:  # the folder that we extract into stays as it is
                         tree.folder(entry)
                 elif entry.kind == "file":
                     tree.file(path, entry, pieces(contents))
                 elif entry.kind == "symlink":
-                    tree.symlink(entry)
+                    tree.symlink(path, entry)
                 elif entry.kind == "hardlink":
                     tree.hardlink(path, target)
                 elif entry.kind == "other":
                     raise not_made(path)
+            except StreamError:  # within its contents: `found.damage` says it
+                break
             except LeftOutError as error:
                 left_out.add(error)
     for failure in tree.finish():
         left_out.add(failure)
     if tree.plain:
-        left_out.warn("owners or permissions could not all be set here")
+        left_out.warn("owners, permissions or dates could not all be set here")
+    if tree.bare:
+        left_out.warn(f"extended attributes or access lists were not kept: {text.count(tree.bare, 'file')}")
 
 
 class Notes:

@@ -5,7 +5,6 @@ before is replaced only on request, and only by a whole file.
 """
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dedupstore.errors import DedupError
+from dedupstore.state import atomic
 from pipelines.output import pipes
 from pipelines.output.new_file import open_temporary, temporary_name
 
 if TYPE_CHECKING:
-    from dedupstore.format.records import Stream
+    from dedupstore.format.run_records import Stream
     from dedupstore.repository import Repository, SnapshotInfo
     from pipelines.streams.chains import Link, Streams
 
@@ -88,7 +88,7 @@ def check_target(path: Path, *, force: bool, hint: str = "choose another name, o
 
 
 @contextlib.contextmanager
-def new_file(path: Path, *, force: bool) -> Iterator[int]:
+def output_file(path: Path, *, force: bool) -> Iterator[int]:
     """Yield the descriptor of a file that appears at `path` when the `with` block ends well.
 
     It is readable by its owner only, as it holds what was encrypted.  Raises `DedupError` if something is
@@ -115,7 +115,7 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
         temporary.replace(path)
     else:
         try:
-            _rename_new(temporary, path)
+            atomic.name_new(temporary, path)  # the temporary name goes away with all others
         except FileExistsError:
             raise _exists(path) from None
     sync_folder(path.parent)
@@ -124,23 +124,7 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
 def sync_folder(folder: Path) -> None:
     """Make what was made in a folder durable.  Raises `DedupError`."""
     with _reported(folder):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _rename_new(temporary: Path, path: Path) -> None:
-    """Give the file its name, unless something has that name already."""
-    try:
-        os.link(temporary, path)  # the temporary name goes away with all others
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
-            raise
-        # There are no hard links here (a FAT stick, say): take the name first, then replace what took it.
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        temporary.replace(path)
+        atomic.sync_folder(folder)
 
 
 @contextlib.contextmanager

@@ -23,12 +23,12 @@ from dedupstore.waiting import take
 from pipelines.mishap import FATAL, told
 from pipelines.output import pipes
 from pipelines.output.new_file import remove_left
-from pipelines.restore.get import check_target, new_file, opened, sync_folder, write_pieces
+from pipelines.restore.get import check_target, opened, output_file, sync_folder, write_pieces
 from pipelines.streams import facts, names
 from pipelines.text import size
 
 if TYPE_CHECKING:
-    from dedupstore.format.records import Stream
+    from dedupstore.format.run_records import Stream
     from dedupstore.repository import Repository, SnapshotInfo
 
 SMALL = 4 << 20  # bytes: a stream up to this size waits for its first bytes more than it works
@@ -94,7 +94,7 @@ class GetAll:
         wanted = self._without_files(everything)
         self._total = len(wanted)
         self._repository.refresh_index()  # once, before there are threads
-        large = LARGE_AT_ONCE if self._repository.backend.uploads > 1 else 1
+        large = LARGE_AT_ONCE if self._repository.backend.properties.remote else 1
         pools = ThreadPoolExecutor(large, "get"), ThreadPoolExecutor(SMALL_AT_ONCE, "get small")
         ended: SimpleQueue[Future[None]] = SimpleQueue()
         futures = []
@@ -140,7 +140,7 @@ class GetAll:
             check_target(path, force=self._force, hint="move it away, or choose another folder")
             with (
                 opened(self._repository, snapshot, stream, self._streams, raw=self._raw) as (pieces, _),
-                new_file(path, force=self._force) as descriptor,
+                output_file(path, force=self._force) as descriptor,
             ):
                 write_pieces(pieces, descriptor, str(path), progress)
         except (_StoppedError, *FATAL):

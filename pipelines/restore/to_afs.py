@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from dedupstore.errors import DedupError
 from pipelines.output import pipes
-from pipelines.output.error_tail import Said
+from pipelines.output.error_tail import ErrorTail
 from pipelines.restore.get import write_pieces
 from pipelines.text import safe
 from pipelines.vos import listing
@@ -113,7 +113,7 @@ class Restoring:
     """
 
     def __init__(self, arguments: list[str]) -> None:
-        self._said = Said()
+        self._said = ErrorTail()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `stop`
         try:
             self._process = subprocess.Popen(

@@ -173,8 +173,8 @@ def restore(
 def _clean_up(vos: Vos, target: Target, made: int, warn: Callable[[str], None]) -> None:
     if target.replaced is None:
         command = ("remove", *target.site.arguments(), "-id", str(made))
-        failed = f"what was made of {target.name} is left, as volume {made}; remove it: {vos.line(*command)}"
-        done = f"what was made of {target.name} is removed"
+        failed = f"the half-restored volume {target.name} is left, as volume {made}; remove it: {vos.line(*command)}"
+        done = f"the half-restored volume {target.name} was removed"
     else:
         command = ("offline", *target.site.arguments(), "-id", str(target.replaced.id))
         failed = f"the incomplete {target.name} is on line; take it off line: {vos.line(*command)}"

@@ -1,14 +1,22 @@
-"""`dedup run`: everything that the config file names goes into the store, as one snapshot.
+"""`dedup run`: store everything that the config file names, as one snapshot.
 
 Each module calls only those below it:
 
 | module       | what for |
 |---|---|
 | `engine`     | the run itself: jobs a few at a time, retries, checkpoints; one snapshot at the end |
-| `kinds`      | the sources of a run, as the config file has them |
 | `lock`       | one run at a time on a host |
-| `privileges` | who does what in a run that root started |
-| `workers`    | the threads in which jobs run, and the watch over the flows that they have open |
+| `privileges` | a run that root started: what stays root, and how the rest becomes another user |
+| `workers`    | the threads in which jobs run, and the time-outs of their open flows |
 
-Invariant: a stream that fails costs only itself, and is named in the summary and by the exit status.
+A run, as `dedup run` does it:
+
+    with privileges(config, state) as root_parts:           before anything from the network, and any thread
+        sources = make_sources(config, RunContext(…, root_parts))
+        with only_run(state):
+            report = Engine(repository, sources, config.run, details).run()
+
+The engine knows sources, jobs and lines of `sources.protocol`, and no kind of source.
+
+Invariant: a stream that fails affects no other; it is named in the summary, and the exit status shows it.
 """

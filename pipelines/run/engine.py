@@ -1,7 +1,7 @@
 """The run itself: jobs a few at a time, retries, checkpoints; one snapshot at the end.
 
-Invariant: what a stream's failure costs is that stream.  What the store's failure or a signal costs is what was
-stored since the last checkpoint: the next run publishes the rest, and takes up from there.
+Invariant: a stream's failure loses that stream only.  The store's failure, or a signal, loses what was stored since the
+last checkpoint: the next run publishes the rest, and resumes from there.
 """
 
 import time
@@ -20,7 +20,7 @@ from dedupstore.errors import (
     TrustError,
 )
 from dedupstore.format import layout
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.writing.session import RunDetails, Session
 from pipelines import mishap
 from pipelines.config.run_settings import RunSettings
@@ -37,15 +37,15 @@ CHECKPOINT_STREAMS = 100
 
 _TICK = 1.0  # seconds between two looks at the clock
 
-# What the store raises; everything else is the stream's own trouble.
+# What the store raises; every other error concerns one stream.
 _STORE_ERRORS = (BackendError, DamageError, DamagedStateError, KeyAccessError, TrustError)
 
 
 class Engine:
     """One run over these sources.
 
-    `progress` is told how many streams are done, of how many.  After a failure or a signal, `kept` is how many
-    streams the next run takes up, and `finishing` tells whether the snapshot was being published.
+    `progress` is called with what goes on, how many streams are done, and of how many.  After a failure or a signal,
+    `kept` is how many streams the next run resumes with, and `finishing` whether the snapshot was being published.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Engine:
         self.report = Report(run_day(details))
 
     def run(self) -> Report:
-        """Store everything, publish the snapshot, and say what happened.
+        """Store everything, publish the snapshot, and return the report.
 
         Raises `DedupError` if the store fails: then nothing more can be stored.
         """
         began = time.monotonic()
         report = self.report
         report.taken_up = self._repository.complete_interrupted(facts.parent_of)
-        done = self._taken_up()
+        done = self._resumed()
         # before the sources look up what an incremental can build on
         with self._repository.session(self._details, level=self._level, parent_of=facts.parent_of) as session:
             listings = self._list(done)
@@ -98,7 +98,7 @@ class Engine:
         return report
 
     def plan(self) -> Report:
-        """Say what a run would do, and change nothing."""
+        """Return what a run would do, and change nothing."""
         for source in self._sources:
             try:
                 self.report.lines += source.plan()
@@ -109,14 +109,14 @@ class Engine:
         _refuse_names(self.report.of("planned"))
         return self.report
 
-    def taken_up_next(self) -> str:
-        """Say what becomes of what was stored in a run that did not end well; "" if there is nothing."""
-        return f"the next run takes up {count(self.kept, 'stream')}" if self.kept else ""
+    def resumed_next(self) -> str:
+        """Return what the next run does with the streams stored by one that failed; "" if there are none."""
+        return f"the next run resumes with {count(self.kept, 'stream')}" if self.kept else ""
 
     # -- before
 
-    def _taken_up(self) -> set[str]:
-        """Note what interrupted runs of the same day had stored; return the names."""
+    def _resumed(self) -> set[str]:
+        """Report what interrupted runs of the same day had stored; return the names."""
         names = set()
         for snapshot in self.report.taken_up:
             if dates.local(snapshot).date() != self.report.today:
@@ -139,12 +139,12 @@ class Engine:
         return listings
 
     def _without_twins(self, jobs: Iterable[Job]) -> list[Job]:
-        """Refuse the second of two streams of one name: a snapshot holds one."""
+        """Refuse the second of two streams of the same name: a snapshot holds one."""
         first: dict[str, Job] = {}
         for job in jobs:
             other = first.setdefault(job.line.name, job)
             if other is not job:
-                why = f"{other.line.source} has a stream of this name already, which was stored"
+                why = f"{other.line.source} has a stream of the same name, which was stored"
                 self.report.lines.append(replace(job.line, state="failed", error=why))
         return list(first.values())
 
@@ -165,7 +165,7 @@ class Engine:
         workers.finish()
 
     def _rounds(self, session: Session, workers: Workers, jobs: list[Job]) -> None:
-        """Try all jobs, then those that failed again, as often as the config says."""
+        """Try all jobs, then retry those that failed, as often as the config says."""
         total = len(jobs)
         for tries_left in range(self._limits.retries, -1, -1):
             failed: list[Result] = []
@@ -186,7 +186,7 @@ class Engine:
                 return
             jobs = [result.job for result in failed]
             if tries_left:
-                self._progress(f"waiting to try {count(len(jobs), 'stream')} again", total - len(jobs), total)
+                self._progress(f"waiting to retry {count(len(jobs), 'stream')}", total - len(jobs), total)
                 self._wait(session, self._limits.retry_wait)
         self.report.lines += [
             replace(result.line, state="failed", error=mishap.told(result.error)) for result in failed
@@ -226,7 +226,7 @@ def _refuse_names(planned: Iterable[Line]) -> None:
             line.state, line.error = "failed", str(error)
         else:
             if other is not line:
-                line.state, line.error = "failed", f"{other.source} has a stream of this name already"
+                line.state, line.error = "failed", f"{other.source} has a stream of the same name"
 
 
 def _kept(stream: Stream) -> Line:
@@ -239,5 +239,5 @@ def _kept(stream: Stream) -> Line:
 
 
 def run_day(details: RunDetails) -> date:
-    """Return the day of the run, as its calendar shows it."""
+    """Return the day of the run, in its own time zone."""
     return (datetime(1970, 1, 1) + timedelta(seconds=details.time + details.utc_offset)).date()

@@ -1,7 +1,7 @@
-"""The threads in which jobs run, and the watch over the flows that they have open.
+"""The threads in which jobs run, and the time-outs of their open flows.
 
-Invariant: every job that was given comes back as one result, also if it failed in a way that nobody thought of;
-after `stop`, no flow stays open, and no new one is opened.
+Invariant: every job returns exactly one result, even after an unforeseen failure; after `stop`, no flow stays open, and
+no new one is opened.
 """
 
 import queue
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dedupstore.writing.session import Session
 from pipelines.config.run_settings import RunSettings
-from pipelines.sources.protocol import Desk, Job, Line
+from pipelines.sources.protocol import Job, JobContext, Line
 from pipelines.sources.transfer import Flow, StoppedError, Transfer
 
 _TICK = 1.0  # seconds between two looks at the clocks
@@ -21,7 +21,7 @@ _UNWIND = 60.0  # seconds for jobs to end after they were stopped
 
 @dataclass
 class Result:
-    """A job that has ended: what is said of it, or why it failed."""
+    """A job that has ended: its line for the report, or why it failed."""
 
     job: Job
     line: Line
@@ -29,27 +29,27 @@ class Result:
 
 
 class Workers:
-    """At most `limits.at_once` jobs at the same time; for use by one thread."""
+    """Run at most `limits.parallel` jobs at the same time; for use by one thread."""
 
     def __init__(self, session: Session, limits: RunSettings, jobs: int) -> None:
         self._limits = limits
-        self._desk = Desk(session, self._watch)
+        self._context = JobContext(session, self._watch)
         self._tasks: queue.SimpleQueue[tuple[Job, bool] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._transfers: set[Transfer] = set()
         self._lock = threading.Lock()  # over _transfers
         self._stopping = threading.Event()
         self._look_at = 0.0
-        # daemons: a job that cannot be stopped must not keep a stopped program alive
+        # daemons: a job that cannot be stopped must not keep the program alive
         self._threads = [
             threading.Thread(target=self._work, name="job", daemon=True)
-            for _ in range(min(limits.at_once, jobs))
+            for _ in range(min(limits.parallel, jobs))
         ]
         for thread in self._threads:
             thread.start()
 
     def give(self, job: Job, *, last: bool) -> None:
-        """Let the job be done; `last` as in `Job.attempt`."""
+        """Queue the job; `last` as in `Job.attempt`."""
         self._tasks.put((job, last))
 
     def next(self) -> Result | None:
@@ -63,20 +63,20 @@ class Workers:
         return None
 
     def finish(self) -> None:
-        """End the threads, which have nothing left to do."""
+        """End the threads, which are idle."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join()
 
     def stop(self) -> list[Result]:
-        """Close all flows, and return the results of jobs that have ended nevertheless.
+        """Close all flows, and return the results of jobs that have ended all the same.
 
-        What does not end in a minute is left to itself.
+        Do not wait longer than a minute for the others.
         """
         self._stopping.set()
         for transfer in self._open():
-            transfer.stop(StoppedError("the run was asked to stop"))
+            transfer.stop(StoppedError("the run was stopped"))
         for _ in self._threads:
             self._tasks.put(None)
         deadline = time.monotonic() + _UNWIND
@@ -94,8 +94,8 @@ class Workers:
                 return
             job, last = task
             try:
-                result = Result(job, job.attempt(self._desk, last=last))
-            except BaseException as error:  # it is for the main thread to say what it means
+                result = Result(job, job.attempt(self._context, last=last))
+            except BaseException as error:  # the main thread decides what it means
                 result = Result(job, job.line, error)
             self._results.put(result)
 
@@ -104,7 +104,7 @@ class Workers:
         with self._lock:
             self._transfers.add(transfer)
         if self._stopping.is_set():
-            transfer.stop(StoppedError("the run was asked to stop"))
+            transfer.stop(StoppedError("the run was stopped"))
         return transfer
 
     def _unwatch(self, transfer: Transfer) -> None:

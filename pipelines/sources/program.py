@@ -1,7 +1,7 @@
-"""What a command writes to its standard output, as a source.
+"""A program, whose standard output is read.
 
-Invariant: the end is reported only after the command has ended with status 0.  When the source is left before
-that, the command is told in the gentlest way that works, and it never outlives the source.
+Invariant: the end is reported only after the program has ended with status 0.  If it is closed before that, the
+program is ended in the gentlest way that works, and it never outlives the stream.
 """
 
 import os
@@ -13,17 +13,17 @@ from types import TracebackType
 
 from dedupstore.errors import StreamError
 from pipelines.output import pipes
-from pipelines.output.error_tail import Said
+from pipelines.output.error_tail import ErrorTail
 
-GRACE = (30.0, 10.0)  # seconds to end by itself: after its pipe was closed, and after SIGTERM
+GRACE = (30.0, 10.0)  # seconds to exit: after its pipe was closed, and after SIGTERM
 
 
 class Command:
-    """A running command; a context manager.  Its standard error and standard input are ours.
+    """A running program; a context manager.  Its standard input and standard error are ours.
 
-    With `alone`, it is one of several that run without a user: its standard input is empty, signals of our
-    terminal do not reach it, and what it says is kept for the error.  Only its name is ever shown: arguments
-    may hold secrets.  Raises `StreamError` if it cannot be started.
+    With `alone`, it is one of several that run unattended: its standard input is empty, signals of our terminal
+    do not reach it, and its standard error is kept for the message.  Only its name is ever shown: arguments may
+    hold secrets.  Raises `StreamError` if it cannot be started.
     """
 
     def __init__(
@@ -33,34 +33,34 @@ class Command:
         self.size = None  # known only at its end
         self._grace = grace
         self._alone = alone
-        self._said = Said() if alone else None
+        self._errors = ErrorTail() if alone else None
         try:
             self._process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL if alone else None,
                 stdout=subprocess.PIPE,
-                stderr=self._said.descriptor if self._said else None,
+                stderr=self._errors.descriptor if self._errors else None,
                 bufsize=0,
                 start_new_session=alone,
             )
         except OSError as error:
-            if self._said:
-                self._said.not_started()
+            if self._errors:
+                self._errors.not_started()
             if isinstance(error, FileNotFoundError):
                 raise StreamError(f"the command {self.name} was not found", "give its full path") from None
             raise StreamError(f"the command {self.name} cannot be started: {error.strerror}") from None
-        if self._said:
-            self._said.started()
+        if self._errors:
+            self._errors.started()
         assert self._process.stdout is not None  # noqa: S101 (as asked for two lines above)
         self._pipe = self._process.stdout
         pipes.prepare(self._pipe.fileno())
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when `readinto` has something to say."""
+        """Return the descriptor, which is readable when `readinto` will not wait."""
         return self._pipe.fileno()
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Read what there is; 0 after the command ended well.  Raises `StreamError` if it ended otherwise."""
+        """Read what there is; 0 after the program has succeeded.  Raises `StreamError` if it failed."""
         count: int = self._pipe.readinto(buffer)  # type: ignore[attr-defined]  # it is a FileIO, as unbuffered
         if count == 0:
             self._judge(self._wait())
@@ -72,8 +72,8 @@ class Command:
             return self._process.wait(sum(self._grace) if self._alone else None)
         except subprocess.TimeoutExpired:
             raise StreamError(
-                f"the command {self.name} closed its output but does not end",
-                "nothing was listed; let it end when it has written everything",
+                f"the command {self.name} closed its output but does not exit",
+                "no backup was recorded; make it exit when it has written everything",
             ) from None
 
     def _judge(self, status: int) -> None:
@@ -83,16 +83,18 @@ class Command:
             what = f"was killed by {_signal_name(-status)}"
         else:
             return
-        if self._said is None:
-            raise StreamError(f"the command {self.name} {what}", "nothing was listed; see what it said above")
-        said = self._said.text()
-        raise StreamError(f"the command {self.name} {what}{': ' if said else ''}{said}")
+        if self._errors is None:
+            raise StreamError(
+                f"the command {self.name} {what}", "no backup was recorded; see its messages above"
+            )
+        errors = self._errors.text()
+        raise StreamError(f"the command {self.name} {what}{': ' if errors else ''}{errors}")
 
     def close(self) -> None:
-        """End the command if it still runs, and wait for it.
+        """End the program if it still runs, and wait for it.
 
-        Closing the pipe comes first: `vos dump` then frees its volume within some seconds, while one that is
-        killed leaves it busy for minutes.
+        The pipe is closed first: `vos dump` then frees its volume within seconds, while a killed one leaves it busy
+        for minutes.
         """
         self._pipe.close()
         for wait, number in zip(self._grace, (signal.SIGTERM, signal.SIGKILL), strict=True):
@@ -104,7 +106,7 @@ class Command:
         self._process.wait()
 
     def _send(self, number: int) -> None:
-        if self._alone:  # it leads a process group, of what it started, too
+        if self._alone:  # it leads the process group of all that it started
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
         else:

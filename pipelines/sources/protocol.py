@@ -1,29 +1,31 @@
-"""The small protocol behind which the kinds of source stand, and what is said of each stream.
+"""What all kinds of source have in common: sources, their jobs, and what a run reports of each stream.
 
-Invariant: a job is tried from its beginning each time, and what it left in the store before does no harm.
+Invariant: each attempt at a job starts from the beginning; what a failed one left in the store does no harm.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from dedupstore.writing.session import Session
+from dedupstore.errors import DedupError
+from dedupstore.format import layout
 from pipelines.sources.transfer import Flow, Transfer
 
 if TYPE_CHECKING:
     from dedupstore.repository import SnapshotInfo
+    from dedupstore.writing.session import Session
 
 State = Literal["stored", "kept", "failed", "gone", "planned"]
 
 
 @dataclass
 class Line:
-    """What the summary says of one stream; sizes in bytes.
+    """What the summary reports of one stream; sizes in bytes.
 
-    `state`: `kept` was stored by a run of the same day that was interrupted, `gone` has no volume any more.
-    `kind` is `full`, `incr` or a format; `reason` says why it is full, and `untimely` that the
-    schedule did not ask for it.  `full_of` is the day of the full on which it rests, `next_full` that of the next.
+    `state`: `kept` was stored by an interrupted run of the same day, `gone` no longer has a volume.  `kind` is
+    `full`, `incr` or a format; `reason` is why it is full, and `untimely` is set if the schedule did not ask for
+    it.  `full_of` is the day of the full that it builds on, `next_full` that of the next.
     """
 
     source: str
@@ -44,7 +46,7 @@ class Line:
 
 @dataclass
 class Report:
-    """What a run did; `snapshot` is None if there was nothing to list."""
+    """What a run did; `snapshot` is None if no stream was stored."""
 
     today: date
     lines: list[Line] = field(default_factory=list)
@@ -64,51 +66,63 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What a job works with: the session, and `watch`, which puts a flow of that name under the run's time-outs."""
+class JobContext:
+    """What a job works with: the session, and `watch`, which applies the run's time-outs to a named flow."""
 
-    session: Session
+    session: "Session"
     watch: Callable[[Flow, str], Transfer]
 
 
 class Job(Protocol):
-    """One stream that is to be stored; `line` is what is known of it before."""
+    """One stream to be stored; `line` is what is known of it beforehand."""
 
     @property
     def line(self) -> Line: ...  # noqa: D102
 
-    def attempt(self, desk: Desk, *, last: bool) -> Line:
-        """Store it; called in a thread of its own.  Raises `DedupError` if it failed.
+    def attempt(self, context: JobContext, *, last: bool) -> Line:
+        """Store it; called in a thread of its own.  Raises `DedupError` if that fails.
 
-        `last`: it is not tried again, so that the second best is better than nothing.
+        `last`: there is no further attempt, so second best is better than nothing.
         """
         ...
 
 
-class Listing(Protocol):
-    """What one source has today."""
+@dataclass
+class Listing:
+    """What one source has today.
 
-    jobs: list[Job]
-    lines: list[Line]  # what needs no job: what is gone, and what cannot be stored
-    warnings: list[str]
+    `lines` are of what needs no job: what is gone, and what cannot be stored.  `published` is called when the
+    backup that holds the streams is recorded.
+    """
 
-    def published(self) -> None:
-        """Take note that what was stored is listed now."""
-        ...
+    jobs: list[Job] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    published: Callable[[], None] = lambda: None
+
+    def add(self, job: Job, done: set[str]) -> None:
+        """Add a job, unless its name is in `done`; a name that no stream may have is a failure."""
+        try:
+            layout.check_stream_name(job.line.name)
+        except DedupError as error:
+            self.lines.append(replace(job.line, state="failed", error=str(error)))
+            return
+        if job.line.name not in done:
+            self.jobs.append(job)
 
 
 class Source(Protocol):
-    """Something that has streams."""
+    """A [[source]] of the config file: something that has streams."""
 
     name: str
 
     def listing(self, done: set[str]) -> Listing:
-        """Prepare and list what is to be stored, without the streams named in `done`.
+        """Prepare and list what is to be stored, except the streams named in `done`.
 
-        Raises `DedupError` if it cannot be told.
+        Raises `DedupError` if the streams cannot be listed.
         """
         ...
 
     def plan(self) -> list[Line]:
-        """Say what a run would do, and change nothing."""
+        """Return what a run would do, and change nothing."""
         ...

@@ -1,40 +1,38 @@
 """One stream into a session of the store: what it is, whether it is whole.
 
-Invariant: a stream that is known to be cut short is refused, and so never listed; `raw` takes what comes.
+Invariant: a stream that is known to be cut short is refused, and so never recorded; `raw` accepts anything.
 """
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dedupstore.errors import StreamError
-from dedupstore.format.records import Stream
-from dedupstore.writing.read_ahead import Source
-from dedupstore.writing.session import Progress, Session
+from dedupstore.format.run_records import Stream
+from dedupstore.writing.read_ahead import Readable
+from dedupstore.writing.session import Session, StreamProgress
 from pipelines.formats import detect
 from pipelines.streams import facts
 
 if TYPE_CHECKING:
     from pipelines.formats.wholeness import Judge
 
-FORMATS = ("auto", "afs", "tar", "raw")
-
 
 def store(
     session: Session,
     name: str,
-    source: Source,
+    source: Readable,
     *,
     form: str = "auto",
     allow_empty: bool = False,
     origin: str = "",
     warn: Callable[[str], None],
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[StreamProgress], None] | None = None,
 ) -> Stream:
-    """Store what `source` gives under `name`, as the format `form` (one of `FORMATS`).
+    """Store what `source` holds under `name`, as the format `form` (one of `detect.FORMATS`).
 
-    A volume dump must have its end mark.  A tar without its end is refused when a tar was asked for, and
-    stored with a warning when it was merely detected: some programs write no end.  So is what its parser does
-    not understand to the end.  `origin` is the source of the config file that it is of.  Raises `StreamError`.
+    A volume dump must have its end mark.  A tar without its end is refused if a tar was asked for, and stored
+    with a warning if it was only detected: some programs write no end.  The same holds for a tar that its parser
+    does not understand to the end.  `origin` is the [[source]] that it comes from.  Raises `StreamError`.
     """
     begun = _Begun(source)
     kind = detect.detect(begun.head) if form == "auto" else form
@@ -52,7 +50,7 @@ def store(
 
 
 def _splitter(kind: str, name: str, head: bytes, *, must_end: bool) -> "Judge | None":
-    """Return what splits and judges a stream of this kind that begins with `head`."""
+    """Return the splitter and judge for a stream of this kind that begins with `head`."""
     if kind == "afs":
         if not detect.is_volume_dump(head):
             raise _not_a(name, "volume dump", head)
@@ -69,9 +67,9 @@ def _splitter(kind: str, name: str, head: bytes, *, must_end: bool) -> "Judge | 
 
 
 class _Begun:
-    """A source whose first bytes, up to `detect.HEAD`, were looked at before."""
+    """A source whose first bytes, up to `detect.HEAD`, were read beforehand."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Readable) -> None:
         self._source = source
         buffer = memoryview(bytearray(detect.HEAD))
         filled = 0
@@ -82,7 +80,7 @@ class _Begun:
         self._ended = filled < len(buffer)
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Hand out the first bytes again, then those of the source; never asks a source that has ended."""
+        """Return the first bytes again, then those of the source; never read a source that has ended."""
         if self._left:
             count = min(len(buffer), len(self._left))
             buffer[:count] = self._left[:count]
@@ -93,5 +91,5 @@ class _Begun:
 
 def _not_a(name: str, what: str, head: bytes) -> StreamError:
     found = f"it begins with {head[:8].hex(' ')}" if head else "it is empty"
-    hint = "nothing was listed; to keep it as it is: --format raw"
+    hint = "no backup was recorded; to keep it as it is: --format raw"
     return StreamError(f"the stream for {name} is not a {what}: {found}", hint)

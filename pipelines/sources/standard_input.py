@@ -1,4 +1,6 @@
-"""The standard input as a source, and what can be said of it before the first byte is read."""
+"""Our standard input, read.
+
+Invariant: an error is never an end."""
 
 import io
 import os
@@ -9,7 +11,7 @@ from pipelines.output import pipes
 
 
 class StandardInput:
-    """Our standard input.  `size` is what is left of it, in bytes, if it is a file; otherwise None."""
+    """Our standard input.  `size` is the number of bytes left if it is a file, else None."""
 
     def __init__(self) -> None:
         try:
@@ -31,4 +33,4 @@ class StandardInput:
 
 
 def _unreadable(error: OSError) -> StreamError:
-    return StreamError(f"standard input cannot be read: {error.strerror or error}", "nothing was listed")
+    return StreamError(f"cannot read standard input: {error.strerror or error}", "no backup was recorded")

@@ -1,7 +1,7 @@
 """A stream on its way from its source into the store: time-outs, and stopping it from outside.
 
-Invariant: whoever stalls, the source or the store, the source is closed in bounded time: a volume's transaction
-is not held for somebody who does not come.  After that the store gets an error, never an end.
+Invariant: if the source or the store stalls, the source is closed in bounded time, so that no volume's transaction
+stays open.  After that the store gets an error, never an end.
 """
 
 import os
@@ -18,27 +18,26 @@ _FOR_EVER = 10.0**9
 
 
 class Flow(Protocol):
-    """A source that can be waited for: its `fileno` is readable when `readinto` will not wait."""
+    """What is read and can be waited for: its `fileno` is readable when `readinto` will not wait."""
 
     def fileno(self) -> int: ...  # noqa: D102
 
     def readinto(self, buffer: memoryview, /) -> int: ...  # noqa: D102
 
     def close(self) -> None:
-        """End it, in the gentlest way that works; the second call does nothing."""
+        """End it in the gentlest way that works; a second call does nothing."""
         ...
 
 
 class StoppedError(StreamError):
-    """The whole run was asked to stop."""
+    """The run was stopped."""
 
 
 class Transfer:
-    """A flow that is watched; a source for the store, and a context manager that closes the flow.
+    """A flow under time-outs: what the store reads, and a context manager that closes the flow.
 
-    `look` is called every now and then by the watchdog; everything else by the threads of the store.
-    `size` is how many bytes there were.  `ended` is told when the flow is closed for good; `now` is the clock, in
-    seconds.
+    The watchdog calls `look` now and then; the threads of the store call everything else.  `size` is the number of
+    bytes so far.  `ended` is called when the flow is closed for good; `now` is the clock, in seconds.
     """
 
     def __init__(
@@ -52,12 +51,12 @@ class Transfer:
     ) -> None:
         self.size = 0  # bytes so far
         self._flow = flow
-        self._tell = ended
+        self._on_end = ended
         self._name = name
         self._limits = limits
         self._now = now
         self._began = now()
-        self._left = self._began  # when the store was last given something, or nothing yet
+        self._left = self._began  # when the store last got something, or the beginning
         self._why: DedupError | None = None
         self._ended = self._closed = False
         self._busy = threading.Lock()  # held while the flow is read or closed
@@ -65,7 +64,7 @@ class Transfer:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Read what there is.  Raises `StreamError` if the source gave nothing, or took, too long."""
+        """Read what there is.  Raises `StreamError` if the source sent nothing, or ran, for too long."""
         with self._busy:
             self._wait()
             count = self._flow.readinto(buffer)
@@ -77,22 +76,22 @@ class Transfer:
         return count
 
     def look(self) -> None:
-        """Close the flow if the store does not come for what it has, or it all takes too long."""
+        """Close the flow if the store does not read what it has, or the stream takes too long."""
         if self._busy.locked() or self._ended:
-            return  # whoever reads has an eye on the clock
+            return  # a read has its own time-outs
         waits = self._now() - self._left
         if waits > (self._limits.stall_timeout or _FOR_EVER):
             self.stop(
                 StreamError(
-                    f"{self._name}: the store took nothing for {waits:.0f} s",
-                    "its source was closed, not to be held up; see what ails the storage",
+                    f"{self._name}: the store accepted nothing for {waits:.0f} s",
+                    "its source was closed to release it; check the storage server",
                 )
             )
         elif self._now() - self._began > (self._limits.total_timeout or _FOR_EVER):
             self.stop(self._too_long())
 
     def stop(self, why: DedupError) -> None:
-        """Let the store get this error, and close the flow; from any thread, and without waiting."""
+        """Give the store this error, and close the flow; from any thread, without waiting."""
         with self._state:
             if self._closed or self._ended:
                 return
@@ -109,7 +108,7 @@ class Transfer:
 
     def __exit__(self, *_: object) -> None:
         with self._state:
-            self._why = self._why or StoppedError(f"{self._name} was given up")
+            self._why = self._why or StoppedError(f"{self._name} was abandoned")
             if not self._closed:
                 os.eventfd_write(self._wake, 1)
         with self._busy:
@@ -118,7 +117,7 @@ class Transfer:
             if not self._closed:
                 self._closed = True
                 os.close(self._wake)
-        self._tell(self)
+        self._on_end(self)
 
     def _wait(self) -> None:
         """Wait until the flow has something, or has ended; called with the lock held."""
@@ -137,11 +136,11 @@ class Transfer:
     def _too_long(self) -> StreamError:
         return StreamError(
             f"{self._name} took longer than {self._limits.total_timeout} s",
-            "raise total_timeout in [run], or see why it is slow",
+            "raise total_timeout in [run], or check why it is slow",
         )
 
     def _too_quiet(self, seconds: float) -> StreamError:
         return StreamError(
-            f"{self._name}: its source gave nothing for {seconds:.0f} s",
-            "see whether its server is well; the limit is idle_timeout in [run]",
+            f"{self._name}: its source sent nothing for {seconds:.0f} s",
+            "check its server; the limit is idle_timeout in [run]",
         )

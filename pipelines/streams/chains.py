@@ -23,7 +23,7 @@ from pipelines.text import safe
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from dedupstore.format.records import Stream
+    from dedupstore.format.run_records import Stream
     from dedupstore.repository import Repository, SnapshotInfo
 
     Streams = Callable[[SnapshotInfo], list[Stream]]

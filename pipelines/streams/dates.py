@@ -89,7 +89,7 @@ def parse(text: str, now: datetime) -> When:
         return When(now.date() - timedelta(days=text == "yesterday"))
     found = _PATTERN.fullmatch(text)
     if not found:
-        raise ValueError(f"{text!a} is not a date; write {FORMS}")
+        raise ValueError(f"cannot read the date {text!a}; write {FORMS}")
     year, _, month, day, hour, minute, second = found.groups()
     try:
         return When(

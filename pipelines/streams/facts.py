@@ -17,7 +17,7 @@ from dedupstore.format import facts as plain
 from dedupstore.format import layout
 
 if TYPE_CHECKING:
-    from dedupstore.format.records import Stream
+    from dedupstore.format.run_records import Stream
     from pipelines.formats.splitters import DumpFacts
 
 VERSION = 1

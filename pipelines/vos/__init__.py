@@ -1,4 +1,4 @@
-"""OpenAFS's `vos`: how it is run, asked and understood, and the helper that keeps root's rights.
+"""OpenAFS's `vos`: how it is run, how its output is parsed, and the helper that stays root for it.
 
 Each module calls only those below it:
 
@@ -7,9 +7,23 @@ Each module calls only those below it:
 | `helper`        | a root process for `vos -localauth`, so that nothing else needs to be root |
 | `helper_client` | `vos` through the root helper: the side that has no rights |
 | `program`       | the volumes of a cell, through OpenAFS's `vos`: list, examine, clone, size, dump |
-| `patterns`      | which volumes or files are meant |
-| `process`       | a running `vos`: its output, its words, its end |
+| `patterns`      | which volumes are selected, by patterns of their names |
+| `process`       | a running `vos`: its output, its errors, its end |
 | `encryption`    | whether `vos` sends a volume encrypted: to and from every server but this host |
-| `listing`       | what `vos` says about volumes, as values |
-| `privileges`    | root's rights: what root may believe, and how they are given up for good |
+| `listing`       | what `vos` prints about volumes, as values |
+| `settings`      | how `vos` is run, and for which volumes |
+| `privileges`    | root's rights: which files root may trust, and how the rights are given up for good |
+
+As an ordinary user, or as root throughout:
+
+    vos = Vos(VosSettings(servers=("fs1",), include=("user.*",)))
+    for volume in vos.listing("fs1"): ...
+
+As root that becomes another user, with the same methods:
+
+    privileges.trusted(config_file)
+    with helper.start(settings) as vos:      before any thread is started
+        privileges.become("backup")
+
+List first: the helper works only on volumes that it has listed itself.
 """

@@ -1,6 +1,6 @@
 """Whether `vos` sends a volume encrypted: to and from every server but this host.
 
-Invariant: in any doubt where a server is, it is encrypted.
+Invariant: if in doubt where a server is, encrypt.
 """
 
 import socket
@@ -11,7 +11,7 @@ _ANY_PORT = 9  # nothing is sent
 
 
 def encryption(server: str) -> list[str]:
-    """Return the arguments that let `vos` encrypt what it sends to and gets from this server, if it is another host."""
+    """Return the arguments that make `vos` encrypt its traffic with this server, if it is another host."""
     return [] if _is_here(server) else ["-encrypt"]
 
 

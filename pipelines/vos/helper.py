@@ -1,16 +1,16 @@
 """A root process for `vos -localauth`, so that nothing else needs to be root.
 
 It is forked while the program is still root: before it has used the network, parsed anything but root's own
-configuration, or started a thread.  Then the program becomes the backup user (`privileges.become`), and asks:
+configuration, or started a thread.  Then the program becomes the backup user (`privileges.become`), and sends requests:
 
-    asked      12 bytes, little endian: u32 verb, u32 subject, u32 since.  A packet of any other length, or an
+    request    12 bytes, little endian: u32 verb, u32 subject, u32 since.  A packet of any other length, or an
                unknown verb, ends the helper.
-    answered   1 byte: 0 and one or two descriptors, or 1 for "no".
+    reply      1 byte: 0 and one or two descriptors, or 1 for "no".
 
 | verb | subject | descriptors |
 |---|---|---|
 | 1 servers | 0 | channel |
-| 2 listing | number of the server in what `servers` gave | channel |
+| 2 listing | number of the server in the answer to `servers` | channel |
 | 3 examine | id of a read-write or backup volume | channel |
 | 4 backup | id of a read-write volume | channel |
 | 5 backupsys | number of the server | channel |
@@ -18,12 +18,12 @@ configuration, or started a thread.  Then the program becomes the backup user (`
 | 7 dump (since) | id of a backup volume | channel, read end of the dump's pipe |
 | 8 count | number of the server | channel |
 
-A channel is a stream socket.  It gives one JSON document, an `_Answer`, and ends.  When the other side shuts its
-writing half down or closes it, a dump is ended, the pipe first.  When the other side of the main socket closes,
-no matter how, the helper ends everything and itself.
+A channel is a stream socket.  It gives one JSON document, a `HelperReply`, and ends.  When the other side shuts down
+its writing half or closes it, a dump is ended, the pipe first.  When the other side of the main socket closes, no
+matter how, the helper ends everything and itself.
 
-Invariant: the helper takes from the other side nothing but these numbers.  It works on no id that its own listing
-did not give under root's patterns, and no number becomes part of a command but ids and times, in decimal.  Servers,
+Invariant: the helper accepts nothing but these three numbers.  It works only on ids that its own listing contains
+under root's patterns, and only ids and times become part of a command, in decimal.  Servers,
 partitions, patterns and the program come from configuration that only root can write (the caller has checked it
 with `privileges.trusted`).
 """
@@ -43,40 +43,40 @@ from typing import Any
 
 import msgspec
 
-from pipelines.config.run_settings import AfsSource
 from pipelines.vos import privileges
-from pipelines.vos.helper_client import ASKED, NO, YES, Answer, PrivilegedVos, Verb
+from pipelines.vos.helper_client import ASKED, NO, YES, HelperReply, PrivilegedVos, Verb
 from pipelines.vos.listing import BACKUP, READ_WRITE, Volume, VolumeGoneError, VosError
 from pipelines.vos.process import VosProcess
 from pipelines.vos.program import Vos
+from pipelines.vos.settings import VosSettings
 
 _MOST_JOBS = 100  # at the same time
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def start(source: AfsSource) -> PrivilegedVos:
-    """Fork the helper for this source; needs root, and no threads.
+def start(settings: VosSettings) -> PrivilegedVos:
+    """Fork the helper for these volumes; this needs root, and no threads.
 
     The caller has checked the configuration file with `privileges.trusted`.  Raises `PrivilegeError`, also if
-    others than root may write the `vos` that it names.
+    users other than root can write the `vos` that it names.
     """
     if os.geteuid() != 0:
         raise privileges.PrivilegeError("the helper for vos must be started as root")
-    program = shutil.which(source.vos, path=os.environ.get("PATH", _SYSTEM_PATH))
+    program = shutil.which(settings.program, path=os.environ.get("PATH", _SYSTEM_PATH))
     if program is None:
-        raise VosError(f"there is no {source.vos}", "install openafs-client, or say where vos is")
+        raise VosError(f"there is no {settings.program}", "install openafs-client, or set vos to its path")
     privileges.trusted(Path(program))
-    source = replace(source, vos=str(Path(program).absolute()))  # what was checked, and nothing else
+    settings = replace(settings, program=str(Path(program).absolute()))  # what was checked, and nothing else
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
-        _be_the_helper(source, theirs)
+        _be_the_helper(settings, theirs)
     theirs.close()
     return PrivilegedVos(ours, pid)
 
 
-def _be_the_helper(source: AfsSource, asked: socket.socket) -> None:
-    """Serve until the other side is gone; never returns, and runs nothing that the program had prepared."""
+def _be_the_helper(settings: VosSettings, asked: socket.socket) -> None:
+    """Serve until the other side is gone; never return, and run nothing registered for the program's exit."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -84,7 +84,7 @@ def _be_the_helper(source: AfsSource, asked: socket.socket) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # not SIG_IGN, which vos would inherit: we end with the socket, dumps by their pipes
             signal.signal(number, lambda *_: None)
-        # away from where the standard streams belong: whoever started us may have closed them
+        # not among the standard streams, which may have been closed before we started
         keep = fcntl.fcntl(asked.detach(), fcntl.F_DUPFD_CLOEXEC, 3)
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
@@ -92,10 +92,10 @@ def _be_the_helper(source: AfsSource, asked: socket.socket) -> None:
         privileges.close_all_but((0, 1, 2, keep))
         os.chdir("/")
         environment = {"PATH": os.environ.get("PATH", _SYSTEM_PATH)}
-        _Helper(Vos(source, environment=environment), socket.socket(fileno=keep)).serve()
+        _Helper(Vos(settings, environment=environment), socket.socket(fileno=keep)).serve()
         status = 0
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # a bug; the other side only sees that we are gone
+        sys.excepthook(*sys.exc_info())  # a bug; the other side only sees our end
     finally:
         os._exit(status)
 
@@ -111,7 +111,7 @@ class _Helper:
         self._jobs: set[threading.Thread] = set()
 
     def serve(self) -> None:
-        """Do what is asked until the other side is gone, or asks for what there is not."""
+        """Serve requests until the other side is gone, or sends one that is not valid."""
         with self._asked, contextlib.suppress(OSError):
             while len(packet := self._asked.recv(ASKED.size + 1)) == ASKED.size:  # drops descriptors, if any
                 verb, subject, since = ASKED.unpack(packet)
@@ -119,7 +119,7 @@ class _Helper:
                     break
                 self._begin(Verb(verb), subject, since)
         for job in self._jobs:
-            job.join()  # the other side's channels are closed, too, so each ends
+            job.join()  # the other side's channels are closed as well, so each ends
 
     def _begin(self, verb: Verb, subject: int, since: int) -> None:
         self._jobs = {job for job in self._jobs if job.is_alive()}
@@ -143,12 +143,12 @@ class _Helper:
                 socket.send_fds(self._asked, [YES], descriptors)
         finally:
             if process:
-                process.pipe.close()  # as long as we hold it open, closing theirs tells vos nothing
+                process.pipe.close()  # while we hold it open, vos does not notice that theirs is closed
             self._jobs.add(job)
             job.start()
 
     def _work(self, verb: Verb, subject: int, since: int) -> Callable[[], Any] | None:
-        """Return what is to be done, None if it may not be."""
+        """Return what is to be done, None if it is not allowed."""
         kind = self._kinds.get(subject)
         if verb == Verb.SERVERS:
             return self._list_servers
@@ -184,21 +184,23 @@ class _Helper:
 
     @staticmethod
     def _answer(channel: socket.socket, work: Callable[[], Any]) -> None:
-        with channel:  # also if it fails: the other side waits for its end
+        with channel:  # also after a failure: the other side waits for its end
             try:
-                answer = Answer(value=work())
+                answer = HelperReply(value=work())
             except VosError as error:
-                answer = Answer(error=error.message, hint=error.hint, gone=isinstance(error, VolumeGoneError))
+                answer = HelperReply(
+                    error=error.message, hint=error.hint, gone=isinstance(error, VolumeGoneError)
+                )
             _send(channel, answer)
 
     @staticmethod
     def _watch(channel: socket.socket, process: VosProcess) -> None:
         with channel, process:
             process.wait_or(channel.fileno())
-            status, said = process.end()
-            _send(channel, Answer(status=status, said=said))
+            status, errors = process.end()
+            _send(channel, HelperReply(status=status, errors=errors))
 
 
-def _send(channel: socket.socket, answer: Answer) -> None:
-    with contextlib.suppress(OSError):  # nobody waits for it any more
+def _send(channel: socket.socket, answer: HelperReply) -> None:
+    with contextlib.suppress(OSError):  # the other side is gone
         channel.sendall(msgspec.json.encode(answer))

@@ -1,7 +1,7 @@
 """`vos` through the root helper: the side that has no rights.
 
-What goes between the two is written down in `helper`.  Invariant: a descriptor that the helper gave is closed on
-every way out, and no child of this process gets a copy: the helper and `vos` learn by it that nobody reads.
+`helper` describes the protocol.  Invariant: a descriptor from the helper is closed on every path, and no child of this
+process inherits a copy: by it the helper and `vos` notice that nobody reads.
 """
 
 import io
@@ -29,7 +29,7 @@ _ENDING_SECONDS = sum(GRACE) + 5.0
 
 
 class Verb(IntEnum):
-    """What can be asked of the helper."""
+    """What the helper does."""
 
     SERVERS = 1
     LISTING = 2
@@ -41,27 +41,27 @@ class Verb(IntEnum):
     COUNT = 8
 
 
-class Answer(msgspec.Struct):
-    """What a channel gives: a value, or what went wrong; of a dump, how `vos` ended."""
+class HelperReply(msgspec.Struct):
+    """What a channel carries: a value, or an error; for a dump, how `vos` ended."""
 
     value: Any = None
     error: str = ""
     hint: str = ""
     gone: bool = False
     status: int = 0
-    said: str = ""
+    errors: str = ""
 
 
 class PrivilegedVos:
-    """The same methods as `vos.Vos` has, by the helper; a context manager that ends it.
+    """The methods of `program.Vos`, run by the helper; a context manager that ends it.
 
-    The helper does not know ids but from its own `listing`: list first.
+    The helper knows only ids from its own `listing`: list first.
     """
 
     def __init__(self, helper: socket.socket, pid: int) -> None:
         self._helper = helper
         self._pid = pid
-        self._turn = threading.Lock()  # an answer belongs to what was asked last
+        self._turn = threading.Lock()  # a reply belongs to the last request
         self._servers: list[str] = []
 
     def servers(self) -> list[str]:
@@ -82,11 +82,11 @@ class PrivilegedVos:
         return self._get(Volume, Verb.EXAMINE, volume, f"examine {volume}")
 
     def backup(self, volume: int) -> Volume:
-        """Clone the volume anew and return its backup volume; see `Vos`."""
+        """Clone the volume again and return its backup volume; see `Vos`."""
         return self._get(Volume, Verb.BACKUP, volume, f"back up {volume}")
 
     def backupsys(self, server: str) -> str:
-        """Clone all wanted volumes of the server anew; see `Vos`."""
+        """Clone all wanted volumes of the server again; see `Vos`."""
         return self._get(str, Verb.BACKUPSYS, self._number(server), f"back up all of {server}")
 
     def dump_size(self, volume: int, since: int) -> int:
@@ -99,9 +99,9 @@ class PrivilegedVos:
         return _HelpersDump(f"vos dump {volume}", pipe, socket.socket(fileno=channel))
 
     def close(self) -> None:
-        """End the helper, and wait until it has ended the dumps that still ran.
+        """End the helper, and wait until it has ended all running dumps.
 
-        A `vos backupsys` that still runs goes on, and nobody waits for it: stopping it would leave a volume busy.
+        A running `vos backupsys` continues, and nobody waits for it: stopping it would leave a volume busy.
         """
         if not self._pid:
             return
@@ -128,18 +128,20 @@ class PrivilegedVos:
         return msgspec.convert(answer.value, kind)
 
     def _ask(self, verb: Verb, subject: int, since: int, doing: str) -> list[int]:
-        """Return the descriptors of the helper's answer."""
+        """Return the descriptors in the helper's reply."""
         if not (0 <= subject <= LARGEST and 0 <= since <= LARGEST):
-            raise VosError(f"cannot {doing}: no such number")
+            raise VosError(f"cannot {doing}: number out of range")
         with self._turn:
             try:
                 self._helper.send(ASKED.pack(verb, subject, since))
-                said, descriptors, _, _ = socket.recv_fds(self._helper, 1, 2, socket.MSG_CMSG_CLOEXEC)
+                reply, descriptors, _, _ = socket.recv_fds(self._helper, 1, 2, socket.MSG_CMSG_CLOEXEC)
             except OSError:
-                said, descriptors = b"", []
-        if said == NO:
-            raise VosError(f"the root helper refused to {doing}", "it works on what it has listed itself")
-        if said != YES:
+                reply, descriptors = b"", []
+        if reply == NO:
+            raise VosError(
+                f"the root helper refused to {doing}", "it works only on what it has listed itself"
+            )
+        if reply != YES:
             raise _helper_gone()
         return descriptors
 
@@ -151,7 +153,7 @@ class PrivilegedVos:
 
 
 class _HelpersDump:
-    """A dump by a `vos` of the helper; see `vos.Dump`."""
+    """A dump by a `vos` of the helper; see `program.Dump`."""
 
     size = None  # known only at its end
 
@@ -161,7 +163,7 @@ class _HelpersDump:
         self._pipe = io.FileIO(pipe)
         self._channel = channel
         self._ending = threading.Lock()
-        self._ended: Answer | None = None
+        self._ended: HelperReply | None = None
 
     def fileno(self) -> int:
         """Return the pipe's descriptor."""
@@ -172,14 +174,14 @@ class _HelpersDump:
         count = self._pipe.readinto(buffer)
         if count == 0:
             answer = self._end()
-            check(self._doing, answer.status, answer.said)
+            check(self._doing, answer.status, answer.errors)
         return count
 
     def close(self) -> None:
         """End it."""
         self._end()
 
-    def _end(self) -> Answer:
+    def _end(self) -> HelperReply:
         with self._ending:
             if self._ended is None:
                 self._pipe.close()
@@ -187,7 +189,7 @@ class _HelpersDump:
                     self._channel.shutdown(socket.SHUT_WR)  # the helper then waits for vos, or ends it
                     self._ended = _answer(self._channel)
                 except (OSError, VosError):
-                    self._ended = Answer(status=1, said=_helper_gone().message)
+                    self._ended = HelperReply(status=1, errors=_helper_gone().message)
             return self._ended
 
     def __enter__(self) -> "_HelpersDump":
@@ -197,21 +199,21 @@ class _HelpersDump:
         self.close()
 
 
-def _answer(channel: socket.socket) -> Answer:
-    """Read the one answer of a channel, and close it."""
-    said = bytearray()
+def _answer(channel: socket.socket) -> HelperReply:
+    """Read the answer in a channel, and close it."""
+    data = bytearray()
     with channel:
-        while data := channel.recv(1 << 16):
-            said += data
-            if len(said) > _LARGEST_ANSWER:
-                raise VosError("the root helper's answer does not end")
-    if not said:
+        while part := channel.recv(1 << 16):
+            data += part
+            if len(data) > _LARGEST_ANSWER:
+                raise VosError("the root helper's answer is too long")
+    if not data:
         raise _helper_gone()
     try:
-        return msgspec.json.decode(said, type=Answer)
-    except msgspec.DecodeError:  # it was killed while it said it
+        return msgspec.json.decode(data, type=HelperReply)
+    except msgspec.DecodeError:  # it was killed in the middle of it
         raise _helper_gone() from None
 
 
 def _helper_gone() -> VosError:
-    return VosError("the root helper has ended", "see what it said above; start the run again")
+    return VosError("the root helper has ended", "see its messages above, then start the run again")

@@ -1,7 +1,7 @@
-"""What `vos` says about volumes, as values.
+"""What `vos` prints about volumes, as values.
 
-Fields are found by their names, never by their place.  Invariant: a volume that the server counts is never lost
-on the way: one that is busy or cannot be attached is a `Volume` too, and a listing that was cut short is an error.
+Fields are found by name, never by position.  Invariant: no volume that the server counts is lost: one that is busy or
+cannot be attached is a `Volume` as well, and a listing that was cut short is an error.
 
 Source: OpenAFS src/volser/vos.c, DisplayFormat2, DisplayVolumes2, ListVolumes, EnumerateEntry.
 """
@@ -33,11 +33,11 @@ _SITE_IDS: tuple[tuple[str, Kind, str], ...] = (
 
 
 class VosError(StreamError):
-    """`vos` failed, or said what is not understood."""
+    """`vos` failed, or its output was not understood."""
 
 
 class VolumeGoneError(VosError):
-    """The volume does not exist, or not on line: asking again soon would not help."""
+    """The volume does not exist or is off line: retrying soon would not help."""
 
 
 class Volume(NamedTuple):
@@ -66,36 +66,36 @@ class Volume(NamedTuple):
 
 
 def argument(text: str, what: str) -> str:
-    """Return what shall become an argument of `vos`.  Raises `VosError` if `vos` would take it for an option."""
+    """Return the text, an argument for `vos`.  Raises `VosError` if `vos` would read it as an option."""
     if not text or text.startswith("-") or not text.isprintable():
-        raise VosError(f"{text!a} is no {what}", "correct it; none begins with a hyphen")
+        raise VosError(f"{text!a} is not a valid {what}", "correct it: no name begins with a hyphen")
     return text
 
 
-def parse_listing(said: bytes, server: str) -> list[Volume]:
-    """Return the volumes in what `vos listvol -format` said of `server`.  Raises `VosError`."""
-    expected = sum(int(total) for total in _TOTAL.findall(said))
-    volumes = [_volume(fields, server) for fields in _entries(_lines(said))]
+def parse_listing(output: bytes, server: str) -> list[Volume]:
+    """Return the volumes in the output of `vos listvol -format` for `server`.  Raises `VosError`."""
+    expected = sum(int(total) for total in _TOTAL.findall(output))
+    volumes = [_volume(fields, server) for fields in _entries(_lines(output))]
     if len(volumes) != expected:
         raise VosError(f"the server {server} counts {expected} volumes, but vos listed {len(volumes)}")
     return volumes
 
 
-def parse_examine(said: bytes, server: str) -> Volume:
-    """Return the volume in what `vos examine -format` said.  Raises `VosError`."""
+def parse_examine(output: bytes, server: str) -> Volume:
+    """Return the volume in the output of `vos examine -format`.  Raises `VosError`."""
     fields: dict[str, str] = {}
-    for line in _lines(said):
+    for line in _lines(output):
         if not line:
             break  # what follows is for people
         _add(fields, line)
     return _volume(fields, server)
 
 
-def parse_names(said: bytes) -> dict[int, tuple[str, Kind, int]]:
-    """Return {id: (name, type, id of the read-write volume)} from what `vos listvldb` said."""
+def parse_names(output: bytes) -> dict[int, tuple[str, Kind, int]]:
+    """Return {id: (name, type, id of the read-write volume)} from the output of `vos listvldb`."""
     names: dict[int, tuple[str, Kind, int]] = {}
     name = ""
-    for line in _lines(said):
+    for line in _lines(output):
         if line and not line[0].isspace():
             name = line.strip()
         elif ids := {key: int(number) for key, number in _IDS.findall(line)}:
@@ -106,32 +106,32 @@ def parse_names(said: bytes) -> dict[int, tuple[str, Kind, int]]:
 
 
 def named(volume: Volume, names: Mapping[int, tuple[str, Kind, int]]) -> Volume:
-    """Return the volume with what the location database knows, if the server did not say it."""
+    """Return the volume with name and type from the location database, if the server did not give them."""
     if volume.name or volume.id not in names:
         return volume
     name, kind, parent = names[volume.id]
     return volume._replace(name=name, type=kind, parent=parent)
 
 
-def parse_size(said: bytes) -> int:
-    """Return the bytes that `vos size -dump` said.  Raises `VosError`."""
-    found = re.search(rb"^dump_size: *(\d+)", said, re.MULTILINE)
+def parse_size(output: bytes) -> int:
+    """Return the number of bytes in the output of `vos size -dump`.  Raises `VosError`."""
+    found = re.search(rb"^dump_size: *(\d+)", output, re.MULTILINE)
     if not found:
-        raise VosError("vos size did not say the size of a dump")
+        raise VosError("vos size printed no size of a dump")
     return int(found[1])
 
 
-def parse_dumping(said: bytes) -> dict[int, int]:
-    """Return {id of a volume that is being dumped: number of the transaction} from what `vos status` said."""
+def parse_dumping(output: bytes) -> dict[int, int]:
+    """Return {id of a volume that is being dumped: number of the transaction} from the output of `vos status`."""
     found = re.findall(
-        rb"^transaction: *(\d+) [^-]*?^volume: *(\d+) .*procedure: *Dump\b", said, re.MULTILINE
+        rb"^transaction: *(\d+) [^-]*?^volume: *(\d+) .*procedure: *Dump\b", output, re.MULTILINE
     )
     return {int(volume): int(transaction) for transaction, volume in found}
 
 
-def _lines(said: bytes) -> Iterator[str]:
+def _lines(output: bytes) -> Iterator[str]:
     # splitlines() would also break at odd bytes that a name may have
-    return iter(said.decode(errors="backslashreplace").split("\n"))
+    return iter(output.decode(errors="backslashreplace").split("\n"))
 
 
 def _entries(lines: Iterable[str]) -> Iterator[dict[str, str]]:
@@ -139,7 +139,7 @@ def _entries(lines: Iterable[str]) -> Iterator[dict[str, str]]:
     for line in lines:
         if line == "BEGIN_OF_ENTRY":
             if fields is not None:
-                raise VosError("vos listvol began a volume before it had ended the one before")
+                raise VosError("vos listvol began a volume before the end of the previous one")
             fields = {}
         elif line == "END_OF_ENTRY" and fields is not None:
             yield fields
@@ -147,7 +147,7 @@ def _entries(lines: Iterable[str]) -> Iterator[dict[str, str]]:
         elif fields is not None:
             _add(fields, line)
     if fields is not None:
-        raise VosError("what vos listvol said is cut short")
+        raise VosError("the output of vos listvol is cut short")
 
 
 def _add(fields: dict[str, str], line: str) -> None:
@@ -160,15 +160,17 @@ def _volume(fields: Mapping[str, str], server: str) -> Volume:
     def number(key: str) -> int:
         text = (fields.get(key, "").split() or [""])[0]
         if not (text.isascii() and text.isdigit()):
-            raise VosError(f"vos gave no usable {key} for volume {fields.get('id', '?')!a} on {server}")
+            raise VosError(f"vos printed no usable {key} for volume {fields.get('id', '?')!a} on {server}")
         if len(text) > _DIGITS:
-            raise VosError(f"vos gave an absurd {key} for volume {fields.get('id', '?')!a} on {server}")
+            raise VosError(
+                f"vos printed an impossible {key} for volume {fields.get('id', '?')!a} on {server}"
+            )
         return int(text)
 
-    said = fields.get("status", "missing")
+    state = fields.get("status", "missing")
     volume, partition = number("id"), argument(fields.get("part", "").strip(), "partition")
-    if said != OK:
-        status = _STATUS.get(said, f"in the state {said!a}")
+    if state != OK:
+        status = _STATUS.get(state, f"in the state {state!a}")
         return Volume("", volume, 0, UNKNOWN, server, partition, status)
     return Volume(
         name=fields.get("name", ""),

@@ -1,6 +1,7 @@
-"""Which volumes are meant, by patterns of their names; also as `vos backupsys` understands it.
+"""Which volumes are selected, by patterns of their names; also as expressions for `vos backupsys`.
 
-Invariant: both say the same.  `vos` takes POSIX basic regular expressions, after a `^` (src/volser/vos.c, BackupSys).
+Invariant: both select the same volumes.  `vos` takes POSIX basic regular expressions, after a `^`
+(src/volser/vos.c, BackupSys).
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,21 +12,21 @@ from pipelines.vos.listing import BACKUP, BACKUP_SUFFIX, READ_ONLY, Volume
 _SPECIAL = ".[]*^$\\"
 
 
-def select(volumes: Iterable[Volume], take: Sequence[str], leave: Sequence[str]) -> list[Volume]:
-    """Return the volumes that are meant, with their backup and read-only volumes.
+def select(volumes: Iterable[Volume], include: Sequence[str], exclude: Sequence[str]) -> list[Volume]:
+    """Return the selected volumes, with their backup and read-only volumes.
 
-    A volume whose name nobody knows is returned: it must not be lost in silence.
+    A volume whose name is unknown is included: it must not be lost silently.
     """
     suffixes = {BACKUP: BACKUP_SUFFIX, READ_ONLY: ".readonly"}
     return [
         volume
         for volume in volumes
-        if not volume.name or wants(volume.name.removesuffix(suffixes.get(volume.type, "")), take, leave)
+        if not volume.name or wants(volume.name.removesuffix(suffixes.get(volume.type, "")), include, exclude)
     ]
 
 
 def expression(pattern: str) -> str:
-    """Return a shell pattern as a basic regular expression of whole names, which begins with `^`."""
+    """Return a shell pattern as a basic regular expression that matches whole names, and begins with `^`."""
     out, at = "^", 0
     while at < len(pattern):
         character = pattern[at]

@@ -1,7 +1,7 @@
-"""A running `vos`: its output, its words, its end.
+"""A running `vos`: its output, its errors, its end.
 
-Invariant: it is told to end in the gentlest way that works, and never outlives its owner.  A `vos dump` whose pipe
-is closed frees its volume and ends within some seconds.  SIGTERM and SIGKILL leave the volume busy for more than ten
+Invariant: it is ended in the gentlest way that works, and never outlives its owner.  A `vos dump` whose pipe
+is closed frees its volume and ends within seconds.  SIGTERM and SIGKILL leave the volume busy for more than ten
 minutes (772 s were measured with OpenAFS 1.8.9), less with a `vos endtrans` after them (171 s).
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from pipelines.output import pipes
-from pipelines.output.error_tail import Said
+from pipelines.output.error_tail import ErrorTail
 from pipelines.text import size
 from pipelines.vos.listing import VolumeGoneError, VosError
 
@@ -27,7 +27,7 @@ _GONE = ("no such entry", "does not exist", "no such volume", "unknown volume")
 
 
 class VosProcess:
-    """One `vos` whose standard output is a pipe.  `doing` says what it is for, in errors.
+    """One `vos` whose standard output is a pipe.  `doing` describes it in errors.
 
     It has a session of its own: signals of our terminal would leave volumes busy.  Raises `VosError` if it
     cannot be started.  `killed` is called by `end` if it was ended by a signal.
@@ -42,46 +42,46 @@ class VosProcess:
     ) -> None:
         self.doing = doing
         self._killed = killed
-        self._said = Said()
+        self._errors = ErrorTail()
         try:
             self._process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=self._said.descriptor,
+                stderr=self._errors.descriptor,
                 bufsize=0,
                 env={**environment, "LC_ALL": "C"},
                 start_new_session=True,
             )
         except OSError as error:
-            self._said.not_started()
+            self._errors.not_started()
             raise VosError(
                 f"{arguments[0]} cannot be started: {error.strerror}",
-                "install openafs-client, or say where vos is",
+                "install openafs-client, or set vos to its path",
             ) from None
-        self._said.started()
+        self._errors.started()
         assert self._process.stdout is not None  # noqa: S101 (as asked for above)
         self.pipe = self._process.stdout
         pipes.prepare(self.pipe.fileno())
         self._ending = threading.Lock()
 
     def output(self, seconds: float) -> bytes:
-        """Return all of its output, after it has ended well within that time.  Raises `VosError`."""
+        """Return all of its output, after it has succeeded within that time.  Raises `VosError`."""
         with self:
             try:
-                said = self._read(time.monotonic() + seconds)
+                output = self._read(time.monotonic() + seconds)
             except subprocess.TimeoutExpired:
-                self._kill(signal.SIGKILL)  # it has nothing to write to, so its pipe tells it nothing
+                self._kill(signal.SIGKILL)  # it writes nothing, so it does not notice its closed pipe
                 raise VosError(
                     f"{self.doing} did not answer within {seconds:.0f} s",
-                    "see whether the file server and the database servers are well",
+                    "check the file server and the database servers",
                 ) from None
-            check(self.doing, self._process.returncode, self._said.text())
-            return said
+            check(self.doing, self._process.returncode, self._errors.text())
+            return output
 
     def _read(self, end: float) -> bytes:
-        """Return all of its output.  Raises `TimeoutExpired` when the clock shows `end`."""
-        said = bytearray()
+        """Return all of its output.  Raises `TimeoutExpired` when the clock reaches `end`."""
+        output = bytearray()
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)
         while True:
@@ -91,18 +91,16 @@ class VosProcess:
             data = self.pipe.read(1 << 20)  # unbuffered: what there is
             if not data:
                 break
-            said += data
-            if len(said) > LARGEST_OUTPUT:
-                raise VosError(
-                    f"{self.doing} says more than {size(LARGEST_OUTPUT)}", "see what ails the server"
-                )
+            output += data
+            if len(output) > LARGEST_OUTPUT:
+                raise VosError(f"{self.doing} printed more than {size(LARGEST_OUTPUT)}", "check the server")
         self._process.wait(max(0.0, end - time.monotonic()))
-        return bytes(said)
+        return bytes(output)
 
     def end(self) -> tuple[int, str]:
-        """Close the pipe, wait for the end, and return the exit status and what it said.
+        """Close the pipe, wait for the end, and return the exit status and the end of its standard error.
 
-        One that does not end in time is killed; its status is then negative.
+        If it does not end in time, it is killed; its status is then negative.
         """
         with self._ending:
             self.pipe.close()
@@ -114,10 +112,10 @@ class VosProcess:
             if self._process.wait() < 0:
                 self._killed()
                 self._killed = lambda: None
-            return self._process.returncode, self._said.text()
+            return self._process.returncode, self._errors.text()
 
     def wait_or(self, channel: int) -> bool:
-        """Wait until it has ended, or until something comes from `channel`; return whether it has ended."""
+        """Wait until it has ended, or `channel` is readable; return whether it has ended."""
         pidfd = os.pidfd_open(self._process.pid)
         try:
             poll = select.poll()
@@ -138,17 +136,17 @@ class VosProcess:
         self.end()
 
 
-def check(doing: str, status: int, said: str) -> None:
-    """Raise `VosError` if `vos` did not end well; `VolumeGoneError` if there is no such volume on line."""
+def check(doing: str, status: int, errors: str) -> None:
+    """Raise `VosError` if `vos` failed; `VolumeGoneError` if there is no such volume on line."""
     if status == 0:
         return
-    if any(words in said.lower() for words in _GONE):
-        raise VolumeGoneError(f"{doing} failed: {said}", "it was removed, moved or taken off line")
+    if any(words in errors.lower() for words in _GONE):
+        raise VolumeGoneError(f"{doing} failed: {errors}", "it was removed, moved or taken off line")
     if status < 0:
         raise VosError(
             f"{doing} was killed by {_signal_name(-status)}", "its volume may stay busy for some minutes"
         )
-    raise VosError(f"{doing} failed with exit status {status}{': ' if said else ''}{said}")
+    raise VosError(f"{doing} failed with exit status {status}{': ' if errors else ''}{errors}")
 
 
 def _signal_name(number: int) -> str:

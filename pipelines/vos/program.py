@@ -1,10 +1,10 @@
 """The volumes of a cell, through OpenAFS's `vos`: list, examine, clone, size, dump.
 
-`vos` is believed by its exit status and its words; its control commands have time-outs.  Invariant: volumes are
-named to `vos` by their numbers, and servers and partitions by the configuration or by a listing: nothing that a
-volume holds or is called ever becomes an argument.
+A command of `vos` counts only if both its exit status and its output are good; control commands have time-outs.
+Invariant: volumes are passed to `vos` by number, servers and partitions come from the configuration or a listing:
+neither the name nor the contents of a volume ever become an argument.
 
-`privileged.PrivilegedVos` has the same methods, and a root process to do it.
+`helper_client.PrivilegedVos` has the same methods, carried out by a root process.
 """
 
 import os
@@ -14,25 +14,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.config.run_settings import AfsSource
 from pipelines.vos import listing, patterns
 from pipelines.vos.encryption import encryption
 from pipelines.vos.listing import BACKUP, READ_WRITE, UNKNOWN, Volume, VosError
 from pipelines.vos.process import VosProcess, check
+from pipelines.vos.settings import VosSettings
 
-CONTROL_SECONDS = 300.0  # `vos` itself tries again for a minute or two when a server does not answer
-_RELEASE_SECONDS = 20.0  # somebody waits for it, and the server may be what is ill
+CONTROL_SECONDS = 300.0  # `vos` itself retries for a minute or two when a server does not answer
+_RELEASE_SECONDS = 20.0  # the run waits for it, and the server may be the problem
 BACKUPSYS_SECONDS = 4 * 3600.0  # thousands of volumes, one after the other
 
 LARGEST = 0xFFFFFFFF  # ids and times are 32 bits wide
 
 
 class Dump(Protocol):
-    """A running `vos dump`, as a source: a context manager.  Its volume is busy until it is closed.
+    """A running `vos dump`; a context manager.  Its volume is busy until it is closed.
 
-    `fileno` is readable when `readinto` will not wait.  `readinto` gives 0 only after `vos` has ended well, and
+    `fileno` is readable when `readinto` will not wait.  `readinto` returns 0 only after `vos` has succeeded, and
     raises `VosError` otherwise.  `close` frees the volume, within seconds if the server is well; any thread may
-    call it, again, too.
+    call it, more than once.
     """
 
     def fileno(self) -> int: ...  # noqa: D102
@@ -73,64 +73,64 @@ class _Place:
 
 
 class Vos:
-    """`vos`, run by ourselves.  Every method raises `VosError`; `VolumeGoneError` if there is no such volume.
+    """`vos`, run by this process.  Every method raises `VosError`; `VolumeGoneError` if there is no such volume.
 
-    Servers are named as the configuration does; `environment` is that of `vos`, ours if it is None.  Methods
-    may be called from several threads.
+    Servers are named as in the configuration; `environment` is that of `vos`, None for ours.  Several threads may
+    share it.
     """
 
     def __init__(
         self,
-        source: AfsSource,
+        settings: VosSettings,
         *,
         environment: Mapping[str, str] | None = None,
         timeout: float = CONTROL_SECONDS,
     ) -> None:
-        self._source = source
+        self._settings = settings
         self._timeout = timeout
         self._environment = dict(os.environ if environment is None else environment)
-        self._program = shutil.which(source.vos, path=self._environment.get("PATH")) or source.vos
+        self._program = shutil.which(settings.program, path=self._environment.get("PATH")) or settings.program
         self._places: dict[int, _Place] = {}
 
     def servers(self) -> list[str]:
-        """Return the servers of the configuration, or all that the location database has."""
-        if self._source.servers:
-            return list(self._source.servers)
-        said = self._say(["listaddrs", "-printuuid", "-noresolve"], "vos listaddrs", self._timeout)
-        blocks = [block.split() for block in said.decode("ascii", "replace").split("UUID:")[1:]]
+        """Return the servers of the configuration, or all in the location database."""
+        if self._settings.servers:
+            return list(self._settings.servers)
+        output = self._output(["listaddrs", "-printuuid", "-noresolve"], "vos listaddrs", self._timeout)
+        blocks = [block.split() for block in output.decode("ascii", "replace").split("UUID:")[1:]]
         # one address of each server
         return [listing.argument(block[1], "server") for block in blocks if len(block) > 1]
 
     def listing(self, server: str) -> list[Volume]:
-        """Return the volumes of the server that are wanted, with their backup and read-only volumes.
+        """Return the selected volumes of the server, with their backup and read-only volumes.
 
-        A busy volume, or one that cannot be attached, is among them; its name comes from the location
-        database, and is empty if that has none.
+        Volumes that are busy or cannot be attached are included; their names come from the location database, and are
+        empty if that has none.
         """
-        wanted = patterns.select(self._all(server), self._source.take, self._source.leave)
+        wanted = patterns.select(self._all(server), self._settings.include, self._settings.exclude)
         for volume in wanted:
             self._places[volume.id] = _Place(server, volume.partition)
         return wanted
 
     def count(self, server: str) -> int:
-        """Return how many read-write volumes the server has, wanted or not, whose names are known."""
+        """Return how many read-write volumes with a known name the server has, selected or not."""
         return sum(bool(v.name) and v.type in (READ_WRITE, UNKNOWN) for v in self._all(server))
 
     def _all(self, server: str) -> list[Volume]:
         volumes: list[Volume] = []
-        for where in [["-partition", part] for part in self._source.partitions] or [[]]:
+        for where in [["-partition", part] for part in self._settings.partitions] or [[]]:
             doing = f"vos listvol {' '.join([server, *where[1:]])}"
-            said = self._say(
+            output = self._output(
                 ["listvol", "-server", server, *where, "-format", "-noresolve"], doing, self._timeout
             )
-            volumes += listing.parse_listing(said, server)
+            volumes += listing.parse_listing(output, server)
         if any(not volume.name for volume in volumes):
-            said = self._say(
+            output = self._output(
                 ["listvldb", "-server", server, "-quiet", "-noresolve"],
                 f"vos listvldb {server}",
                 self._timeout,
             )
-            names = listing.parse_names(said)
+            names = listing.parse_names(output)
             volumes = [listing.named(volume, names) for volume in volumes]
         return volumes
 
@@ -138,92 +138,98 @@ class Vos:
         """Return the volume as it is now."""
         doing = f"vos examine {volume}"
         try:
-            said = self._say(["examine", "-id", str(volume), "-format", "-noresolve"], doing, self._timeout)
-        except VosError:  # it says the same of a database that is down; listvldb does not
-            self._say(["listvldb", "-name", str(volume), "-quiet", "-noresolve"], doing, self._timeout)
+            output = self._output(
+                ["examine", "-id", str(volume), "-format", "-noresolve"], doing, self._timeout
+            )
+        except VosError:  # it fails in the same way when the database is down; listvldb does not
+            self._output(["listvldb", "-name", str(volume), "-quiet", "-noresolve"], doing, self._timeout)
             raise
         place = self._places.get(volume)
-        return listing.parse_examine(said, place.server if place else "")
+        return listing.parse_examine(output, place.server if place else "")
 
     def backup(self, volume: int) -> Volume:
-        """Clone the read-write volume of this id anew, and return the backup volume."""
-        self._say(["backup", "-id", str(volume)], f"vos backup {volume}", self._timeout)
+        """Clone the read-write volume of this id, and return the backup volume."""
+        self._output(["backup", "-id", str(volume)], f"vos backup {volume}", self._timeout)
         parent = self.examine(volume)
         if not parent.backup_id:
-            raise VosError(f"vos backup {volume} made no backup volume", "see the log of the volume server")
+            raise VosError(
+                f"vos backup {volume} created no backup volume", "see the log of the volume server"
+            )
         place = self._places.get(volume)
         if place:
             self._places[parent.backup_id] = place
         found = self.examine(parent.backup_id)
         if found.type not in (BACKUP, UNKNOWN) or found.id != parent.backup_id:
-            raise VosError(f"volume {parent.backup_id} is not the backup volume of {volume}", "list it anew")
+            raise VosError(f"volume {parent.backup_id} is not the backup volume of {volume}", "list it again")
         return found
 
     def backupsys(self, server: str) -> str:
-        """Clone all wanted volumes of the server anew, and return what `vos` said of those that it could not.
+        """Clone all selected volumes of the server, and return the failures that `vos` reported.
 
-        `vos backupsys` passes over busy volumes and ends well: the dates of a new listing tell.
+        `vos backupsys` skips busy volumes and succeeds: only the dates in a new listing show this.
         """
-        source = self._source
-        chosen = ["-prefix", *map(patterns.expression, source.take)]
-        if source.leave:
-            chosen += ["-xprefix", *map(patterns.expression, source.leave)]
+        settings = self._settings
+        chosen = ["-prefix", *map(patterns.expression, settings.include)]
+        if settings.exclude:
+            chosen += ["-xprefix", *map(patterns.expression, settings.exclude)]
         complaints = []
-        for where in [["-partition", part] for part in source.partitions] or [[]]:
+        for where in [["-partition", part] for part in settings.partitions] or [[]]:
             doing = f"vos backupsys {' '.join([server, *where[1:]])}"
-            said = self._say(["backupsys", *chosen, "-server", server, *where], doing, BACKUPSYS_SECONDS)
-            lines = said.decode(errors="replace").replace(" .. ", "\n").splitlines()
+            output = self._output(["backupsys", *chosen, "-server", server, *where], doing, BACKUPSYS_SECONDS)
+            lines = output.decode(errors="replace").replace(" .. ", "\n").splitlines()
             complaints += [line.strip() for line in lines if line.startswith("Could not")]
         return "; ".join(complaints)
 
     def dump_size(self, volume: int, since: int) -> int:
-        """Return how many bytes a dump of everything changed since then would have; since 0: of everything."""
+        """Return the size in bytes of a dump of all changes since then; since 0: of everything."""
         arguments = ["size", "-id", str(volume), *self._where(volume), "-dump", "-time", _number(since)]
-        return listing.parse_size(self._say(arguments, f"vos size {volume}", self._timeout))
+        return listing.parse_size(self._output(arguments, f"vos size {volume}", self._timeout))
 
     def dump(self, volume: int, since: int) -> Dump:
-        """Start to dump the volume: what was changed since then, in seconds since 1970; since 0: everything."""
+        """Start to dump the volume: all changes since then, in seconds since 1970; since 0: everything."""
         return LocalDump(self.dump_process(volume, since))
 
     def dump_process(self, volume: int, since: int) -> VosProcess:
         """Start to dump the volume, as `dump` does."""
         arguments = ["dump", "-id", str(volume), *self._where(volume), "-time", _number(since)]
-        if self._source.encrypt:
+        if self._settings.encrypt:
             place = self._places.get(volume)
             arguments += encryption(place.server) if place else ["-encrypt"]
         return self._start(arguments, f"vos dump {volume}", lambda: self._release(volume))
 
     def _release(self, volume: int) -> None:
-        """Tell the server to give up a dump whose `vos` was killed; it then does so sooner."""
+        """Make the server abandon a dump whose `vos` was killed; it would do so later by itself."""
         with suppress(VosError, KeyError):
             server = self._places[volume].server
-            said = self._say(["status", "-server", server], f"vos status {server}", _RELEASE_SECONDS)
-            transaction = listing.parse_dumping(said).get(volume)
+            output = self._output(["status", "-server", server], f"vos status {server}", _RELEASE_SECONDS)
+            transaction = listing.parse_dumping(output).get(volume)
             if transaction is not None:
                 ended = ["endtrans", "-server", server, "-transaction", str(transaction)]
-                self._say(ended, f"vos endtrans {transaction}", _RELEASE_SECONDS)
+                self._output(ended, f"vos endtrans {transaction}", _RELEASE_SECONDS)
 
     def _where(self, volume: int) -> list[str]:
-        """Return where the volume was listed, so that no database is asked."""
+        """Return where the volume was listed, so that `vos` needs no database."""
         place = self._places.get(volume)
         return ["-server", place.server, "-partition", place.partition] if place else []
 
-    def _say(self, arguments: list[str], doing: str, seconds: float) -> bytes:
+    def _output(self, arguments: list[str], doing: str, seconds: float) -> bytes:
         return self._start(arguments, doing).output(seconds)
 
     def _start(
         self, arguments: list[str], doing: str, killed: Callable[[], None] = lambda: None
     ) -> VosProcess:
-        source = self._source
-        identity = ["-localauth"] if source.localauth else []
-        if source.cell and not source.localauth:  # with -localauth, vos knows its cell and refuses to be told
-            identity += ["-cell", source.cell]
-        identity += ["-noauth"] if source.noauth else []
+        settings = self._settings
+        identity = ["-localauth"] if settings.localauth else []
+        if (
+            settings.cell and not settings.localauth
+        ):  # with -localauth, vos knows its cell and refuses the option
+            identity += ["-cell", settings.cell]
+        identity += ["-noauth"] if settings.noauth else []
         return VosProcess([self._program, *arguments, *identity], self._environment, doing, killed)
 
 
 class LocalDump:
-    """A dump by a `vos` of ours; see `Dump`."""
+    """A dump by our own `vos`; see `Dump`."""
 
     size = None  # known only at its end
 
@@ -254,5 +260,5 @@ class LocalDump:
 
 def _number(value: int) -> str:
     if not 0 <= value <= LARGEST:
-        raise VosError(f"{value} is no time that AFS knows")
+        raise VosError(f"{value} is not a valid time in AFS")
     return str(value)

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from peers_measure import Cost
-from peers_report import BEGIN, END, between, report
-from peers_results import Results, Spread, load
-from peers_steps import best, named, shown
-from peers_tools import version_of
-from peers_wins import wins
+
+from bench.peers.measure import Cost
+from bench.peers.report import BEGIN, END, between, report
+from bench.peers.results import Results, Spread, load
+from bench.peers.steps import best, named, shown
+from bench.peers.tools import version_of
+from bench.peers.wins import wins
 
 
 def made(step: str, **walls: float) -> Results:

@@ -10,8 +10,9 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
-from peers_measure import Call, digest, measure
-from peers_report import BEGIN
+
+from bench.peers.measure import Call, digest, measure
+from bench.peers.report import BEGIN
 
 ROOT = Path(__file__).parents[2]
 STEPS = {
@@ -58,7 +59,8 @@ def test_every_part_is_measured_and_reported(folder: Path) -> None:
 
     command: list[str | Path] = [
         sys.executable,
-        "bench/peers.py",
+        "-m",
+        "bench.peers",
         "--work",
         folder / "days",
         "--dir",
@@ -81,30 +83,30 @@ def test_every_part_is_measured_and_reported(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("peers.py --work /nope", "argument --work: there is no folder /nope"),
-        ("peers.py --dir /nope", "argument --dir: there is no folder /nope"),
+        ("peers --work /nope", "argument --work: there is no folder /nope"),
+        ("peers --dir /nope", "argument --dir: there is no folder /nope"),
         ("throughput.py --dir /nope", "argument --dir: there is no folder /nope"),
         ("memory.py --dir /nope", "argument --dir: there is no folder /nope"),
         ("startup.py --dir /nope", "argument --dir: there is no folder /nope"),
-        ("peers.py --runs 0", "--runs 0 makes a page of figures that are there: --results FILE"),
+        ("peers --runs 0", "--runs 0 makes a page of figures that are there: --results FILE"),
         (
-            "peers.py --runs 0 --results /nope",
+            "peers --runs 0 --results /nope",
             "--runs 0 makes a page of figures that are there: --results FILE",
         ),
-        ("peers.py --report /dev/null/page", "--report: /dev/null: File exists"),
-        ("peers.py --runs many", "argument --runs: 'many' is not a number from 0 on"),
-        ("peers.py --program restic", "argument --program: 'restic' is not TOOL=PROGRAM, with one of "),
+        ("peers --report /dev/null/page", "--report: /dev/null: File exists"),
+        ("peers --runs many", "argument --runs: 'many' is not a number from 0 on"),
+        ("peers --program restic", "argument --program: 'restic' is not TOOL=PROGRAM, with one of "),
         ("scale.py --folder /nope", "there is no folder /nope"),
         ("scale.py --millions 0", "argument --millions: 0 is no number of millions"),
     ],
 )
 def test_wrong_usage_is_told_in_one_line(line: str, why: str) -> None:
     program, *rest = line.split()
-    done = subprocess.run(
-        [sys.executable, f"bench/{program}", *rest], cwd=ROOT, capture_output=True, text=True
-    )
+    command = ["-m", "bench.peers"] if program == "peers" else [f"bench/{program}"]
+    name = "python -m bench.peers" if program == "peers" else program
+    done = subprocess.run([sys.executable, *command, *rest], cwd=ROOT, capture_output=True, text=True)
     assert 2 == done.returncode
-    assert done.stderr.splitlines()[-1].startswith(f"{program}: error: {why}")
+    assert done.stderr.splitlines()[-1].startswith(f"{name}: error: {why}")
 
 
 @pytest.mark.parametrize("program", ["limits", "stages", "chunker", "splitters"])

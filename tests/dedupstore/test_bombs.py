@@ -20,9 +20,9 @@ import msgspec
 import pytest
 
 from dedupstore.access import Access
-from dedupstore.format import compression, crypto, facts, layout, record_files, records
+from dedupstore.format import compression, crypto, facts, layout, pack_records, record_files, records
 from dedupstore.format.layout import Header, Kind
-from dedupstore.format.records import Done, Root, Snapshot, Stream
+from dedupstore.format.run_records import Done, Root, Snapshot, Stream
 from dedupstore.repository import Repository
 from dedupstore.state.folder import StateFolder
 from tests.store import World, noise
@@ -92,7 +92,7 @@ def pack_entry(**changes: object) -> dict[str, Any]:
 def full_tables(access: Access) -> list[Any]:
     """Return a pack whose table has as many chunks and blocks as there may be."""
     count, blocks = layout.MAX_PACK_CHUNKS, layout.MAX_PACK_BLOCKS
-    table = records.Table(
+    table = pack_records.Table(
         key=bytes(16),
         kind="D",
         domain="writer",
@@ -265,6 +265,7 @@ def of_kind(world: World, kind: Kind) -> Access:
     return world.admin if kind in (*pruners, Kind.CLOSING) else world.writer
 
 
+@pytest.mark.budget
 @pytest.mark.parametrize("name", BOMBS)
 def test_no_file_of_a_member_costs_much(world: World, tmp_path: Path, name: str) -> None:
     kind, make = BOMBS[name]
@@ -316,18 +317,17 @@ class Hostile:
     def _anything(self) -> Any:
         size = self._chance.choice([1, 1000, 100_000, 4_000_000, 8_000_000])
         few: list[Any] = [[], {}, b"", "", None, 0, -1, 2**64 - 1, 0.5, [[]], {"": []}, [b"", b""]]
-        return self._chance.choice(
-            [
-                lambda: self._chance.choice(few),
-                lambda: [self._chance.choice(few)] * size,
-                lambda: self._chance.randbytes(size),
-                lambda: bytes(size),
-                lambda: "x" * size,
-                lambda: {str(n): [] for n in range(size // 8)},
-                lambda: {n.to_bytes(32, "big"): [1, bytes(32)] for n in range(size // 80)},
-                lambda: self._deep(min(size, 100_000)),
-            ]
-        )()
+        kinds: list[Callable[[], Any]] = [
+            lambda: self._chance.choice(few),
+            lambda: [self._chance.choice(few)] * size,
+            lambda: self._chance.randbytes(size),
+            lambda: bytes(size),
+            lambda: "x" * size,
+            lambda: {str(n): [] for n in range(size // 8)},
+            lambda: {n.to_bytes(32, "big"): [1, bytes(32)] for n in range(size // 80)},
+            lambda: self._deep(min(size, 100_000)),
+        ]
+        return self._chance.choice(kinds)()
 
     def _deep(self, levels: int) -> msgspec.Raw:
         return msgspec.Raw(b"\x91" * levels + b"\xc0")
@@ -345,6 +345,7 @@ KINDS = (
 )
 
 
+@pytest.mark.budget
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_file_that_is_made_at_random_costs_much(world: World, tmp_path: Path, kind: Kind) -> None:
     access = of_kind(world, kind)

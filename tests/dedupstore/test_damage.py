@@ -99,7 +99,7 @@ def test_a_file_of_another_repository_is_refused(stored: World, tmp_path: Path) 
 def test_a_file_of_another_kind_is_refused(stored: World) -> None:
     """An index file is no snapshot."""
     shutil.copy(stored.files("index")[0], stored.path / "snapshots")
-    assert any("does not begin as a snapshot" in line for line in check(stored).damaged)
+    assert any("is not a snapshot file" in line for line in check(stored).damaged)
 
 
 def test_a_file_of_a_newer_format_is_neither_damage_nor_a_reason_to_stop(stored: World) -> None:
@@ -109,7 +109,7 @@ def test_a_file_of_a_newer_format_is_neither_damage_nor_a_reason_to_stop(stored:
     (stored.path / "snapshots" / hashlib.sha256(data).hexdigest()).write_bytes(data)
     found = check(stored)
     assert [] == found.damaged
-    assert any("is of repository format 2" in line for line in found.warnings)
+    assert any("has repository format 2" in line for line in found.warnings)
     assert stored.get("one") == DATA
 
 
@@ -190,7 +190,7 @@ def test_a_missing_pack_whose_chunks_are_elsewhere_is_a_warning(world: World, fo
     assert [] == found.damaged
     name = pack.relative_to(world.path)
     assert [
-        f"{name} is missing, but no backup needs it any more: what it held is stored elsewhere"
+        f"{name} is missing, but no backup needs it any more: its contents are stored elsewhere"
     ] == found.warnings
     assert DATA == world.get("one")
 

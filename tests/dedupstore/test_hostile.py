@@ -14,7 +14,8 @@ from dedupstore.errors import DamageError
 from dedupstore.format import blocks, compression, crypto, layout, packs, record_files, records
 from dedupstore.format.blocks import BlockKey
 from dedupstore.format.layout import Header, Kind
-from dedupstore.format.records import Index, IndexedPack, Root, Snapshot, Stream
+from dedupstore.format.pack_records import Index, IndexedPack
+from dedupstore.format.run_records import Root, Snapshot, Stream
 from tests.store import World, noise, sealed_block
 
 GIB4 = 4 << 30

@@ -111,7 +111,7 @@ def test_a_name_is_stored_once_in_a_run(world: World) -> None:
     """Two streams of one name in one snapshot could not be told apart."""
     with world.open(world.writer) as repository, begin(repository) as session:
         session.put("s", io.BytesIO(b"1"))
-        with pytest.raises(StreamError, match="stored already"):
+        with pytest.raises(StreamError, match="already stored"):
             session.put("s", io.BytesIO(b"2"))
 
 

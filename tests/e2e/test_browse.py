@@ -158,7 +158,7 @@ def test_find_goes_on_where_one_dump_cannot_be_read(browsing: Shell) -> None:
     put(browsing, "orphan", raw, day=3, facts=facts_of(raw, b"\xab" * 32))
     said = browsing("dedup find new", status=1)
     assert 2 == len(said.stdout.splitlines())
-    assert b"dedup: 1 of 4 could not be looked into, as said above\n" in said.stderr
+    assert b"dedup: 1 of 4 could not be read; see above\n" in said.stderr
 
 
 def test_extract_brings_back_files_and_trees(browsing: Shell, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_tar_is_browsed_as_a_volume_is(browsing: Shell, tmp_path: Path) -> Non
         ("ls latest user.alice ../etc", b"inside a volume, no path has .. in it"),
         ("extract latest user.alice a/../b", b"inside a volume, no path has .. in it"),
         ("extract latest user.alice . --tar -C .", b"are not for --tar"),
-        ("find x --since latest", b"latest is no bound"),
+        ("find x --since latest", b"latest cannot be a bound"),
     ],
 )
 def test_wrong_usage_is_told(shell: Shell, line: str, why: bytes) -> None:

@@ -14,19 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.writing.session import RunDetails
-from pipelines.config.run_settings import AfsSource, RunConfig, RunSettings, Schedule
+from pipelines.config.run_settings import RunConfig, RunSettings, Schedule
 from pipelines.formats.afs.merge import merge
 from pipelines.run.engine import Engine, run_day
-from pipelines.run.kinds import make_sources
-from pipelines.sources.afs import decide
+from pipelines.sources.kind import RunContext
+from pipelines.sources.kinds import make_sources
+from pipelines.sources.kinds.afs import decide
+from pipelines.sources.kinds.afs.settings import AfsSettings
 from pipelines.sources.protocol import Line, Report
 from pipelines.streams import dates
 from pipelines.streams.chains import chain
 from pipelines.vos.listing import Volume as Listed
 from pipelines.vos.program import Vos
+from pipelines.vos.settings import VosSettings
 from tests.afsdump import parse, same_volume
 from tests.pipelines.formats.afs.model import Volume
 from tests.servers.afs_cell import AfsCell
@@ -90,7 +93,9 @@ class Fortnight:
         self.program = self.folder / "vos"
         self.program.write_text(DOOMING_VOS.format(vos=self.cell.bin / "vos", doom=self.doom))
         self.program.chmod(0o755)
-        self.source = AfsSource("cell", (self.cell.server,), take=("w.*",), vos=str(self.program))
+        self.source = AfsSettings(
+            "cell", VosSettings((self.cell.server,), include=("w.*",), program=str(self.program))
+        )
 
     def create(self, name: str, model: Volume) -> None:
         self.models[name] = model
@@ -122,15 +127,16 @@ class Fortnight:
         """Yield what runs on the next day."""
         moment = START + timedelta(days=len(self.reports))
         details = RunDetails("fs1", "test", int(moment.timestamp()), 0)
-        settings = RunSettings(at_once=3, retries=1, retry_wait=0)
+        settings = RunSettings(parallel=3, retries=1, retry_wait=0)
         config = RunConfig(Path("dedup.toml"), settings, Schedule(small_kib=0), (self.source,))
         with self.world.open(self.world.writer) as repository:
-            sources = make_sources(config, repository, run_day(details), Vos, all_full=all_full)
+            context = RunContext(settings, config.schedule, repository, run_day(details), all_full)
+            sources = make_sources(config, context)
             yield Engine(repository, sources, settings, details)
 
     def listing(self) -> list[Listed]:
-        source = AfsSource("cell", take=("w.*",), vos=str(self.cell.bin / "vos"))
-        return Vos(source).listing(self.cell.server)
+        settings = VosSettings(include=("w.*",), program=str(self.cell.bin / "vos"))
+        return Vos(settings).listing(self.cell.server)
 
     def _note_truth(self, report: Report) -> None:
         before = self.truth[-1] if self.truth else {}
@@ -316,7 +322,7 @@ def test_a_locked_volume_is_stored_as_it_was_and_reported(fortnight: Fortnight) 
     line = fortnight.line(LOCKED, "w.locked")
     assert "stored" == line.state
     assert any("is locked" in warning or "locked" in warning for warning in line.warnings)
-    assert any("its backup volume could not be made anew" in warning for warning in line.warnings)
+    assert any("its backup volume could not be refreshed" in warning for warning in line.warnings)
     assert [] == fortnight.line(LOCKED + 1, "w.locked").warnings
     assert "incr" == fortnight.line(LOCKED + 1, "w.locked").kind
 
@@ -377,7 +383,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_changes_nothing(fortnight: Fortn
     assert before == (fortnight.listing(), fortnight.world.files(""))
     assert sorted(set(NAMES) - {"w.doomed"}) == sorted(line.name for line in lines)
     assert {("planned", "incr", "")} == {(line.state, line.kind, line.reason) for line in lines}
-    assert {("planned", "full", "asked for")} == {(line.state, line.kind, line.reason) for line in full}
+    assert {("planned", "full", "requested")} == {(line.state, line.kind, line.reason) for line in full}
 
 
 def test_nothing_else_is_said_of_any_volume(fortnight: Fortnight) -> None:

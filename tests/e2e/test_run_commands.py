@@ -187,7 +187,7 @@ def test_a_second_run_is_refused_while_one_goes_on(configured: Shell, tmp_path: 
     with configured.start("dedup run") as first:
         with open(fifo, "wb") as pipe:  # opens when the command reads: the run goes on
             failed = configured("dedup run", status=1)
-            assert f"dedup: another run is going on: process {first.pid}, since ".encode() in failed.stderr
+            assert f"dedup: another run is active: process {first.pid}, since ".encode() in failed.stderr
             pipe.write(b"data")
         first.communicate(timeout=60)
     assert 0 == first.returncode
@@ -203,7 +203,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_the_next_takes_it_up(
     slow = source("slow", ["cat", str(fifo)])
     configure(
         configured,
-        "[run]\nat_once = 1\n",
+        "[run]\nparallel = 1\n",
         source("quick", ["sh", "-c", f"echo x >> {count}; echo quick"]),
         slow,
     )
@@ -211,7 +211,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_the_next_takes_it_up(
         first.send_signal(number)
         said = first.communicate(timeout=60)[1]
     assert 128 + number == first.returncode
-    assert b"dedup: interrupted; nothing was listed, but the next run takes up 1 stream\n" == said
+    assert b"dedup: interrupted; no backup was recorded, but the next run resumes with 1 stream\n" == said
 
     configure(
         configured,
@@ -260,7 +260,7 @@ def test_a_source_that_gives_nothing_is_given_up(configured: Shell) -> None:
     configure(configured, BASICS, "idle_timeout = 1\n", silent, source("x", ["echo", "x"]))
     summary = run(configured, status=3)
     errors = {line["name"]: line["error"] for line in summary["lines"]}
-    assert errors["silent"].startswith("silent: its source gave nothing for 1 s; ")
+    assert errors["silent"].startswith("silent: its source sent nothing for 1 s; ")
     assert ["x"] == listed(configured)
 
 
@@ -268,7 +268,7 @@ def test_the_config_is_checked_and_an_example_is_at_hand(configured: Shell) -> N
     configured("dedup config example > $DEDUP_CONFIG")
     assert EXAMPLE == Path(configured.environ["DEDUP_CONFIG"]).read_text()
     said = configured("dedup config check").stdout.decode()
-    assert f"{configured.environ['DEDUP_CONFIG']} is understood: 1 source: cell\n" == said
+    assert f"{configured.environ['DEDUP_CONFIG']} is valid: 1 source: cell\n" == said
     configure(configured, "[run]\nat_one = 1\n")
     failed = configured("dedup config check", status=1).stderr.decode()
     assert (
@@ -281,11 +281,11 @@ def test_the_config_is_checked_and_an_example_is_at_hand(configured: Shell) -> N
     [
         ("", "", "no repository is named; add a line such as repository = "),
         ('repository = "ftp://host/x"\n', "", "unknown scheme 'ftp' in a repository's URL"),
-        ("{here}", '[run]\nuser = "no-such-user"\n', "there is no user 'no-such-user'; make it, or correct"),
+        ("{here}", '[run]\nuser = "no-such-user"\n', "no such user: 'no-such-user'; create it, or correct"),
         (
             "{here}",
             '[[source]]\nkind = "afs"\nname = "cell"\nvos = "/no/vos"\n',
-            "there is no /no/vos, which is vos of the source cell; ",
+            "source cell: no such program: vos = '/no/vos'; ",
         ),
     ],
 )
@@ -303,4 +303,4 @@ def test_a_config_that_others_may_write_is_refused_for_root(configured: Shell) -
     configure(configured, source("x", ["echo", "x"]))
     Path(configured.environ["DEDUP_CONFIG"]).chmod(0o666)
     said = configured("dedup config check", status=1 if os.geteuid() == 0 else 0).stderr.decode()
-    assert (os.geteuid() == 0) == ("others than root may write" in said)
+    assert (os.geteuid() == 0) == ("only root may have write permission" in said)

@@ -68,12 +68,10 @@ def test_a_file_that_cannot_be_stored_is_named_and_the_others_are_stored(shell: 
     )
     assert any(line.startswith("  d.half: ") for line in lines)
     assert any(line.startswith(r"  d.caf\udce9: the name 'd.caf\udce9' is not valid UTF-8") for line in lines)
-    assert any(
-        line.startswith("  d: only plain files are stored, and link is a symbolic link") for line in lines
-    )
+    assert any(line.startswith("  d: skipped link (a symbolic link): not plain files") for line in lines)
     assert b"good" == shell("dedup get latest d.good").stdout
 
-    configure(shell, folder, 'take = ["empty"]\nallow_empty = true')
+    configure(shell, folder, 'include = ["empty"]\nallow_empty = true')
     assert [0] == [line["size"] for line in run(shell)["lines"]]
     assert b"" == shell("dedup get latest d.empty").stdout
 
@@ -83,7 +81,7 @@ def test_a_format_that_is_asked_for_must_be_one(shell: Shell, folder: Path) -> N
     configure(shell, folder, 'format = "tar"')
     said = shell("dedup run", status=1).stdout
     assert b"the stream for d.x is not a tar" in said
-    assert b'; nothing was listed; to keep it as it is: format = "raw"\n' in said
+    assert b'; no backup was recorded; to keep it as it is: format = "raw"\n' in said
 
 
 def test_a_file_that_is_written_to_all_the_time_is_refused(shell: Shell, folder: Path) -> None:
@@ -113,29 +111,29 @@ def test_a_file_that_is_written_to_all_the_time_is_refused(shell: Shell, folder:
 def test_a_dry_run_says_what_would_be_stored(shell: Shell, folder: Path) -> None:
     (folder / "a.sql").write_bytes(bytes(1234))
     (folder / "b.part").write_bytes(b"x")
-    configure(shell, folder, 'take = ["*.sql", "b.dump"]')
+    configure(shell, folder, 'include = ["*.sql", "b.dump"]')
     said = shell("dedup run --dry-run", status=3).stdout.decode()
     assert "d       auto    1.2 kB  d.a.sql\n" in said
-    assert f"d       FAILED          d.b.dump  b.dump is not there in {folder}; " in said
+    assert f"d       FAILED          d.b.dump  b.dump does not exist in {folder}; " in said
     assert "b.part" not in said
     assert [] == json.loads(shell("dedup list --json").stdout)
 
 
 def test_a_folder_that_is_not_there_is_told_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
-    assert b"is understood: 1 source: d\n" in shell("dedup config check").stdout
+    assert b"is valid: 1 source: d\n" in shell("dedup config check").stdout
     configure(shell, folder / "no")
     failed = shell("dedup config check", status=1).stderr.decode()
-    assert f"there is no folder {folder}/no, which is folder of the source d; make it, or correct" in failed
-    assert f"  d: there is no {folder}/no; ".encode() in shell("dedup run", status=1).stdout
+    assert f": source d: no such folder: {folder}/no; create it, or correct the path\n" in failed
+    assert f"  d: no such file: {folder}/no; ".encode() in shell("dedup run", status=1).stdout
     (folder / "file").touch()
     configure(shell, folder / "file")
     failed = shell("dedup config check", status=1).stderr.decode()
-    assert f": {folder}/file is no folder, which is folder of the source d; correct the path\n" in failed
+    assert f": source d: not a folder: {folder}/file; correct the path\n" in failed
 
 
 def test_a_name_that_leave_takes_away_is_told_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
     (folder / "b.c").write_bytes(b"x")
-    configure(shell, folder, 'take = ["b.c"]\nleave = ["b.*"]')
+    configure(shell, folder, 'include = ["b.c"]\nexclude = ["b.*"]')
     for line in ("config check", "run"):
         failed = shell(f"dedup {line}", status=1).stderr.decode()
-        assert ", line 7: take names 'b.c', and leave takes it away; correct one of the two\n" in failed
+        assert ", line 7: include names 'b.c', but exclude matches it; correct one of them\n" in failed

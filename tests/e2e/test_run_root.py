@@ -57,11 +57,11 @@ class Site:
         for name in ("DEDUP_REPOSITORY", "DEDUP_STATE_DIR", "GNUPGHOME"):
             self.environ.pop(name, None)
 
-    def configure(self, take: str, more: str = "") -> None:
+    def configure(self, include: str, more: str = "") -> None:
         self.config.write_text(
             f'repository = "{self.folder}/repository"\nstate_dir = "{self.folder}/state"\n'
             f'gpg_home = "{self.home.path}"\n[run]\nuser = "{USER}"\nretries = 0\n{more}\n[[source]]\n'
-            f'kind = "afs"\nname = "cell"\nservers = ["{self.cell.server}"]\ntake = ["{take}"]\n'
+            f'kind = "afs"\nname = "cell"\nservers = ["{self.cell.server}"]\ninclude = ["{include}"]\n'
             f'vos = "{self.cell.bin}/vos"\n'
         )
 
@@ -130,13 +130,15 @@ def test_files_are_read_as_the_user_and_not_as_root(site: Site) -> None:
     (site.folder / "open").write_bytes(b"for all")
     (site.folder / "closed").write_bytes(b"for root")
     (site.folder / "closed").chmod(0o600)
-    files = f'[[source]]\nkind = "files"\nname = "f"\nfolder = "{site.folder}"\ntake = ["open", "closed"]\n'
+    files = (
+        f'[[source]]\nkind = "files"\nname = "f"\nfolder = "{site.folder}"\ninclude = ["open", "closed"]\n'
+    )
     site.config.write_text(site.config.read_text() + files)
     lines = json.loads(site.dedup("run --source f --json", status=3).stdout)["lines"]
     assert {
         "f.open": "",
-        "f.closed": f"{USER} may not read {site.folder}/closed; let {USER} read it, and enter every folder on the "
-        "way: setfacl, or chgrp",
+        "f.closed": f"{USER} may not read {site.folder}/closed; let {USER} read it, and enter every folder above "
+        "it: setfacl or chgrp",
     } == {line["name"]: line["error"] for line in lines}
     assert b"for all" == site.dedup("get latest f.open", user=True).stdout
 
@@ -147,13 +149,13 @@ def test_patterns_that_match_nothing_are_a_failure_under_the_helper_too(site: Si
     site.configure("no-such.*")
     (line,) = json.loads(site.dedup(f"run --json{dry}", status=1).stdout)["lines"]
     assert "failed" == line["state"]
-    assert line["error"].startswith("take and leave match none of the ")
+    assert line["error"].startswith("include and exclude match none of the ")
 
 
 def test_what_anybody_could_have_written_is_not_believed_by_root(site: Site) -> None:
     site.config.chmod(0o666)
     failed = site.dedup("run", status=1).stderr.decode()
-    assert f"root does not believe {site.config}: others than root may write {site.config}; " in failed
+    assert f"refused {site.config}: only root may have write permission on {site.config}; " in failed
 
 
 def test_a_state_folder_of_another_user_is_refused_with_what_to_do(site: Site) -> None:
@@ -171,8 +173,8 @@ def test_a_user_who_cannot_read_dedup_itself_is_told_so(site: Site) -> None:
     site.environ["PYTHONPATH"] = str(hidden)
     failed = site.dedup("run", status=1).stderr.decode()
     assert (
-        f"dedup: {USER} cannot read {hidden}/pipelines/__init__.py; install dedup with a Python and in a folder "
-        "that it can read\n"
+        f"dedup: {USER} cannot read {hidden}/pipelines/__init__.py; install Python and dedup where this user "
+        "can read them\n"
     ) == failed
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config.run_settings import AfsSource
 from pipelines.formats.splitters import AfsSplitter
-from pipelines.sources.afs import decide
-from pipelines.sources.afs.decide import Parent, Verdict
+from pipelines.sources.kinds.afs import decide
+from pipelines.sources.kinds.afs.decide import Parent, Verdict
 from pipelines.vos.listing import Volume, VolumeGoneError, VosError
 from pipelines.vos.program import Vos
+from pipelines.vos.settings import VosSettings
 from tests.afsdump import make_dump, parse
 from tests.servers.afs_cell import AfsCell
 from tests.servers.sshd import wait_for
@@ -28,13 +28,13 @@ FILES = {"a": b"first" * 300, "folder/b": b"second" * 300}
 
 
 @pytest.fixture(scope="module")
-def source(afs_cell: AfsCell) -> AfsSource:
-    return AfsSource("afs", (afs_cell.server,), take=("v.*",), vos=str(afs_cell.bin / "vos"))
+def settings(afs_cell: AfsCell) -> VosSettings:
+    return VosSettings((afs_cell.server,), include=("v.*",), program=str(afs_cell.bin / "vos"))
 
 
 @pytest.fixture
-def vos(source: AfsSource) -> Vos:
-    return Vos(source)
+def vos(settings: VosSettings) -> Vos:
+    return Vos(settings)
 
 
 def create(cell: AfsCell, name: str, dump: bytes | None = None) -> None:
@@ -68,7 +68,7 @@ def store(
     # or else the clone might be from before a restore; the volume server's clock may lag by a second
     wait_for(lambda: int(time.time()) > volume.copy + 1, 5)
     backup = vos.backup(volume.id) if fresh else vos.examine(volume.backup_id)
-    known = Parent(b"\xab" * 32, parent.facts) if parent else None
+    known = Parent(b"\xab" * 32, parent.facts) if parent and parent.facts else None
     state = parent.state if parent else None
     plan = decide.plan(volume, backup, known, state, due)
     dump = dumped(vos, backup.id, plan.since)
@@ -103,11 +103,11 @@ GOODBYE = "import socket; socket.socket(2, 2).sendto(b'END OF TEST', ('192.0.2.1
 
 @pytest.mark.parametrize("encrypt", [True, False])
 def test_a_dump_of_another_host_is_not_to_be_read_on_the_way(
-    afs_cell: AfsCell, source: AfsSource, encrypt: bool
+    afs_cell: AfsCell, settings: VosSettings, encrypt: bool
 ) -> None:
     name = f"v.secret.{encrypt}"
     create(afs_cell, name)
-    vos = Vos(replace(source, encrypt=encrypt))
+    vos = Vos(replace(settings, encrypt=encrypt))
     backup = vos.backup(listed(vos, name).id)
     with subprocess.Popen(
         afs_cell.command(sys.executable, "-c", LISTENER), stdout=subprocess.PIPE, text=True
@@ -143,26 +143,28 @@ def test_a_listing_has_what_examine_has(afs_cell: AfsCell, vos: Vos) -> None:
     assert not [name for name in names if not name.startswith("v.")]
 
 
-def test_all_servers_of_the_cell_are_found(afs_cell: AfsCell, source: AfsSource) -> None:
-    everywhere = AfsSource("afs", vos=source.vos, partitions=("a",), take=("v.*",))
+def test_all_servers_of_the_cell_are_found(afs_cell: AfsCell, settings: VosSettings) -> None:
+    everywhere = VosSettings(program=settings.program, partitions=("a",), include=("v.*",))
     assert [afs_cell.server] == Vos(everywhere).servers()
     Vos(everywhere).listing(afs_cell.server)
 
 
 def test_backupsys_clones_what_is_wanted_and_tells_what_it_could_not(
-    afs_cell: AfsCell, source: AfsSource
+    afs_cell: AfsCell, settings: VosSettings
 ) -> None:
     for name in ("v.sys.a", "v.sys.b", "v.sys.locked", "v.sys.left", "w.sys"):
         create(afs_cell, name)
     afs_cell.vos("lock", "v.sys.locked")
-    vos = Vos(AfsSource("afs", source.servers, take=("v.sys.*",), leave=("*.left",), vos=source.vos))
+    vos = Vos(
+        VosSettings(settings.servers, include=("v.sys.*",), exclude=("*.left",), program=settings.program)
+    )
     try:
         assert "Could not backup v.sys.locked" == vos.backupsys(afs_cell.server)
         with pytest.raises(VosError, match="vldb entry is already locked"):
             vos.backup(listed(vos, "v.sys.locked").id)
     finally:
         afs_cell.vos("unlock", "v.sys.locked")
-    every = Vos(AfsSource("afs", source.servers, take=("*.sys*",), vos=source.vos))
+    every = Vos(VosSettings(settings.servers, include=("*.sys*",), program=settings.program))
     found = [each.name for each in every.listing(afs_cell.server) if each.type == "BK"]
     assert ["v.sys.a.backup", "v.sys.b.backup"] == sorted(found)
 
@@ -182,6 +184,7 @@ def test_a_full_and_its_incrementals_chain(afs_cell: AfsCell, vos: Vos) -> None:
 
     next_second(vos, "v.chain")
     plan, nothing = store(vos, "v.chain", full)
+    assert full.facts is not None
     until = full.facts.until
     assert (False, until - decide.OVERLAP) == (plan.full, plan.since)
     assert ("accept", full.state) == (nothing.outcome, nothing.state)
@@ -243,6 +246,7 @@ def test_a_volume_made_anew_under_the_same_name_is_another_one(afs_cell: AfsCell
     create(afs_cell, "v.anew")
     plan, verdict = store(vos, "v.anew", full)
     assert (True, "accept") == (plan.full, verdict.outcome)
+    assert full.facts is not None
     assert f"re-created: it was volume {full.facts.volume}" == plan.reason
 
 
@@ -292,6 +296,7 @@ def test_the_old_clone_of_an_offline_volume_is_stored_under_its_own_time(afs_cel
     with pytest.raises(VosError, match="off line"):
         vos.backup(volume.id)
     _, verdict = store(vos, "v.offline", None, fresh=False)
+    assert verdict.facts is not None
     assert ("accept", clone.backup) == (verdict.outcome, verdict.facts.until)
     assert decide.is_stale(clone, clone.backup + 3600)
 
@@ -310,8 +315,8 @@ def test_a_volume_that_cannot_be_attached_is_listed_by_its_name(afs_cell: AfsCel
         header.write_bytes(sound)
 
 
-def test_a_server_that_is_down_is_an_error_that_names_it(source: AfsSource) -> None:
-    vos = Vos(AfsSource("afs", ("192.0.2.77",), vos=source.vos))
+def test_a_server_that_is_down_is_an_error_that_names_it(settings: VosSettings) -> None:
+    vos = Vos(VosSettings(("192.0.2.77",), program=settings.program))
     with pytest.raises(
         VosError, match=r"vos listvol 192\.0\.2\.77 failed with exit status 1: .*communication"
     ):
@@ -319,10 +324,10 @@ def test_a_server_that_is_down_is_an_error_that_names_it(source: AfsSource) -> N
 
 
 @pytest.fixture(scope="module")
-def big(afs_cell: AfsCell, source: AfsSource) -> int:
+def big(afs_cell: AfsCell, settings: VosSettings) -> int:
     """Return the id of a backup volume that takes a while to dump."""
     create(afs_cell, "v.big", make_dump("v.big", 1, {"zeros": bytes(48 << 20)}))
-    vos = Vos(source)
+    vos = Vos(settings)
     return vos.backup(listed(vos, "v.big").id).id
 
 
@@ -339,11 +344,11 @@ def test_a_dump_that_is_closed_early_leaves_its_volume_free(afs_cell: AfsCell, v
 # As `dedup run` does it: root forks the helper, then is nobody for good.
 AS_NOBODY = """
     import hashlib, json, os, sys
-    from pipelines.config.run_settings import AfsSource
+    from pipelines.vos.settings import VosSettings
     from pipelines.vos import helper, privileges
     from pipelines.vos.listing import VosError
     server, program, big = sys.argv[1:]
-    with helper.start(AfsSource("afs", (server,), take=("v.*",), vos=program)) as vos:
+    with helper.start(VosSettings((server,), include=("v.*",), program=program)) as vos:
         privileges.become("nobody")
         names = {volume.name: volume for volume in vos.listing(server)}
         backup = vos.backup(names["v.root"].id)
@@ -372,11 +377,11 @@ def root_volume(afs_cell: AfsCell) -> Iterator[None]:
 
 @pytest.mark.usefixtures("root_volume")
 def test_an_ordinary_user_dumps_through_the_helper(
-    afs_cell: AfsCell, vos: Vos, source: AfsSource, big: int
+    afs_cell: AfsCell, vos: Vos, settings: VosSettings, big: int
 ) -> None:
     program = textwrap.dedent(AS_NOBODY)
     done = subprocess.run(
-        [sys.executable, "-c", program, afs_cell.server, source.vos, str(big)],
+        [sys.executable, "-c", program, afs_cell.server, settings.program, str(big)],
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=120,

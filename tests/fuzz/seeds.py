@@ -42,14 +42,14 @@ def tars() -> dict[str, bytes]:
                 member.mtime = 1.5 if tar_format == tarfile.PAX_FORMAT else 1
                 tar.addfile(member, io.BytesIO(b"x" * size))
         made[str(tar_format)] = file.getvalue().rstrip(b"\0") + bytes(2048)
-    size = tarfile.TarInfo("c")
-    size.pax_headers = {"size": "1600", "GNU.sparse.major": "1"}
+    sized = tarfile.TarInfo("c")
+    sized.pax_headers = {"size": "1600", "GNU.sparse.major": "1"}
     stored = b"2\n0\n5\n900\n1083\n".ljust(512, b"\0") + b"x" * 1088 + bytes(448)
     for_all = tarfile.TarInfo.create_pax_global_header({"size": "600"})
     label = tarfile.TarInfo("label")
     label.type = b"V"
     made["global"] = for_all + 2 * (label.tobuf() + b"x" * 600 + bytes(424)) + bytes(1024)
-    made["map"] = size.tobuf(tarfile.PAX_FORMAT) + stored + bytes(1024)
+    made["map"] = sized.tobuf(tarfile.PAX_FORMAT) + stored + bytes(1024)
     sparse = bytearray(tarfile.TarInfo("d").tobuf(tarfile.GNU_FORMAT))
     sparse[124:136] = b"\x80" + (700).to_bytes(11)
     sparse[156:157], sparse[482:483] = b"S", b"\1"

@@ -1,6 +1,5 @@
 """What anybody may put into the roster folder costs each host one run of gpg, or none."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,7 +16,7 @@ from tests.keys.conftest import People, World
 
 
 @pytest.fixture
-def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with a line for each run of gpg from here on."""
     monkeypatch.setenv("PATH", str(gpg_with(tmp_path / "bin", "")), prepend=":")
     return tmp_path / "bin" / "runs"

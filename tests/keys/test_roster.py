@@ -265,13 +265,13 @@ def test_an_admin_may_sign_the_roster_that_puts_him_out_but_none_after_it(
 
 
 def test_a_writer_may_not_sign(world: World, people: People) -> None:
-    with pytest.raises(TrustError, match="roster/00000002 cannot be believed"):
+    with pytest.raises(TrustError, match="roster/00000002 cannot be trusted"):
         chain.follow(world.roster, signed(people.of_wendy, people.wendy, world.roster))
 
 
 def test_nobody_makes_himself_an_admin(world: World, people: People) -> None:
     members = altering(world.roster, people.wendy, role="admin")
-    with pytest.raises(TrustError, match="cannot be believed"):
+    with pytest.raises(TrustError, match="cannot be trusted"):
         chain.follow(world.roster, signed(people.of_wendy, people.wendy, world.roster, members=members))
 
 

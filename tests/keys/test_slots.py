@@ -135,5 +135,5 @@ def test_refuses_sealing_keys_in_a_writers_slot(world: World, people: People) ->
 def test_a_slot_must_begin_as_one(world: World, people: People) -> None:
     body = public.encrypt(GOLDEN, people.of_alice.export(people.alice), people.alice)
     roster, entry = stored(world, layout.magic(Kind.ROSTER) + body, people.alice)
-    with pytest.raises(DamageError, match="does not begin as a slot"):
+    with pytest.raises(DamageError, match="is not a slot file"):
         slots.load(world.backend, roster, entry, people.of_alice)

@@ -33,6 +33,7 @@ def one_chunk(
     old: tuple[str, ...] = OLD,
 ) -> Model:
     """Every snapshot needs chunk a: an old pack A has it (B, too, if it is there), a writer may upload it again."""
+    indexes: dict[str, tuple[str, ...]]
     packs, indexes = {"A": "a"}, {"A": ("A",)}
     if "pack B" in old:
         packs["B"], indexes["B"] = "a", ("B",)
@@ -65,7 +66,7 @@ def checkpoint(without: frozenset[str], *, plans: Plans, clean: bool = False) ->
         {"S0": Snapshot("R0", "a"), "S1": Snapshot("R1", "b"), "S2": Snapshot(run, "a")},
         without,
     )
-    tries = [
+    tries: list[tuple[Attempt, ...]] = [
         (Attempt("R1", "S1", index="N1", packs=("N1",)),),
         (Attempt(run, "S2", index="N2", packs=("N2",)),),
     ]
@@ -153,9 +154,10 @@ def increments(
 
     With `old_child`, S0 already has an increment C0 (chunk c, pack C).
     """
+    indexes: dict[str, tuple[str, ...]]
     packs, indexes = {"A": "a"}, {"A": ("A",)}
     snapshots = {"S0": Snapshot("R0", "a")}
-    old = OLD
+    old: tuple[str, ...] = OLD
     if old_child:
         packs["C"], indexes["C"], snapshots["C0"] = "c", ("C",), Snapshot("RC", "c", "S0")
         old += ("pack C", "index C", "snapshot C0", "done C0")
@@ -189,9 +191,10 @@ def closing(
     replaces it.
     Writers belong to another member of the same domain; their snapshots need a.
     """
+    indexes: dict[str, tuple[str, ...]]
     packs, indexes = {"A": "a", "N9": "c", "N8": "a"}, {"A": ("A",), "N9": ("N9",), "N8": ("N8",)}
     snapshots = {"S0": Snapshot("R0", "a"), "S9": Snapshot("R9", "c")}
-    tries = []
+    tries: list[tuple[Attempt, ...]] = []
     for n in range(1, writers + 1):
         packs[f"N{n}"], indexes[f"N{n}"], snapshots[f"S{n}"] = "a", (f"N{n}",), Snapshot(f"R{n}", "a")
         tries.append((Attempt(f"R{n}", f"S{n}", index=f"N{n}", packs=(f"N{n}",)),))

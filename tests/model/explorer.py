@@ -11,7 +11,7 @@ Invariant: `explore` ends with every reachable state visited, or with a fault an
 import itertools
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 STORE_BITS = 24
 LOCAL_BITS = 18
@@ -38,20 +38,24 @@ class Actor(Protocol):
     """A process: where it starts, and every step that it can take next."""
 
     name: str
-    start: Hashable
 
-    def steps(self, store: Hashable, local: Hashable) -> Iterable[Step]: ...
+    @property
+    def start(self) -> Hashable: ...
+
+    def steps(self, store: Any, local: Any) -> Iterable[Step]: ...
 
 
 class System(Protocol):
     """What is explored. Each `fault` returns the broken property, or an empty string."""
 
-    start: Hashable
     actors: list[Actor]
 
-    def store_fault(self, store: Hashable) -> str: ...
-    def step_fault(self, before: Hashable, after: Hashable) -> str: ...
-    def actor_fault(self, store: Hashable, actor: Actor, local: Hashable) -> str: ...
+    @property
+    def start(self) -> Hashable: ...
+
+    def store_fault(self, store: Any) -> str: ...
+    def step_fault(self, before: Any, after: Any) -> str: ...
+    def actor_fault(self, store: Any, actor: Actor, local: Any) -> str: ...
 
 
 @dataclass
@@ -69,7 +73,7 @@ class Interned:
     """Values numbered in the order in which they came."""
 
     def __init__(self, bits: int) -> None:
-        self.values: list[Hashable] = []
+        self.values: list[Any] = []
         self._numbers: dict[Hashable, int] = {}
         self._limit = 1 << bits
 
@@ -197,7 +201,7 @@ class Explorer:
 
 def run_alone(
     actor: Actor, start: Iterable[tuple[Hashable, Hashable]], never: frozenset[str]
-) -> dict[Hashable, int]:
+) -> dict[Any, int]:
     """Let an actor run alone, in every way that it can, from pairs of a store and its local value.
 
     Steps named in `never` are not taken. Return each pair that was passed and the most steps that were left from there;

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from dedupstore.backends.contract import Backend, Buffer, Entry
+from dedupstore.backends.contract import Backend, Buffer, Entry, Properties
 from dedupstore.errors import BackendError
 
 END = "end"
@@ -95,12 +95,8 @@ class Gate(Backend):
     # -- the program's side
 
     @property
-    def durable(self) -> bool:
-        return self._inner.durable
-
-    @property
-    def uploads(self) -> int:
-        return self._inner.uploads
+    def properties(self) -> Properties:
+        return self._inner.properties
 
     def list(self, folder: str) -> Iterator[Entry]:
         self._arrive("list packs", folder)

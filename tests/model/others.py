@@ -72,7 +72,7 @@ class Reading(NamedTuple):
     at: int = 0
     maybe: int = 0
     target: str = ""
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     last: int = -1
     state: str = ""
 

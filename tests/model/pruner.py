@@ -9,7 +9,7 @@ Invariant: nothing is deleted that the local value of `decide` does not name.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tests.model.explorer import Step
 from tests.model.programs import pruner_program
@@ -27,7 +27,7 @@ class Local(NamedTuple):
     runs: int = 0
     fenced: int = 0
     snapshots: int = 0
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     packs: int = 0
     doomed: int = 0
     whole: bool = False
@@ -175,7 +175,7 @@ class Pruner:
         field = {"snapshot": "snapshots", "pack": "packs"}.get(kind, kind)
 
         def learn(found: int) -> Local:
-            return self._moved(local._replace(**{field: found}))
+            return self._moved(local._replace(**cast(Any, {field: found})))
 
         yield from self.world.listing(store, self.seat, f"list_{field}", self.world.kind(kind), local, learn)
 

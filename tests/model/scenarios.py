@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dedupstore.access import Access
 from dedupstore.format import facts
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.writing.session import RunDetails, Session
 from tests.model.builders import EXPIRE, OLD, abandon, increments, one_chunk

@@ -20,8 +20,8 @@ from dedupstore.access import Access
 from dedupstore.errors import DedupError
 from dedupstore.format import layout, record_files
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Condemned, Done, Ended, Fence, Tombstones
-from dedupstore.format.records import Snapshot as SnapshotRecord
+from dedupstore.format.run_records import Condemned, Done, Ended, Fence, Tombstones
+from dedupstore.format.run_records import Snapshot as SnapshotRecord
 from dedupstore.history.snapshots import info_of
 from dedupstore.repository import Repository
 from tests.model.explorer import Event

@@ -29,9 +29,10 @@ def test_each_actor_ends_alone_from_every_state(name: str) -> None:
 
 def test_one_pruner_alone_removes_whatever_no_finished_snapshot_needs() -> None:
     """Whoever died wherever, and whatever other pruners condemned or fenced and left."""
-    explorer = Explorer(SMALL[ONE](NONE))
+    model = SMALL[ONE](NONE)
+    explorer = Explorer(model)
     explorer.explore()
-    world = explorer.system.world
+    world = model.world
     new: dict[Plan, Pruner] = {}
     for store in list(explorer.stores.values):
         there = world.names(store.present)

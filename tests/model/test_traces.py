@@ -5,9 +5,10 @@ from tests.model.traces import WRITER_STEPS, contents, explored, replayed, step_
 
 def test_the_traces_take_every_step_and_end_with_a_report() -> None:
     """What a replay relies on."""
-    explorer = explored(replayed())
+    model = replayed()
+    explorer = explored(model)
     traces = step_traces(explorer)
     assert {event.name for trace in traces for event in trace if event.actor == "W1"} == WRITER_STEPS
     for trace in traces:
         assert [e.name for e in trace if e.actor == "W1"][-1] in ("report_success", "report_failure")
-    assert ["pack A", "index A", "snapshot S0"] == contents(explorer.system)["condemned X.0.0"]
+    assert ["pack A", "index A", "snapshot S0"] == contents(model)["condemned X.0.0"]

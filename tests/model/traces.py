@@ -31,7 +31,7 @@ snapshot.
 
 from collections.abc import Hashable, Iterator
 
-from tests.model.builders import EXPIRE, increments
+from tests.model.builders import EXPIRE, Plans, increments
 from tests.model.explorer import Event, Explorer
 from tests.model.world import Model, Plan
 
@@ -52,7 +52,7 @@ def replayed() -> Model:
     S0 is a full (chunk a in pack A, index A). Attempt 1a makes the increment C1a (chunk b in pack N1a-b) to it, or the
     full S1a (chunk a in N1a-a and b in N1a-b) if S0 is condemned or gone; attempt 1b likewise.
     """
-    plans = {"X": (EXPIRE, abandon_child())}
+    plans: Plans = {"X": (EXPIRE, abandon_child())}
     return increments(frozenset(), plans=plans, attempts=2, clean=True)
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Ended, Fence
+from dedupstore.format.run_records import Ended, Fence
 from dedupstore.history import deletion
 from dedupstore.history.closings import CountingContext
-from dedupstore.history.deletion import Condemned
+from dedupstore.history.deletion import CondemnedNames
 from dedupstore.repository import Repository
 from dedupstore.writing import writer_run
 from dedupstore.writing.session import Session
@@ -121,7 +121,7 @@ def _at_the_end(patch: Patch, name: str, replacement: Callable[..., Any]) -> Non
 
 def does_not_look_at_condemned(patch: Patch) -> None:
     """8: nobody looks at what is condemned after the done record."""
-    _at_the_end(patch, "condemned", lambda context: Condemned())
+    _at_the_end(patch, "condemned", lambda context: CondemnedNames())
 
 
 def does_not_look_at_tombstones(patch: Patch) -> None:
@@ -132,9 +132,9 @@ def does_not_look_at_tombstones(patch: Patch) -> None:
 def looks_at_tombstones_first(patch: Patch) -> None:
     """8: tombstones are listed before what is condemned."""
 
-    def condemned(context: CountingContext) -> Condemned:
+    def condemned(context: CountingContext) -> CondemnedNames:
         dead = _REAL_ENTOMBED(context)
-        return Condemned(snapshots=frozenset(dead) | _REAL_CONDEMNED(context).snapshots)
+        return CondemnedNames(snapshots=frozenset(dead) | _REAL_CONDEMNED(context).snapshots)
 
     _at_the_end(patch, "condemned", condemned)
     patch.setattr(deletion, "entombed", lambda context: set())

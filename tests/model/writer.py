@@ -9,7 +9,7 @@ Invariant: a local value holds only what later steps use.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tests.model.explorer import Step
 from tests.model.programs import writer_program
@@ -22,7 +22,7 @@ class Local(NamedTuple):
     at: int = 0
     attempt: int = 0
     condemned: int = 0
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     packs: int = 0
     snapshots: int = 0
     upload: int = 0
@@ -161,7 +161,7 @@ class Writer:
             f"list_{field}",
             mask,
             local,
-            lambda f: self._moved(local._replace(**{field: f})),
+            lambda f: self._moved(local._replace(**cast(Any, {field: f}))),
         )
 
     def _list_index(self, store: Store, local: Local) -> Iterator[Step]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dedupstore.access import Access
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.repository import Repository, SnapshotInfo
 from dedupstore.writing.session import Session
 from pipelines.formats.detect import HEAD, detect
@@ -56,7 +56,7 @@ def facts_of(dump: bytes, parent: bytes = b"", source: str = "") -> dict[str, An
 def store_with(session: Session, name: str, data: bytes, facts: Any) -> Stream:
     """Store a stream as `put.store` does, but with these facts, whatever they are."""
     kind = detect(data[:HEAD])
-    splitter = {"afs": AfsSplitter, "tar": TarSplitter}.get(kind, lambda: None)()
+    splitter: Any = {"afs": AfsSplitter, "tar": TarSplitter}.get(kind, lambda: None)()
     return session.put(name, io.BytesIO(data), kind=kind, splitter=splitter, facts=facts)
 
 

@@ -4,15 +4,15 @@ Each module calls only those below it:
 
 | module         | what for |
 |---|---|
-| `backend`      | the back end that keeps a repository in an SSH account, by SFTP |
-| `create`       | how a new file gets into an SSH account |
-| `pool`         | the sessions with one SSH account |
-| `session`      | the verbs of SFTP |
-| `handles`      | files that stay open for reading |
-| `requests`     | SFTP requests and their replies over one connection |
-| `ssh_sharing`  | how one ssh serves several channels |
+| `backend`      | the back end itself |
+| `create`       | create a file: upload, count, sync, name |
+| `pool`         | one login, and several channels through it |
+| `session`      | the verbs of SFTP over one channel |
+| `handles`      | files kept open for reading |
+| `requests`     | requests and replies, many in flight |
+| `ssh_sharing`  | several channels through one ssh |
 | `deadline`     | how long a server may take |
 | `packets`      | SFTP's packets and their fields |
-| `ssh`          | the system's own `ssh` as a child process |
-| `ssh_settings` | what ssh would do for a host |
+| `ssh`          | the system's `ssh` as a child process |
+| `ssh_settings` | what ssh is configured to do for a host |
 """

@@ -1,7 +1,7 @@
 """The back end that keeps a repository in an SSH account, by SFTP.
 
-Invariant: what is read is all that was asked for, or an error.  `sftp_create` has the one for what is written,
-and `sftp_pool` keeps the connection.
+Invariant: what is read is all that was asked for, or an error.  `create` has the one for what is written, and
+`pool` keeps the connection.
 """
 
 import posixpath
@@ -14,6 +14,7 @@ from dedupstore.backends.contract import (
     MAX_NAMES,
     Buffer,
     Entry,
+    Properties,
     check_folder,
     check_name,
     check_range,
@@ -29,7 +30,7 @@ from dedupstore.backends.sftp.pool import CHANNELS, Pool
 from dedupstore.errors import BackendError, TransientError
 
 if TYPE_CHECKING:
-    from dedupstore.backends.sftp.session import Session
+    from dedupstore.backends.sftp.session import SftpSession
 
 _PATIENCE = Patience()
 _UNKNOWN = 1 << 20  # bytes of a file that is read whole, before its size is known
@@ -40,7 +41,7 @@ class SftpBackend:
 
     A `user` or `port` of None is left to the user's ssh configuration.  `most_names` is how many names a folder may
     have.  As in `LocalBackend`, the first `create` makes the folder itself, but nothing above it; files get mode
-    0600, folders 0700.
+    0400 (`FILE_MODE`), folders 0700.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class SftpBackend:
         self._pool = Pool(host, user, port, patience)
         self._creator = Creator(host, path)
 
-    uploads = CHANNELS
-
     @property
-    def durable(self) -> bool:
-        """Whether the server can sync files and folders to its disk; connects to find out."""
+    def properties(self) -> Properties:
+        """See `contract.Backend`."""
+        return Properties(self._is_durable, parallel=CHANNELS, remote=True)
+
+    def _is_durable(self) -> bool:
+        """Ask whether the server can sync files and folders to its disk."""
         with self._pool.session() as session:
             return self._creator.durable(session)
 
@@ -102,8 +105,8 @@ class SftpBackend:
             self._pool.session(_UNKNOWN if length is None else length) as session,
         ):
             if length is not None:
-                with session.handles.reading(path) as opened:
-                    data = session.read(opened.get(), offset, length)
+                with session.handles.reading(path) as handle:
+                    data = session.read(handle.get(), offset, length)
             else:
                 data, length = _read_to_end(session, path, offset, where)
         if len(data) != length:
@@ -121,10 +124,10 @@ class SftpBackend:
         """See `contract.Backend`."""
         path = self._path(check_name(name))
         where = self._where(path)
-        with explained("look at", where), self._pool.session() as session:
+        with explained("get the size of", where), self._pool.session() as session:
             size, mode = session.stat(path).get()
         if mode is not None and not stat.S_ISREG(mode):
-            raise BackendError(f"{where} is not a file; move it away")
+            raise BackendError(f"{where} is not a regular file; move it away")
         return _known(size, where)
 
     def close(self) -> None:
@@ -138,20 +141,20 @@ class SftpBackend:
         return f"{self._host}:{path}"
 
 
-def _read_to_end(session: "Session", path: str, offset: int, where: str) -> tuple[bytes, int]:
+def _read_to_end(session: "SftpSession", path: str, offset: int, where: str) -> tuple[bytes, int]:
     """Return the file's bytes from `offset` on, and how many they should be."""
-    opened = session.open(path)
+    handle = session.open(path)
     try:
         # A file never changes, so its size may be asked by its name, while it is being opened.
         length = length_to_end(where, _known(session.stat(path).get().size, where), offset)
         session.allow(length)
-        return session.read(opened.get(), offset, length), length
+        return session.read(handle.get(), offset, length), length
     finally:
         with suppress(OSError, TransientError):
-            session.close_handle(opened.get())
+            session.close_handle(handle.get())
 
 
 def _known(size: int | None, where: str) -> int:
     if size is None:
-        raise BackendError(f"the server does not tell the size of {where}")
+        raise BackendError(f"the server does not report the size of {where}")
     return size

@@ -2,29 +2,29 @@
 
 Invariant: the request that gives a file its name (SFTP 3's rename, which OpenSSH makes of link and unlink and
 which refuses an existing target; or a hard link, where the account may not rename) is sent only after the
-server has acknowledged every byte, told the right size and, where it can, synced the file to its disk.
-`create` returns only when the name and all new folders above it are synced too; where the server cannot do that, at
-all, `durable` is false.  A server that can and then fails once is believed: the file may not be there tomorrow.
+server has acknowledged every byte, reported the right size and, where it can, synced the file to its disk.
+`create` returns only when the name and all new folders above it are synced too; where the server cannot do that
+at all, the back end is not durable.  If a server that can sync fails once, that is an error: the file may not be there
+tomorrow.
 
 Whatever the connection does between any two requests, then, there is a file in `tmp`, or the whole file under
-its name; and the caller was not told that it is there unless it is.  Three waits are left: for the handle, for
+its name; and `create` has not returned unless it is there.  Three waits are left: for the handle, for
 the end of the file, for the name.
 """
 
 import errno
 import posixpath
-import secrets
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from dedupstore.backends.contract import TEMPORARY_FOLDER
+from dedupstore.backends.contract import temporary_name
 from dedupstore.errors import AlreadyExistsError, BackendError, TransientError
 
 if TYPE_CHECKING:
     from dedupstore.backends.sftp.requests import Answer
-    from dedupstore.backends.sftp.session import Session
+    from dedupstore.backends.sftp.session import SftpSession
 
 _T = TypeVar("_T")
 
@@ -43,8 +43,8 @@ class Creator:
         self._may_rename = True
         self._syncs_folders: bool | None = None  # not known yet
 
-    def durable(self, session: "Session") -> bool:
-        """Whether the server can sync files, and the folders of this account."""
+    def durable(self, session: "SftpSession") -> bool:
+        """Return whether the server can sync files, and the folders of this account."""
         if session.syncs and self._syncs_folders is None:
             with ExitStack() as stack:
                 root = _lent(session.open(self._root), session, stack)
@@ -53,19 +53,19 @@ class Creator:
                 self._syncs_folders = not _failures(_sync(session, root))
         return session.syncs and self._syncs_folders is not False
 
-    def create(self, session: "Session", target: str, view: memoryview) -> None:
+    def create(self, session: "SftpSession", target: str, view: memoryview) -> None:
         """Store `view` as the new file `target`, a path below the root, making the folders above it.
 
         Raises AlreadyExistsError, TransientError, or an OSError: ENOSPC if it does not fit.
         """
-        temporary = posixpath.join(self._root, TEMPORARY_FOLDER, secrets.token_hex(16))
+        temporary = posixpath.join(self._root, temporary_name())
         try:
             self._create(session, target, temporary, view)
         except BaseException as error:
             full = isinstance(error, OSError) and error.errno is None and self._is_full(session, len(view))
             if isinstance(error, Exception):
                 _remove(session, temporary)
-            else:  # whoever asks the program to stop waits for no server that neither answers nor takes anything
+            else:  # the program is to stop: do not wait long for a server that no longer answers
                 removing = threading.Thread(target=_remove, args=(session, temporary), daemon=True)
                 removing.start()
                 removing.join(_STOPPING)
@@ -73,10 +73,10 @@ class Creator:
                 raise OSError(errno.ENOSPC, "the disk or the quota is full") from error
             if isinstance(error, FileNotFoundError):
                 where = self._where(target)
-                raise TransientError(f"cannot write {where}: {temporary} went away meanwhile") from error
+                raise TransientError(f"cannot write {where}: {temporary} was removed meanwhile") from error
             raise
 
-    def _create(self, session: "Session", target: str, temporary: str, view: memoryview) -> None:
+    def _create(self, session: "SftpSession", target: str, temporary: str, view: memoryview) -> None:
         above = posixpath.dirname(target)
         with ExitStack() as borrowed, ExitStack() as writing:  # a server lends only so many handles
             # Whether the name is free is decided later; to look now saves an upload that is repeated after
@@ -102,7 +102,7 @@ class Creator:
             parent: bytes | OSError | None = None
             if making is not None:
                 _outcome(making[0])  # perhaps another thread has made it
-                parent, folder = (_lent(opened, session, borrowed) for opened in making[1:])
+                parent, folder = (_lent(answer, session, borrowed) for answer in making[1:])
                 if isinstance(folder, FileNotFoundError):
                     self._make_folders(session, above)
                     parent, folder = None, _lent(session.open(above), session, borrowed)
@@ -120,7 +120,7 @@ class Creator:
             )
 
     def _publish(
-        self, session: "Session", temporary: str, target: str, folder: bytes | OSError | None
+        self, session: "SftpSession", temporary: str, target: str, folder: bytes | OSError | None
     ) -> None:
         try:
             self._name(session, temporary, target, folder)
@@ -130,12 +130,14 @@ class Creator:
                 raise
             raise self._taken(session, target) from error
 
-    def _taken(self, session: "Session", target: str) -> AlreadyExistsError:
-        # The caller may now rely on the other file, whose writer may not have come to its sync yet.
+    def _taken(self, session: "SftpSession", target: str) -> AlreadyExistsError:
+        # the caller may now rely on the other file, whose writer may not have synced it yet
         self._sync_folder(session, target)
         return AlreadyExistsError(f"{self._where(target)} exists already")
 
-    def _name(self, session: "Session", temporary: str, target: str, folder: bytes | OSError | None) -> None:
+    def _name(
+        self, session: "SftpSession", temporary: str, target: str, folder: bytes | OSError | None
+    ) -> None:
         """Give an uploaded file its name, by a rename or, if the account may not rename, by a hard link."""
         if self._may_rename:
             try:
@@ -146,12 +148,12 @@ class Creator:
                     raise
         self._move(session, session.hard_link, temporary, target, folder)
         self._may_rename = False
-        # Nobody waits for the answer: such an account may not remove either; the second name costs no space.
+        # not awaited: such an account may not remove either; the second name costs no space
         session.remove(temporary)
 
     def _move(
         self,
-        session: "Session",
+        session: "SftpSession",
         move: "Callable[[str, str], Answer[None]]",
         temporary: str,
         target: str,
@@ -168,7 +170,7 @@ class Creator:
         else:
             self._wait_for(session, synced, target)
 
-    def _make_folders(self, session: "Session", folder: str) -> None:
+    def _make_folders(self, session: "SftpSession", folder: str) -> None:
         """Make `folder` and what is missing between it and the root, each one durable if the server can."""
         step = self._root
         for part in ("", *posixpath.relpath(folder, step).split("/")):
@@ -178,23 +180,24 @@ class Creator:
             except FileNotFoundError as error:
                 raise BackendError(
                     f"cannot make {self._where(step)}: the folder above it does not exist",
-                    "correct the path or make that folder first",
+                    "correct the path, or create that folder first",
                 ) from error
             except OSError:
                 if not _exists(session, step):
                     raise
                 if not part:  # the repository was there before: what lies above it is not ours
                     continue
-            self._sync_folder(session, step)  # also what another has made, who may not have come to that yet
+            # also what another process has made, and may not have synced yet
+            self._sync_folder(session, step)
 
-    def _sync_folder(self, session: "Session", path: str) -> None:
+    def _sync_folder(self, session: "SftpSession", path: str) -> None:
         """Make the name `path` durable."""
         with ExitStack() as stack:
             if session.syncs:
                 folder = _lent(session.open(posixpath.dirname(path) or "."), session, stack)
                 self._wait_for(session, _sync(session, folder), path)
 
-    def _wait_for(self, session: "Session", synced: "list[Answer[None] | OSError]", path: str) -> None:
+    def _wait_for(self, session: "SftpSession", synced: "list[Answer[None] | OSError]", path: str) -> None:
         """Wait until the name `path` is durable, where the server can do that.  Raises BackendError if it failed."""
         failed = _failures(synced)
         if not failed:
@@ -203,11 +206,11 @@ class Creator:
         elif self.durable(session):
             raise BackendError(
                 f"cannot write {self._where(path)}: its folder cannot be synced to the server's disk: {failed[0]}",
-                "look at that disk and at the server's log",
+                "check that disk and the server's log",
             ) from failed[0]
 
-    def _is_full(self, session: "Session", needed: int) -> bool:
-        """Whether "failure" can mean a full disk."""
+    def _is_full(self, session: "SftpSession", needed: int) -> bool:
+        """Return whether "failure" can mean a full disk."""
         with suppress(OSError, TransientError):
             free = session.free_bytes(self._root)
             return free is not None and free < needed
@@ -218,15 +221,15 @@ class Creator:
 
 
 def _outcome(answer: "Answer[_T]") -> _T | OSError:
-    """What was brought, or why not: for requests whose companions must not be forgotten."""
+    """Return the result or the error, for requests sent together: all answers must be awaited."""
     try:
         return answer.get()
     except OSError as error:
         return error
 
 
-def _lent(answer: "Answer[bytes]", session: "Session", stack: ExitStack) -> bytes | OSError:
-    """The handle that was asked for, closed when `stack` ends."""
+def _lent(answer: "Answer[bytes]", session: "SftpSession", stack: ExitStack) -> bytes | OSError:
+    """Return the handle that was asked for, closed when `stack` ends."""
     handle = _outcome(answer)
     if isinstance(handle, bytes):
 
@@ -239,18 +242,18 @@ def _lent(answer: "Answer[bytes]", session: "Session", stack: ExitStack) -> byte
     return handle
 
 
-def _remove(session: "Session", path: str) -> None:
+def _remove(session: "SftpSession", path: str) -> None:
     with suppress(OSError, TransientError):
         session.remove(path).get()
 
 
-def _make_folder(session: "Session", folder: str) -> "tuple[Answer[None], Answer[bytes], Answer[bytes]]":
+def _make_folder(session: "SftpSession", folder: str) -> "tuple[Answer[None], Answer[bytes], Answer[bytes]]":
     """Begin to make a folder, and to open the one above it, and itself."""
     made = session.make_folder(folder)
     return made, session.open(posixpath.dirname(folder) or "."), session.open(folder)
 
 
-def _exists(session: "Session", path: str) -> bool:
+def _exists(session: "SftpSession", path: str) -> bool:
     try:
         session.stat(path).get()
     except FileNotFoundError:
@@ -258,7 +261,7 @@ def _exists(session: "Session", path: str) -> bool:
     return True
 
 
-def _sync(session: "Session", folder: bytes | OSError | None) -> "list[Answer[None] | OSError]":
+def _sync(session: "SftpSession", folder: bytes | OSError | None) -> "list[Answer[None] | OSError]":
     """Begin to make the names in an open folder durable; where it could not be opened, say why."""
     if folder is None or not session.syncs:
         return []

@@ -1,4 +1,4 @@
-"""How long a server may take: for a sign of life, and for a whole call, however alive it looks.
+"""Deadlines: how long a server may be silent, and how long a whole call may take.
 
 Invariant: every call ends.  What it may take grows with the bytes that it moves, at a rate that a slow and shared
 line still reaches, and has an end: `Patience().longest` is 4 hours and 48 minutes.
@@ -31,7 +31,7 @@ class Patience(NamedTuple):
 
 
 class Deadlines:
-    """When the calls that are in work must have ended.  Several threads may use it at once, each for one call."""
+    """The deadlines of the calls in progress.  Several threads may use this at once, each for one call."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
@@ -40,7 +40,7 @@ class Deadlines:
 
     @contextmanager
     def call(self, size: int) -> Iterator[None]:
-        """What this thread does here is one call, which moves so many bytes."""
+        """Treat what this thread does within as one call, which moves so many bytes."""
         now = time.monotonic()
         with self._lock:
             self._until[threading.get_ident()] = now + self._patience.call, now + self._patience.longest
@@ -52,7 +52,7 @@ class Deadlines:
                 del self._until[threading.get_ident()]
 
     def allow(self, size: int) -> None:
-        """This thread's call moves so many bytes more."""
+        """Extend the deadline of this thread's call by so many bytes more."""
         thread = threading.get_ident()
         with self._lock:
             if thread in self._until:
@@ -64,4 +64,4 @@ class Deadlines:
         with self._lock:
             first = min(self._until.values(), default=None)
         if first is not None and first[0] < time.monotonic():
-            raise TimeoutError("the server is too slow: a call did not end in the time that it may take")
+            raise TimeoutError("the server is too slow: a call missed its deadline")

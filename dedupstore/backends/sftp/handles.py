@@ -1,7 +1,7 @@
-"""Files that stay open for reading: whoever reads of a pack again waits for one answer less.
+"""Files kept open for reading: the next read of a pack saves a round trip.
 
-Invariant: no file is closed while somebody reads it, and no more than `KEPT` are open that nobody reads.  One whose
-opening or reading failed is opened anew by the next.
+Invariant: no file is closed while it is being read, and at most `KEPT` are open otherwise.  A file whose opening or
+reading failed is opened again by the next read.
 """
 
 import threading
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from dedupstore.backends.sftp.requests import Answer
 
 KEPT = 8
-"""A few streams at once are in a pack or two each; servers give a channel dozens at least."""
+"""A few streams at once read a pack or two each; servers allow at least dozens in a channel."""
 
 
 @dataclass(eq=False)
-class _File:
+class _OpenFile:
     handle: "Answer[bytes]"
     readers: int = 0
 
@@ -34,15 +34,15 @@ class Handles:
     ) -> None:
         self._opening, self._close = opening, close
         self._lock = threading.Lock()
-        self._files: OrderedDict[str, _File] = OrderedDict()  # those read last are last
+        self._files: OrderedDict[str, _OpenFile] = OrderedDict()  # those read last are last
 
     @contextmanager
     def reading(self, path: str) -> "Iterator[Answer[bytes]]":
-        """The handle of the file at `path`, perhaps still to come; it may be used while the `with` block lasts."""
+        """Yield the handle of the file at `path`, perhaps still on its way; good while the `with` block lasts."""
         with self._lock:
             file = self._files.get(path)
             if file is None:
-                file = self._files[path] = _File(self._opening(path))
+                file = self._files[path] = _OpenFile(self._opening(path))
             file.readers += 1
             self._files.move_to_end(path)
         try:
@@ -55,12 +55,12 @@ class Handles:
                 with suppress(OSError, BackendError):
                     self._close(each.handle.get())
 
-    def _give_up(self, path: str, file: _File) -> None:
+    def _give_up(self, path: str, file: _OpenFile) -> None:
         with self._lock:
             if self._files.get(path) is file:
                 del self._files[path]
 
-    def _left(self, path: str, file: _File) -> list[_File]:
+    def _left(self, path: str, file: _OpenFile) -> list[_OpenFile]:
         """Note that one reader less reads a file; return what is to be closed now."""
         with self._lock:
             file.readers -= 1

@@ -1,7 +1,7 @@
 """SFTP's packets and their fields, as paramiko puts them together and takes them apart; nothing else of paramiko.
 
-Whoever imports the package loads a transport, two more libraries for cryptography and asyncio too: 20 MiB and a
-tenth of a second, where ssh is the transport.  So the three modules are loaded as those of a package whose
+Importing the package loads a transport, two more libraries for cryptography and asyncio: 20 MiB and a tenth of a
+second, for nothing, as ssh is the transport.  So the three modules are loaded as those of a package whose
 `__init__` has not run.
 
 Invariant: nothing of that is left in `sys.modules`: who imports paramiko before or afterwards, not in another thread

@@ -1,6 +1,6 @@
-"""The sessions with one SSH account: one login, and for many bytes at once several channels through it.
+"""The sessions with one SSH account: one login, and several channels through it when many bytes move at once.
 
-OpenSSH lets 2 MiB be on the way in a channel, whatever the distance (channels.h, CHAN_SES_WINDOW_DEFAULT): at
+OpenSSH allows 2 MiB in flight in a channel, whatever the distance (channels.h, CHAN_SES_WINDOW_DEFAULT): at
 100 ms there and back that is 20 MB/s.  The next channels go through the first ssh's connection and cost no
 login, which may be a touch on a token and is counted by providers.
 
@@ -20,10 +20,10 @@ from dedupstore.backends.sftp.ssh_sharing import Sharing
 from dedupstore.errors import BackendError
 
 if TYPE_CHECKING:
-    from dedupstore.backends.sftp.session import Session
+    from dedupstore.backends.sftp.session import SftpSession
 
 CHANNELS = 4
-"""As many as fill a line of 80 MB/s at 100 ms; a server gives ten if nobody told it otherwise (MaxSessions)."""
+"""As many as fill a line of 80 MB/s at 100 ms; a server allows ten by default (MaxSessions)."""
 
 _WINDOW = 2 << 20  # with fewer bytes on the way, one channel is as fast as several
 
@@ -35,17 +35,17 @@ class Pool:
         self._host, self._user, self._port = host, user, port
         self._patience = patience
         self._connecting = threading.Lock()
-        self._lock = threading.Lock()  # for what is below; never held while anybody waits for the server
+        self._lock = threading.Lock()  # for what is below; never held while waiting for the server
         self._sharing: Sharing | None = None
-        self._sessions: list[Session] = []
-        self._load: Counter[Session] = Counter()  # bytes to be moved by the calls that are being answered
+        self._sessions: list[SftpSession] = []
+        self._load: Counter[SftpSession] = Counter()  # bytes to be moved by the calls that are being answered
         self._opening = 0
         self._alone = False
         self._closed = False
 
     @contextmanager
-    def session(self, size: int = 0) -> "Iterator[Session]":
-        """A session for a call that moves `size` bytes; the first call logs in.
+    def session(self, size: int = 0) -> "Iterator[SftpSession]":
+        """Yield a session for a call that moves `size` bytes; the first call logs in.
 
         Raises BackendError if the login is refused or the pool is closed, TransientError if it may work later.
         """
@@ -83,8 +83,8 @@ class Pool:
             if self._sharing is not None:
                 self._sharing.close()
 
-    def _take(self, size: int) -> "tuple[Session | None, int]":
-        """The session with the least to do, if there is one, and how much that was; it has `size` more now."""
+    def _take(self, size: int) -> "tuple[SftpSession | None, int]":
+        """Return the least busy session, if there is one, and its load so far; add `size` to that."""
         with self._lock:
             if self._closed:
                 raise BackendError(f"the connection to {self._host} was closed")
@@ -96,13 +96,13 @@ class Pool:
             self._load[session] += size
             return session, load
 
-    def _add(self, session: "Session", size: int) -> None:
+    def _add(self, session: "SftpSession", size: int) -> None:
         with self._lock:
             self._load[session] += size
             if not self._load[session]:
                 del self._load[session]
 
-    def _log_in(self) -> "Session":
+    def _log_in(self) -> "SftpSession":
         if self._sharing is not None:
             self._sharing.close()
         try:
@@ -117,8 +117,8 @@ class Pool:
             self._sessions.append(session)
         return session
 
-    def _open_another(self, first: "Session") -> "Session | None":
-        """One more channel, unless there are enough or the server gives no more."""
+    def _open_another(self, first: "SftpSession") -> "SftpSession | None":
+        """Open one more channel, unless there are enough or the server refuses."""
         with self._lock:
             sharing = self._sharing
             if (
@@ -131,7 +131,7 @@ class Pool:
             self._opening += 1
         session = None
         try:
-            # What there is will do; if that has ended, the call itself will tell.
+            # the session that there is will do; if it has ended, the call itself fails
             with suppress(BackendError, OSError):
                 session = self._connect(sharing.further, first)
         finally:
@@ -146,14 +146,14 @@ class Pool:
             return None
         return session
 
-    def _connect(self, command: list[str], like: "Session | None") -> "Session":
+    def _connect(self, command: list[str], like: "SftpSession | None") -> "SftpSession":
         channel = SshChannel(command, self._patience.silent)
         try:
             # ssh is connecting while this imports what the others need not.
             from dedupstore.backends.sftp.requests import Requests
-            from dedupstore.backends.sftp.session import Session
+            from dedupstore.backends.sftp.session import SftpSession
 
-            return Session(Requests(channel, self._host, self._patience), like)
+            return SftpSession(Requests(channel, self._host, self._patience), like)
         except BaseException:
             channel.close()
             raise

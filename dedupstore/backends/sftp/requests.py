@@ -1,4 +1,4 @@
-"""SFTP requests and their replies over one connection: many in flight, for many threads at once.
+"""SFTP requests and their replies over one connection: many in flight, from many threads.
 
 Source: draft-ietf-secsh-filexfer-02, the SFTP version 3 that OpenSSH speaks.  paramiko gives the packets and
 their fields.
@@ -37,7 +37,7 @@ class Reply(NamedTuple):
 
 
 class Answer(Generic[_T]):
-    """What a request that is on its way will have brought."""
+    """The result of a request in flight."""
 
     def __init__(self, reply: Future[Reply], decode: Callable[[Reply], _T]) -> None:
         self._reply, self._decode = reply, decode
@@ -48,7 +48,7 @@ class Answer(Generic[_T]):
 
 
 class _Asked(NamedTuple):
-    """A request without an answer: who waits, and where the bytes of a read have to lie."""
+    """A request without an answer yet: its future, and where the bytes of a read belong."""
 
     reply: Future[Reply]
     into: memoryview | None
@@ -111,7 +111,7 @@ class Requests:
             if self._ended is not None:
                 raise self._lost()
             if not self._waiting:
-                self._heard = time.monotonic()  # while nobody asked, silence meant nothing
+                self._heard = time.monotonic()  # with no request in flight, silence means nothing
             self._number = (self._number + 1) % (1 << 32)
             self._waiting[self._number] = _Asked(reply, into)
             message.add_int(self._number)
@@ -157,23 +157,23 @@ class Requests:
         return frozenset(names)
 
     def _receive(self) -> None:
-        """Hand every reply to whoever waits for it, until the connection ends.  Runs in its own thread."""
+        """Hand every reply to the thread that waits for it, until the connection ends.  Runs in its own thread."""
         looked = 0.0
         try:
             while True:
                 kind, number, length = self._receive_header(self._check_time)
                 now = time.monotonic()
-                if now > looked + _LOOK:  # a server that never rests leaves no other time for it
+                if now > looked + _LOOK:  # a server that never pauses leaves no other time for it
                     self.deadlines.check()
                     looked = now
                 with self._lock:
                     self._heard = now + length / self._patience.rate  # until when the rest must have come
                     asked = self._waiting.get(number)
                 if asked is None:
-                    raise BackendError("it sent an answer that nobody asked for")
+                    raise BackendError("it sent an answer to no request")
                 reply = self._receive_reply(kind, length, asked.into)
                 with self._lock:
-                    # Not before: what ends the connection while the rest is on its way fails this one too.
+                    # not before: if the connection ends meanwhile, this request fails, too
                     failed = self._waiting.pop(number, None) is None
                     self._heard = time.monotonic()
                 if not failed:
@@ -183,7 +183,7 @@ class Requests:
             self._fail(error)
 
     def _receive_header(self, idle: Callable[[], None]) -> tuple[int, int, int]:
-        """A packet's kind, the number that follows, and how many bytes come after both."""
+        """Return a packet's kind, the number that follows, and how many bytes come after both."""
         header = bytearray(9)
         self._channel.receive(memoryview(header), idle)
         length, kind, number = struct.unpack(">IBI", header)
@@ -201,7 +201,7 @@ class Requests:
             return Reply(kind, memoryview(self._receive_bytes(length, self._check_time)))
         count = int.from_bytes(self._receive_bytes(min(4, length), self._check_time), "big")
         if count != length - 4 or count > len(into):
-            raise BackendError("it sent another number of bytes than it says")
+            raise BackendError("it sent a wrong number of bytes")
         self._channel.receive(into[:count], self._check_time)
         return Reply(kind, into[:count])
 

@@ -5,11 +5,11 @@ Sources: draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL file for the exten
 A server has to give requests for one file the results that they would have if each waited for the one before
 (draft, section 6.1), and OpenSSH's does all in order: what does not depend on an answer costs no round trip.
 
-Invariant: no reply is believed before its kind and its length are checked.  What the server refuses is raised
+Invariant: no reply is used before its kind and its length are checked.  What the server refuses is raised
 as the functions of `os` do: FileNotFoundError, PermissionError, or an OSError without errno for SFTP's
 unspecific "failure".  A lost connection is a TransientError.
 
-This module and `sftp_requests` are only imported while ssh is connecting.
+This module and `requests` are only imported while ssh is connecting.
 """
 
 import errno
@@ -36,7 +36,7 @@ _EOF = wire.SFTP_EOF.to_bytes(4, "big")
 
 
 class Attributes(NamedTuple):
-    """Size in bytes and `st_mode` of a file; None where the server does not tell."""
+    """Size in bytes and `st_mode` of a file; None where the server does not say."""
 
     size: int | None
     mode: int | None
@@ -49,14 +49,14 @@ class _Limits(NamedTuple):
     write: int = _SMALL_REQUEST
 
 
-class Session:
+class SftpSession:
     """The verbs, over `requests`.  All of them may be called from several threads at once.
 
     Its limits are those of `like`, a session with the same server, or else are asked for.  `handles` keeps files open
     that are read in parts; `call` and `allow` are those of `Deadlines`.
     """
 
-    def __init__(self, requests: Requests, like: "Session | None" = None) -> None:
+    def __init__(self, requests: Requests, like: "SftpSession | None" = None) -> None:
         self._requests = requests
         self._ask = requests.ask
         self.call, self.allow = requests.deadlines.call, requests.deadlines.allow
@@ -64,7 +64,7 @@ class Session:
         if like is not None:
             self._limits = like._limits
         elif "limits@openssh.com" in requests.extensions:
-            # Nobody waits for it before many bytes are to be moved.
+            # not awaited before many bytes are to be moved
             self._limits = Answer(self._ask(wire.CMD_EXTENDED, "limits@openssh.com"), _limits)
         self.handles = Handles(self.open, self.close_handle)
 
@@ -83,11 +83,11 @@ class Session:
         self._requests.close()
 
     def open(self, path: str) -> Answer[bytes]:
-        """A handle for reading the file at `path`.  OpenSSH opens a folder too, to be synced."""
+        """Open the file at `path` for reading; gives its handle.  OpenSSH opens a folder too, to be synced."""
         return Answer(self._ask(wire.CMD_OPEN, path, wire.SFTP_FLAG_READ, SFTPAttributes()), _handle)
 
     def create(self, path: str) -> Answer[bytes]:
-        """A handle for writing a new file (mode FILE_MODE); it is an error if `path` exists."""
+        """Create a file (mode FILE_MODE) for writing; gives its handle, or an error if `path` exists."""
         flags = wire.SFTP_FLAG_WRITE | wire.SFTP_FLAG_CREATE | wire.SFTP_FLAG_EXCL
         return Answer(self._ask(wire.CMD_OPEN, path, flags, _mode(FILE_MODE)), _handle)
 
@@ -96,8 +96,8 @@ class Session:
         return Answer(self._ask(wire.CMD_CLOSE, handle), _check_status)
 
     def read(self, handle: bytes, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`, or fewer if the file ends before; waits for them."""
-        file = io.BytesIO()  # gives its bytes away without copying them, once nobody looks at them
+        """Read `length` bytes from `offset`, or fewer if the file ends before; waits for them."""
+        file = io.BytesIO()  # gives its bytes away without copying them, once no view of them is left
         if length:
             file.seek(length - 1)
             file.write(b"\0")
@@ -148,17 +148,17 @@ class Session:
         return [*asked]
 
     def sync(self, handle: bytes) -> list[Answer[None]]:
-        """Sync an open file or folder to the server's disk; no answer will come if the server cannot."""
+        """Sync an open file or folder to the server's disk; gives no answers if the server cannot."""
         if not self.syncs:
             return []
         return [Answer(self._ask(wire.CMD_EXTENDED, "fsync@openssh.com", handle), _check_status)]
 
     def stat(self, path: str) -> Answer[Attributes]:
-        """Size and mode of what is at `path`, links followed."""
+        """Get size and mode of what is at `path`, links followed."""
         return Answer(self._ask(wire.CMD_STAT, path), _attributes)
 
     def fstat(self, handle: bytes) -> Answer[Attributes]:
-        """Size and mode of an open file."""
+        """Get size and mode of an open file."""
         return Answer(self._ask(wire.CMD_FSTAT, handle), _attributes)
 
     def make_folder(self, path: str) -> Answer[None]:
@@ -176,11 +176,11 @@ class Session:
     def hard_link(self, old: str, new: str) -> Answer[None]:
         """Give a file a second name; an existing `new` is an error."""
         if "hardlink@openssh.com" not in self._requests.extensions:
-            raise OSError(errno.ENOTSUP, "the server makes no hard links")
+            raise OSError(errno.ENOTSUP, "the server has no hard links")
         return Answer(self._ask(wire.CMD_EXTENDED, "hardlink@openssh.com", old, new), _check_status)
 
     def free_bytes(self, path: str) -> int | None:
-        """Bytes that this account may still store around `path`; None if the server cannot tell."""
+        """Return the free bytes that this account may use at `path`; None if the server cannot tell."""
         if "statvfs@openssh.com" not in self._requests.extensions:
             return None
         body = _extended(self._ask(wire.CMD_EXTENDED, "statvfs@openssh.com", path).result(), 11 * 8)
@@ -188,7 +188,7 @@ class Session:
         return int(unit * available)
 
     def list(self, path: str) -> Iterator[tuple[str, Attributes]]:
-        """The names in a folder and what they are."""
+        """Yield the names in a folder, and their attributes."""
         handle = _handle(self._ask(wire.CMD_OPENDIR, path).result())
         asked: deque[Future[Reply]] = deque()
         try:
@@ -211,7 +211,7 @@ def _limits(reply: Reply) -> _Limits:
 
 
 def _depth(size: int) -> int:
-    """Return how many requests that move `size` bytes each are worth while in flight."""
+    """Return how many requests that move `size` bytes each in flight pay off."""
     return min(_IN_FLIGHT_REQUESTS, max(1, _IN_FLIGHT_BYTES // size))
 
 
@@ -234,25 +234,25 @@ def _expect(reply: Reply, kind: int, least: int) -> None:
     if reply.kind == wire.CMD_STATUS != kind:
         _check_status(reply)
     if reply.kind != kind or len(reply.body) < least:
-        raise BackendError("the sftp server gave an answer that does not fit the question")
+        raise BackendError("the sftp server sent an answer that does not match the request")
 
 
 def _check_status(reply: Reply) -> None:
-    """Raise what a status says, unless it says OK."""
+    """Raise the error that a status stands for, unless it is OK."""
     _expect(reply, wire.CMD_STATUS, 4)
     fields = Message(reply.body)
     code, text = fields.get_int(), fields.get_binary()[:200].decode(errors="replace")
     if code == wire.SFTP_OK:
         return
-    said = "the server says: " + ("".join(filter(str.isprintable, text)) or f"status {code}")
+    message = "the server says: " + ("".join(filter(str.isprintable, text)) or f"status {code}")
     if code in (wire.SFTP_NO_CONNECTION, wire.SFTP_CONNECTION_LOST):
-        raise TransientError(said)
+        raise TransientError(message)
     number = {
         wire.SFTP_NO_SUCH_FILE: errno.ENOENT,
         wire.SFTP_PERMISSION_DENIED: errno.EACCES,
         wire.SFTP_OP_UNSUPPORTED: errno.ENOTSUP,
     }.get(code)
-    raise OSError(number, said) if number else OSError(said)
+    raise OSError(number, message) if number else OSError(message)
 
 
 def _at_end(reply: Reply) -> bool:
@@ -270,7 +270,7 @@ def _extended(reply: Reply, least: int) -> memoryview:
 
 
 def _count(reply: Reply) -> int:
-    """How many bytes a read brought; none at the file's end."""
+    """Return how many bytes a read gave; 0 at the file's end."""
     if _at_end(reply):
         return 0
     _expect(reply, wire.CMD_DATA, 0)
@@ -294,6 +294,6 @@ def _names(reply: Reply) -> Iterator[tuple[str, Attributes]]:
     for _ in range(fields.get_int()):
         name = fields.get_binary().decode(errors="replace")
         if not name:  # paramiko reads nothing from where nothing is
-            raise BackendError("the sftp server sent fewer names than it says")
+            raise BackendError("the sftp server sent fewer names than announced")
         fields.get_binary()  # the line that `ls -l` would print
         yield name, _next_attributes(fields)

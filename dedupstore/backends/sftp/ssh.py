@@ -62,8 +62,8 @@ class SshChannel:
         self._sending = threading.Lock()
         self._last_words = ""
         self._closed = False
-        # A file, not a pipe: nobody has to empty it, and a connection that ssh shares with later ones
-        # (ControlPersist) may keep it open for hours without anybody waiting for its end.
+        # A file, not a pipe: it need not be drained, and a connection that ssh shares with later ones
+        # (ControlPersist) may keep it open for hours, and its end is not awaited.
         with ExitStack() as stack:
             self._stderr = stack.enter_context(tempfile.TemporaryFile())
             self._socket, theirs = socket.socketpair()
@@ -94,7 +94,7 @@ class SshChannel:
                 except BlockingIOError:
                     # `poll` waits for much room; a send that blocks would wake for each piece that ssh takes.
                     if not self._writable.poll(self._timeout * 1000):
-                        raise TimeoutError("it takes nothing any more") from None
+                        raise TimeoutError("it no longer accepts data") from None
                     continue
                 while left and sent >= len(left[0]):
                     sent -= len(left.pop(0))
@@ -102,7 +102,7 @@ class SshChannel:
                     left[0] = left[0][sent:]
 
     def receive(self, view: memoryview, idle: Callable[[], None]) -> None:
-        """Fill `view`.  Every half second in which not all comes, `idle` is asked: it may raise to give up.
+        """Fill `view`.  Every half second without all bytes, `idle` is called: it may raise to give up.
 
         Raises EOFError when the stream ends first.
         """
@@ -121,7 +121,7 @@ class SshChannel:
     def close(self, patience: float = 0.0) -> str:
         """End the child, by force after `patience` seconds, and return the last line that it wrote to stderr.
 
-        Whoever waits in another method is woken first.
+        Threads that wait in other methods are woken first.
         """
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -142,7 +142,7 @@ class SshChannel:
 
 
 def ssh_command(host: str, user: str | None, port: int | None, timeout: float) -> list[str]:
-    """The command that connects standard input and output to the sftp subsystem of `host`.
+    """Return the command that connects standard input and output to the sftp subsystem of `host`.
 
     The environment variable DEDUP_SSH may give the program and options to put before all others, quoted as
     in a shell.  ssh takes the first value that it finds for an option (ssh_config(5)): DEDUP_SSH wins over
@@ -151,9 +151,9 @@ def ssh_command(host: str, user: str | None, port: int | None, timeout: float) -
     Raises BackendError if host or user could be taken for an option or more than a name.
     """
     if not _HOST.fullmatch(host):
-        raise BackendError(f"{host!r} is not the name of a host")
+        raise BackendError(f"{host!r} is not a host name")
     if user is not None and not _USER.fullmatch(user):
-        raise BackendError(f"{user!r} is not the name of a user")
+        raise BackendError(f"{user!r} is not a user name")
     try:
         program = shlex.split(os.environ.get("DEDUP_SSH", "")) or ["ssh"]
     except ValueError as error:
@@ -190,20 +190,20 @@ def _start(command: list[str], stream: int, errors: int) -> "subprocess.Popen[by
     try:
         return subprocess.Popen(command, stdin=stream, stdout=stream, stderr=errors, start_new_session=True)
     except OSError as error:
-        said = f"cannot start {command[0]!r}: {error.strerror}"
-        raise BackendError(said, "install the OpenSSH client") from error
+        message = f"cannot start {command[0]!r}: {error.strerror}"
+        raise BackendError(message, "install the OpenSSH client") from error
 
 
 def connection_error(host: str, words: str) -> BackendError:
-    """The error for a login to `host` that failed with ssh's `words`: a TransientError if it may pass."""
-    said = f"cannot connect to {host}: {words}"
+    """Return the error for a login to `host` that failed with ssh's `words`: a TransientError if it may pass."""
+    message = f"cannot connect to {host}: {words}"
     if any(phrase in words for phrase in _PERMANENT):
-        return BackendError(said, f"try `sftp {host}` by hand, as the same user")
-    return TransientError(said, "check that the server and the network are up")
+        return BackendError(message, f"try `sftp {host}` by hand, as the same user")
+    return TransientError(message, "check that the server and the network are up")
 
 
 def _last_line(file: int) -> str:
-    """The last line in `file` that tells something."""
+    """Return the last line in `file` that says why."""
     size = os.fstat(file).st_size
     text = os.pread(file, 4096, max(0, size - 4096)).decode(errors="replace")
     lines = [line.strip() for line in reversed(text.splitlines()) if line.strip()]

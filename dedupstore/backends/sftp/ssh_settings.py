@@ -1,4 +1,4 @@
-"""What ssh would do for a host, and the one thing that is changed for speed: the order of its ciphers.
+"""The settings of ssh for a host, and the one that is changed for speed: the order of its ciphers.
 
 ssh prefers ChaCha20 (ssh_config(5), Ciphers), which costs ssh and the server a third more time than AES where
 processors have AES: on a fast line, most of the time that there is.
@@ -17,12 +17,12 @@ _PREFERRED = "aes256-gcm@openssh.com"  # its key is as long as ChaCha20's
 
 
 def with_options(command: list[str], *options: str) -> list[str]:
-    """The command that `ssh_command` gives, and more options, as in ssh_config(5)."""
+    """Return the command of `ssh_command` with more options, as in ssh_config(5)."""
     return _with(command, *(f"-o{option}" for option in options))
 
 
 def settings(command: list[str], timeout: float, *arguments: str) -> dict[str, str]:
-    """What ssh would do: its options by their names in lower case; none if it is not OpenSSH's."""
+    """Return the options of ssh, by their names in lower case; none if it is not OpenSSH's."""
     with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
             _with(command, *arguments, "-G"),
@@ -40,7 +40,7 @@ def settings(command: list[str], timeout: float, *arguments: str) -> dict[str, s
 
 
 def fast_ciphers(command: list[str], chosen: dict[str, str], timeout: float) -> list[str]:
-    """The option that has AES come first; none where somebody chose, or the processor has no AES.
+    """Return the option that puts AES first; none where ciphers are configured, or the processor has no AES.
 
     `chosen` is what `settings` gives for the command.
     """

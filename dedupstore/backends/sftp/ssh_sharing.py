@@ -1,4 +1,4 @@
-"""How one ssh serves several channels: the first is the master of the others (ssh_config(5), ControlMaster).
+"""Several channels through one ssh: the first is the master of the others (ssh_config(5), ControlMaster).
 
 Invariant: only the first ssh may log in.  Where the user's configuration shares connections already, it is left
 to do so.
@@ -50,7 +50,7 @@ class Sharing:
 
 
 def _free_path() -> str | None:
-    """A path at which ssh can make its socket, out of reach of other users; None if there is none.
+    """Return a path for ssh's socket, out of reach of other users; None if there is none.
 
     The folder stays.  The socket goes with its ssh, also when this process is killed.
     """
@@ -76,7 +76,7 @@ def _free_path() -> str | None:
 
 
 def _keeps_names(folder: str) -> bool:
-    """Whether no other user can put something else in place of what this one makes in a folder.
+    """Return whether no other user can replace what this one makes in a folder.
 
     `su` leaves XDG_RUNTIME_DIR as it was: its owner could rename root's folder, and be the server to root's next ssh.
     """

@@ -47,7 +47,7 @@ def _check_pair(before: DumpReader, after: DumpReader) -> None:
             hint,
         )
     if new.is_full:
-        raise StreamError(f"{new} comes after {old}", "a full dump begins anew: leave out those before it")
+        raise StreamError(f"{new} comes after {old}", "a full dump stands alone: leave out those before it")
     if new.since > old.until:
         raise StreamError(
             f"{new} does not follow {old}",

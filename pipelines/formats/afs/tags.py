@@ -10,9 +10,12 @@ Invariant: `walk` either finds where each value ends or raises; it never guesses
 
 from collections.abc import Iterator, Mapping
 
+from pipelines.formats.detect import DUMP_BEGIN, DUMP_END
+
 DUMP, VOLUME, VNODE, END = 1, 2, 3, 4  # what begins a section
 LAST_SECTION = 20  # those after END are a length and so many bytes
-BEGIN_MAGIC, END_MAGIC, VERSION = 0xB3A11322, 0x3A214B6E, 1
+BEGIN_MAGIC, END_MAGIC = (int.from_bytes(mark[1:]) for mark in (DUMP_BEGIN, DUMP_END))
+VERSION = 1
 
 DIRECTORY, FILE, SYMLINK = 2, 1, 3  # kinds of vnode
 ACL_SIZE = 192

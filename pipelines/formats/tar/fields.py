@@ -6,7 +6,7 @@ Formats: see `tar`.  Invariant: no number leaves here that does not fit in 63 bi
 import re
 
 from dedupstore.errors import StreamError
-from pipelines.formats.stream import Stream
+from pipelines.formats.stream import InputStream
 
 BLOCK = 512
 MAX_HEADER = 1 << 20  # bytes of extended headers of one member, and of one long name
@@ -24,18 +24,26 @@ def number(field: bytes, at: int) -> int:
         return min(max(value, -_MAX), _MAX)
     digits = field.split(b"\0")[0].strip()
     if digits.strip(b"01234567"):
-        raise StreamError(f"the tar's header at byte {at} has a number that is none")
+        raise StreamError(f"the tar's header at byte {at} has a field that is not a number")
     return int(digits or b"0", 8)
+
+
+def number_or_none(field: bytes, at: int) -> int | None:
+    """Read a number that nothing depends on, such as an owner's; None for one that is none."""
+    try:
+        return number(field, at)
+    except StreamError:
+        return None
 
 
 def checked_size(value: int, at: int) -> int:
     """Return a size, or raise `StreamError` for one that cannot be."""
     if not 0 <= value <= _MAX:
-        raise StreamError(f"the tar's header at byte {at} has an impossible size, {value}")
+        raise StreamError(f"the tar's header at byte {at} has an impossible size: {value}")
     return value
 
 
-def exactly(stream: Stream, count: int) -> bytes:
+def exactly(stream: InputStream, count: int) -> bytes:
     """Return the next bytes, all of them; raises `StreamError` at the end."""
     data = stream.read(count)
     if len(data) < count:
@@ -43,7 +51,7 @@ def exactly(stream: Stream, count: int) -> bytes:
     return bytes(data)
 
 
-def extension(stream: Stream, size: int) -> bytes:
+def extension(stream: InputStream, size: int) -> bytes:
     """Return the data of an extended header that has so many bytes."""
     if size > MAX_HEADER:
         raise StreamError(f"the tar has an extended header of {size} bytes at byte {stream.position}")
@@ -71,11 +79,22 @@ def pax_records(data: bytes, at: int) -> Records:
 
 
 def pax_number(records: dict[bytes, bytes], key: bytes, otherwise: int, at: int) -> int:
-    """Return the whole seconds, or whatever is counted, that an extended header gives for a key."""
+    """Return the number that an extended header gives for a key, without its fraction."""
     value = records.get(key)
     if not value:  # an empty one takes back what was said before
         return otherwise
+    found = pax_decimal(value)
+    if found is None:
+        raise StreamError(f"the tar's extended header at byte {at} has a field that is not a number")
+    return found[0]
+
+
+def pax_decimal(value: bytes) -> tuple[int, int] | None:
+    """Return the whole part of a decimal, rounded down, and billionths; None for what is no number."""
     found = _PAX_NUMBER.fullmatch(value)
     if not found:
-        raise StreamError(f"the tar's extended header at byte {at} has a number that is none")
-    return min(max(int(found[1]), -_MAX), _MAX)
+        return None
+    whole, billionths = int(found[1]), int(((found[2] or b".")[1:] + b"0" * 9)[:9])
+    if value.startswith(b"-") and billionths:
+        whole, billionths = whole - 1, 10**9 - billionths
+    return min(max(whole, -_MAX), _MAX), billionths

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dedupstore.errors import StreamError
-from pipelines.formats.entries import HOLE
-from pipelines.formats.stream import Stream
+from pipelines.formats.entries import Hole
+from pipelines.formats.stream import InputStream
 from pipelines.formats.tar.fields import BLOCK, Records, checked_size, exactly, number, pax_number
 
 MAX_REGIONS = 1 << 18
@@ -46,7 +46,7 @@ def pax_sparse(records: Records, last: dict[bytes, bytes], at: int) -> Sparse:
     return Sparse(size, _regions([_decimal(number, at) for number in numbers], size, at))
 
 
-def old_sparse(stream: Stream, block: bytes) -> Sparse:
+def old_sparse(stream: InputStream, block: bytes) -> Sparse:
     """Read the regions of GNU's old format from a header and the blocks that follow it."""
     at = stream.position
     size = checked_size(number(block[_OLD_SPARSE_SIZE], at), at)
@@ -83,20 +83,22 @@ def _too_many(at: int) -> StreamError:
     return StreamError(f"the tar's sparse file at byte {at} has more than {MAX_REGIONS} regions")
 
 
-def expanded(stream: Stream, stored: int, sparse: Sparse) -> Iterator[bytes | memoryview]:
+def expanded(stream: InputStream, stored: int, sparse: Sparse) -> Iterator[bytes | memoryview | Hole]:
     """Yield a sparse file's data with its holes."""
     begin, done = stream.position, 0
     regions = _listed_inside(stream, sparse, stored) if sparse.inside else sparse.regions
     if stream.position - begin + sum(regions[1::2]) != stored:
         raise StreamError(f"the tar's sparse file at byte {begin} has other data than its regions say")
     for offset, length in zip(regions[::2], regions[1::2], strict=True):
-        yield from _hole(offset - done)
+        if offset > done:
+            yield Hole(offset - done)
         yield from stream.copy(length)
         done = offset + length
-    yield from _hole(sparse.size - done)
+    if sparse.size > done:
+        yield Hole(sparse.size - done)
 
 
-def _listed_inside(stream: Stream, sparse: Sparse, stored: int) -> "array[int]":
+def _listed_inside(stream: InputStream, sparse: Sparse, stored: int) -> "array[int]":
     """Read the regions of sparse format 1.0: their number, then the numbers, a line each, padded to a block."""
     at = stream.position
     lines: list[bytes] = []
@@ -111,13 +113,6 @@ def _listed_inside(stream: Stream, sparse: Sparse, stored: int) -> "array[int]":
             if wanted > 2 * MAX_REGIONS:
                 raise _too_many(at)
     return _regions([_decimal(line, at) for line in lines[1:wanted]], sparse.size, at)
-
-
-def _hole(size: int) -> Iterator[bytes]:
-    for _ in range(size // len(HOLE)):
-        yield HOLE
-    if rest := size % len(HOLE):
-        yield HOLE[:rest]
 
 
 def _decimal(digits: bytes, at: int) -> int:

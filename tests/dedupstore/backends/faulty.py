@@ -33,8 +33,7 @@ class Faulty:
         room: int | None = None,
     ) -> None:
         self.calls: list[tuple[str, str]] = []
-        self.durable = True
-        self.uploads = inner.uploads
+        self.properties = inner.properties
         self.closed = False
         self._inner = inner
         self._fail_at, self._kill_at, self._after, self._error = fail_at, kill_at, after, error

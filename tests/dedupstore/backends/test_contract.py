@@ -222,8 +222,8 @@ def test_serves_many_threads_at_once(backend: Backend) -> None:
 
 
 def test_stores_as_many_files_at_once_as_it_says_are_worth_while(backend: Backend, place: Place) -> None:
-    many = backend.uploads
-    assert (many > 1) == place.url.startswith("sftp:")
+    _, many, remote = backend.properties
+    assert (many > 1) == remote == place.url.startswith("sftp:")
     contents = {f"packs/{seed}": noise(4 << 20, seed) for seed in range(many)}
     barrier = threading.Barrier(many)
 

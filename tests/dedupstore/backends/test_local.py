@@ -105,15 +105,15 @@ def test_names_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
 def test_names_a_folder_where_a_file_should_be(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     backend = LocalBackend(tmp_path)
-    with pytest.raises(BackendError, match="config is not a file"):
+    with pytest.raises(BackendError, match="config is not a regular file"):
         backend.read("config")
-    with pytest.raises(BackendError, match="config is not a file"):
+    with pytest.raises(BackendError, match="config is not a regular file"):
         backend.size("config")
 
 
 def test_makes_no_folders_above_the_repository(tmp_path: Path) -> None:
     backend = LocalBackend(tmp_path / "mistyped" / "repo")
-    with pytest.raises(BackendError, match=r"mistyped does not exist; mount the disk or make that folder"):
+    with pytest.raises(BackendError, match=r"mistyped does not exist; mount the disk, or create that folder"):
         backend.create("config", b"")
     assert not list(tmp_path.iterdir())
 
@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_synced_is_an_error(tmp_path: Path, monkeypatch:
     backend.create("packs/1", b"data")
     monkeypatch.setattr(os, "fsync", failing)
     for name in ("packs/2", "packs/1", "index/1"):  # a new file, a taken name, a new folder
-        with pytest.raises(BackendError, match="Input/output error; look at the disk"):
+        with pytest.raises(BackendError, match="Input/output error; check the disk"):
             backend.create(name, b"data")
 
 

@@ -57,7 +57,7 @@ def test_opens_a_folder_of_an_account(url: str, expected: tuple[str, str, int, s
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "place is empty"),
+        ("", "URL is empty"),
         ("s3://bucket/repo", "unknown scheme 's3'.*known: file, sftp.*give a folder"),
         ("ssh://host/repo", "unknown scheme 'ssh'"),
         ("host:repo", "may mean a host or a folder.*sftp://"),
@@ -97,7 +97,7 @@ def test_refuses_a_password_without_repeating_it(url: str) -> None:
 @pytest.mark.parametrize("url", ["sftp://-oProxyCommand=x/repo", "sftp://-x@host/repo", "sftp://a;b/repo"])
 def test_lets_no_host_or_user_be_an_option_of_ssh(url: str) -> None:
     backend = open_backend(url, retry=False)
-    with pytest.raises(DedupError, match=r"is not the name of a (host|user)"):
+    with pytest.raises(DedupError, match=r"is not a (host|user) name"):
         backend.size("config")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dedupstore.backends.contract import Backend, Entry
+from dedupstore.backends.contract import Backend, Entry, Properties
 from dedupstore.backends.local import LocalBackend
 from dedupstore.backends.retry import Retry
 from dedupstore.errors import AlreadyExistsError, BackendError, NoSpaceError, NotFoundError, TransientError
@@ -88,10 +88,8 @@ def test_refuses_an_existing_file_at_the_first_attempt(local: LocalBackend) -> N
 def test_closes_what_it_wraps_and_tells_what_it_tells(local: LocalBackend) -> None:
     faulty = Faulty(local)
     retry = Retry(faulty)
-    assert retry.durable
-    faulty.durable = False
-    assert not retry.durable
-    faulty.uploads = 3
-    assert retry.uploads == 3
+    assert retry.properties.durable
+    faulty.properties = Properties(lambda: False, parallel=3, remote=True)
+    assert (False, 3, True) == (retry.properties.durable, *retry.properties[1:])
     retry.close()
     assert faulty.closed

@@ -197,7 +197,7 @@ def test_damage_in_the_middle_of_a_run_ends_it_and_the_next_one_is_right(stored:
             for number in range(RUNS + 1):
                 session.put(f"again{number}", io.BytesIO(noise(300_000, number)))
 
-    with pytest.raises(DamagedStateError, match="is thrown away; run it again"):
+    with pytest.raises(DamagedStateError, match="has been discarded; run it again"):
         run()
     put(stored, RUNS)
     assert read_all(stored, RUNS + 1) == [True] * (RUNS + 1)

@@ -15,10 +15,9 @@ from blake3 import blake3
 from dedupstore.access import Access
 from dedupstore.backends.contract import Backend, Buffer
 from dedupstore.errors import AlreadyExistsError, BackendError, DamageError, KeyAccessError
-from dedupstore.format import blocks, crypto, layout, packs, record_files, records
+from dedupstore.format import blocks, compression, crypto, layout, pack_records, packs, record_files, records
 from dedupstore.format.layout import Kind
-from dedupstore.format.packs import PackBuilder, SealedPack, pack_buffer
-from dedupstore.format.records import (
+from dedupstore.format.pack_records import (
     HeldBlock,
     Index,
     IndexedPack,
@@ -27,6 +26,7 @@ from dedupstore.format.records import (
     SignedTable,
     Table,
 )
+from dedupstore.format.packs import PackBuilder, SealedPack, pack_buffer
 from dedupstore.history import index_files
 from tests.store import World, begin, noise
 
@@ -80,7 +80,7 @@ def test_blocks_can_move_with_their_keys_and_are_proven_without_one(world: World
         kind="D",
         size=1 << 20,
         keys=[*one.entry.keys, *two.entry.keys],
-        blocks=records.place_blocks([PlacedBlock(1, 0), PlacedBlock(0, 1)]),
+        blocks=pack_records.place_blocks([PlacedBlock(1, 0), PlacedBlock(0, 1)]),
         tables=[*one.entry.tables, *two.entry.tables],
     )
     described = packs.describe(world.admin, moved, "writer", "x")
@@ -181,10 +181,12 @@ def test_a_table_of_what_cannot_be_is_damage(world: World, changes: dict[str, An
 
 def test_a_pack_cannot_claim_more_than_it_can_hold(world: World) -> None:
     good = packed(world.writer, CHUNKS).entry
-    many = records.place_blocks([PlacedBlock(0, 0)] * 50)
+    many = pack_records.place_blocks([PlacedBlock(0, 0)] * 50)
     refused(world, msgspec.structs.replace(good, blocks=many), "than a pack of its size can hold")
     for place in (PlacedBlock(0, 1), PlacedBlock(1, 0)):
-        refused(world, msgspec.structs.replace(good, blocks=records.place_blocks([place])), "in no table")
+        refused(
+            world, msgspec.structs.replace(good, blocks=pack_records.place_blocks([place])), "in no table"
+        )
 
 
 def test_an_index_file_cannot_name_more_chunks_than_it_may(
@@ -201,11 +203,16 @@ def test_an_index_file_cannot_name_more_chunks_than_it_may(
 
 def test_columns_are_little_endian_whatever_the_machine(world: World) -> None:
     table = Table(
-        bytes(16), "D", "d", records.hold_blocks([HeldBlock(0x0102, 1, b"s" * 16)]), bytes(16), b"\1\2\0\0"
+        bytes(16),
+        "D",
+        "d",
+        pack_records.hold_blocks([HeldBlock(0x0102, 1, b"s" * 16)]),
+        bytes(16),
+        b"\1\2\0\0",
     )
     assert b"\x02\x01\0\0\x01\0\0\0" + b"s" * 16 == table.blocks
     assert array("I", [0x0201]) == table.sizes
-    assert b"\2\0\0\0\1\0\0\0" == records.place_blocks([PlacedBlock(2, 1)])
+    assert b"\2\0\0\0\1\0\0\0" == pack_records.place_blocks([PlacedBlock(2, 1)])
 
 
 # -- names that someone else takes
@@ -269,8 +276,6 @@ def test_a_pack_that_is_made_again_has_another_name_and_the_same_blocks(world: W
 
 
 def test_tables_that_unpack_to_too_much_are_refused(world: World) -> None:
-    frame = record_files.compression.pack(
-        records.encode(PackTables(b"", [SignedTable(bytes(32), b"", bytes(9 << 20))]))
-    )
+    frame = compression.pack(records.encode(PackTables(b"", [SignedTable(bytes(32), b"", bytes(9 << 20))])))
     with pytest.raises(DamageError, match="more than such a file may have"):
         record_files.unpack_frame(frame, 1 << 20, "data/x")

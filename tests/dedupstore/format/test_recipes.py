@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dedupstore.errors import DamageError
 from dedupstore.format.layout import MAX_CHUNK
 from dedupstore.format.recipes import LAYOUT, PLAIN, Form, ListWriter, Recipe, parse_node
-from dedupstore.format.records import Root
+from dedupstore.format.run_records import Root
 from tests.store import noise
 
 KEY = bytes(32)

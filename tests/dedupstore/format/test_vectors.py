@@ -13,28 +13,30 @@ from dedupstore.access import Access, Signer
 from dedupstore.chunks import splitting
 from dedupstore.chunks.chunker import ChunkSizes
 from dedupstore.errors import DamageError
-from dedupstore.format import blocks, crypto, layout, packs, recipes, record_files, records
+from dedupstore.format import blocks, crypto, layout, pack_records, packs, recipes, record_files, records
 from dedupstore.format.blocks import BlockKey
 from dedupstore.format.layout import Header, Kind
-from dedupstore.format.records import (
+from dedupstore.format.pack_records import (
+    HeldBlock,
+    Index,
+    IndexedPack,
+    PackTables,
+    PlacedBlock,
+    SignedTable,
+    Table,
+)
+from dedupstore.format.run_records import (
     Closing,
     Condemned,
     Done,
     Ended,
     Fence,
-    HeldBlock,
-    Index,
-    IndexedPack,
     Ledger,
     Origin,
-    PackTables,
-    PlacedBlock,
     Root,
     Run,
-    SignedTable,
     Snapshot,
     Stream,
-    Table,
     Tombstones,
 )
 from tests.store import Marking, Range, sealed_block
@@ -164,12 +166,12 @@ TABLE = Table(
     key=RUN,
     kind="T",
     domain="d",
-    blocks=records.hold_blocks(HELD),
+    blocks=pack_records.hold_blocks(HELD),
     ids=bytes(48),
     lengths=struct.pack("<III", 3, 4, 5),
 )
 SIGNED = SignedTable(SIGNER, b"s" * 64, b"p")
-PLACED = records.place_blocks([PlacedBlock(0, 1), PlacedBlock(1, 258)])
+PLACED = pack_records.place_blocks([PlacedBlock(0, 1), PlacedBlock(1, 258)])
 PACK = IndexedPack(ONE, "D", 9000, [(RUN, ((1, b"k" * 80), (2, b"l" * 80)))], PLACED[:8], [SIGNED])
 STREAM = Stream("a/b", "tar", 9, 1, 2, 3, Root(2, ONE, 4, 7), Root(0, TWO, 5), Root(1, ONE, 6, 2), b"\x80")
 HEADS = {ONE: (5, TWO)}

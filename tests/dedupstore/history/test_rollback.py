@@ -14,18 +14,9 @@ import pytest
 from dedupstore.errors import DamageError, TrustError
 from dedupstore.format import blocks, layout, record_files
 from dedupstore.format.layout import Kind
-from dedupstore.format.packs import PackBuilder, describe, pack_buffer, pack_file
-from dedupstore.format.records import (
-    Closing,
-    Condemned,
-    Done,
-    Index,
-    Ledger,
-    Root,
-    Snapshot,
-    Stream,
-    Tombstones,
-)
+from dedupstore.format.pack_records import Index
+from dedupstore.format.packs import PackBuilder, describe, pack_buffer
+from dedupstore.format.run_records import Closing, Condemned, Done, Ledger, Root, Snapshot, Stream, Tombstones
 from dedupstore.history import deletion
 from dedupstore.repository import Repository, SnapshotInfo
 from tests.store import World, begin, noise, signer_of
@@ -93,9 +84,9 @@ def test_a_backup_that_was_seen_and_is_gone_is_an_alarm(world: World, gone: str)
         (world.path / layout.content_file(Kind.SNAPSHOT, info.name)).unlink()
     if gone in ("done", "both"):
         done_record(world, info.run).unlink()
-    assert any("went back" in line for line in alarms(world))
+    assert any("rollback detected" in line for line in alarms(world))
     before = world.files("snapshots")
-    with pytest.raises(TrustError, match="went back"):
+    with pytest.raises(TrustError, match="rollback detected"):
         world.put(DATA)
     assert world.files("snapshots") == before
 
@@ -107,7 +98,7 @@ def test_a_whole_repository_rolled_back_is_an_alarm(world: World) -> None:
     world.put(DATA + b"2")
     shutil.rmtree(world.path)
     (world.folder / "yesterday").rename(world.path)
-    assert any("went back" in line for line in alarms(world))
+    assert any("rollback detected" in line for line in alarms(world))
 
 
 def test_an_old_backup_taken_from_the_middle_is_an_alarm_even_on_a_new_host(world: World) -> None:
@@ -115,7 +106,7 @@ def test_an_old_backup_taken_from_the_middle_is_an_alarm_even_on_a_new_host(worl
     first = world.put(DATA)
     world.put(DATA + b"2")
     (world.path / layout.content_file(Kind.SNAPSHOT, first.name)).unlink()
-    assert any("went back" in line for line in alarms(world, host="new"))
+    assert any("rollback detected" in line for line in alarms(world, host="new"))
 
 
 def test_a_fork_is_an_alarm(world: World) -> None:
@@ -196,7 +187,7 @@ def test_only_an_admin_makes_closing_lists(world: World) -> None:
     world.remove(world.writer, closing=world.sign(world.writer, Kind.CLOSING, record))
     assert [] == listed(world)
     with world.open(world.admin, host="new") as repository:
-        assert any("who may not make such a file" in line for line in damage_found(repository))
+        assert any("who may not sign such a file" in line for line in damage_found(repository))
 
 
 def test_another_closing_list_takes_the_place_of_the_first(world: World) -> None:
@@ -322,7 +313,7 @@ def test_one_writer_cannot_stop_the_others_by_what_it_claims(world: World) -> No
     first = world.put(b"1", access=evil)
     world.put(b"2", access=evil)
     (world.path / layout.content_file(Kind.SNAPSHOT, first.name)).unlink()
-    assert any("went back" in line for line in alarms(world))
+    assert any("rollback detected" in line for line in alarms(world))
     assert world.put(DATA).streams == 1
 
 
@@ -499,7 +490,7 @@ def test_a_writer_cannot_poison_another(world: World) -> None:
                     at += block.chunks
     sealed = builder.finish()
     index = Index(run=bytes(16), domain="evil", time=0, packs=[sealed.entry])
-    world.backend().create(pack_file(sealed.entry), sealed.data)
+    world.backend().create(sealed.entry.file, sealed.data)
     world.sign(access, Kind.INDEX, index)
 
     info = world.put(planned, "mine")

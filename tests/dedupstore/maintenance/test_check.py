@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,8 @@ class Overtaken(LocalBackend):
 
 def test_findings_are_told_in_the_order_of_the_index_whichever_pack_is_read_first(packs: World) -> None:
     names = in_order(packs)
-    for name, break_it in zip(names, [flip_bit, flip_bit, truncate, Path.unlink] * (PACKS // 4), strict=True):
+    breaks: list[Callable[[Path], None]] = [flip_bit, flip_bit, truncate, Path.unlink]
+    for name, break_it in zip(names, breaks * (PACKS // 4), strict=True):
         break_it(packs.path / name)
     found = check(packs, Overtaken(packs.path)).damaged
     assert names == [line.split()[0] for line in found if line.startswith("data/")]
@@ -71,9 +73,9 @@ def test_findings_are_told_in_the_order_of_the_index_whichever_pack_is_read_firs
 class Counting(LocalBackend):
     """Counts the data packs that are read at one time: a read ends when so many wait, or no more can come."""
 
-    def __init__(self, root: Path, uploads: int, expected: int) -> None:
+    def __init__(self, root: Path, remote: bool, expected: int) -> None:
         super().__init__(root)
-        self.uploads = uploads
+        self.properties = self.properties._replace(remote=remote)
         self._all_here = threading.Barrier(expected)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -82,10 +84,10 @@ class Counting(LocalBackend):
         return super().read(name, offset, length)
 
 
-@pytest.mark.parametrize(("uploads", "at_once"), [(1, 3), (2, 6)], ids=["near", "far"])
-def test_over_a_long_way_more_packs_are_read_at_once(packs: World, uploads: int, at_once: int) -> None:
+@pytest.mark.parametrize(("remote", "at_once"), [(False, 3), (True, 6)], ids=["near", "far"])
+def test_over_a_long_way_more_packs_are_read_at_once(packs: World, remote: bool, at_once: int) -> None:
     assert (
-        [] == check(packs, Counting(packs.path, uploads, at_once)).damaged
+        [] == check(packs, Counting(packs.path, remote, at_once)).damaged
     )  # 12 packs: no reader is left over
 
 

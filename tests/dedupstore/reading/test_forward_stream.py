@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dedupstore.backends.local import LocalBackend
 from dedupstore.chunks import splitting
 from dedupstore.errors import DamageError, StreamError
-from dedupstore.format.records import Stream
+from dedupstore.format.run_records import Stream
 from dedupstore.reading.forward_stream import StoredStream
 from dedupstore.reading.stream_reader import StreamReader
 from tests.store import Alternating, Marking, Range, World, begin, flip_bit, noise, text
@@ -180,7 +180,7 @@ def test_a_walk_does_not_go_back(world: World) -> None:
         (stream,) = repository.streams(snapshot)
         with repository.open_stream(snapshot, stream) as stored:
             for step in (stored.skip, stored.read, stored.copy):
-                with pytest.raises(ValueError, match="not walked back"):
+                with pytest.raises(ValueError, match="cannot walk a stream back"):
                     step(-1)
 
 

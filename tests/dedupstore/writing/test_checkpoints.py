@@ -10,7 +10,7 @@ from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import TrustError
 from dedupstore.format import facts, layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Condemned, Done
+from dedupstore.format.run_records import Condemned, Done
 from dedupstore.repository import SnapshotInfo
 from dedupstore.state.folder import StateFolder
 from tests.store import World, begin, noise
@@ -93,7 +93,7 @@ def test_streams_whose_packs_are_gone_are_told_and_not_published(world: World) -
         pack.unlink()
     ((info,), damage) = complete(world)
     assert 1 == info.streams
-    assert any("second of a run that was killed is stored again" in told for told in damage)
+    assert any("second of a killed run will be stored again" in told for told in damage)
     assert FIRST == world.get("first")
 
 
@@ -226,7 +226,7 @@ def test_a_stale_listing_does_not_publish_a_run_twice(world: World, monkeypatch:
         complete(world)
     with (
         world.open(world.writer, backend=Stale(world.path)) as repository,
-        pytest.raises(TrustError, match="went back"),
+        pytest.raises(TrustError, match="rollback detected"),
     ):
         repository.complete_interrupted()
     assert ([], []) == complete(world)

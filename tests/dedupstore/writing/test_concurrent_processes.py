@@ -125,7 +125,7 @@ def test_a_source_that_does_not_wait_is_refused(world: World) -> None:
             world.open(world.writer) as repository,
             begin(repository) as session,
             io.FileIO(reading) as source,
-            pytest.raises(StreamError, match="does not wait"),
+            pytest.raises(StreamError, match="does not block"),
         ):
             session.put("s", source)
     finally:

@@ -24,7 +24,7 @@ class Mortal:
         self.inner, self.dies_at, self.after, self.error = inner, dies_at, after, error
         self.calls = 0
         self.dead = False
-        self.durable, self.uploads = inner.durable, inner.uploads
+        self.properties = inner.properties
         self._lock = threading.Lock()
 
     def create(self, name: str, data: bytes | bytearray | memoryview) -> None:
@@ -103,7 +103,7 @@ def test_power_failing_at_any_write_loses_nothing_that_was_listed(world: World, 
         assert world.get("old") == noise(1 << 20, "old")
         if "new" in listed:
             assert world.get("new") == DATA
-    assert died >= 4  # run, packs, index, snapshot, done: later attempts re-use the packs, so they write less
+    assert died >= 4  # run, packs, index, snapshot, done: later attempts reuse the packs, so they write less
     assert world.get("new") == DATA
 
 

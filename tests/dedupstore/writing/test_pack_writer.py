@@ -12,19 +12,19 @@ from threading import Barrier, Event
 
 import pytest
 
-from dedupstore.backends.contract import Buffer
+from dedupstore.backends.contract import Buffer, Properties
 from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import NoSpaceError
 from dedupstore.format.packs import pack_buffer
 from dedupstore.writing.pack_writer import INDEX_PACKS, PACKS, TREE_SHARE
-from dedupstore.writing.thread_stage import Mark, Stage
+from dedupstore.writing.work_queue import Mark, WorkQueue
 from tests.store import World, begin, noise
 
 PATIENCE = 60.0  # seconds
 
 
 @contextmanager
-def at_work(stage: Stage[Event], begun: "Queue[Event]", passed: "Queue[Mark]") -> Iterator[None]:
+def at_work(stage: WorkQueue[Event], begun: "Queue[Event]", passed: "Queue[Mark]") -> Iterator[None]:
     """Two threads, in which the work on an item is to wait for it."""
 
     def do(item: Event) -> None:
@@ -42,7 +42,7 @@ def at_work(stage: Stage[Event], begun: "Queue[Event]", passed: "Queue[Mark]") -
 
 
 def test_a_mark_passes_when_all_before_it_is_done_and_no_sooner() -> None:
-    stage, begun, passed = Stage[Event](2, 0), Queue[Event](), Queue[Mark]()
+    stage, begun, passed = WorkQueue[Event](2, 0), Queue[Event](), Queue[Mark]()
     first, second, third, later = Event(), Event(), Event(), Event()
     marks = [Mark(flush=False) for _ in range(3)]
     with at_work(stage, begun, passed):
@@ -62,7 +62,7 @@ def test_a_mark_passes_when_all_before_it_is_done_and_no_sooner() -> None:
 
 
 def test_a_stage_that_is_full_takes_nothing_more_and_still_closes() -> None:
-    stage, begun = Stage[Event](2, 2), Queue[Event]()
+    stage, begun = WorkQueue[Event](2, 2), Queue[Event]()
     items = [Event() for _ in range(4)]
     with at_work(stage, begun, Queue()):
         for item in items:
@@ -79,7 +79,7 @@ def test_a_stage_that_is_full_takes_nothing_more_and_still_closes() -> None:
 class Remote(LocalBackend):
     """A back end for which two packs at once are worth while."""
 
-    uploads = 2
+    properties = Properties(lambda: True, parallel=2, remote=True)
 
     def __init__(self, world: World, room: int = 100) -> None:
         super().__init__(world.path)
@@ -164,7 +164,7 @@ def test_two_packs_of_a_kind_are_in_memory_however_many_wait(
 class Stuck(LocalBackend):
     """A back end that stores one data pack, and has no answer for others until it may."""
 
-    uploads = 2
+    properties = Properties(lambda: True, parallel=2, remote=True)
 
     def __init__(self, world: World) -> None:
         super().__init__(world.path)

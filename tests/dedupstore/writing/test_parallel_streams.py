@@ -15,7 +15,7 @@ from dedupstore.errors import StreamError
 from dedupstore.format import facts
 from dedupstore.writing import checkpoints, sequence_writer
 from dedupstore.writing.sequence_writer import BlockWriter
-from dedupstore.writing.session import Progress, Session
+from dedupstore.writing.session import Session, StreamProgress
 from tests.store import World, begin, noise
 
 SHARED = noise(900_000, "shared")  # less than a block: it stays open until something flushes it
@@ -99,7 +99,7 @@ def test_one_name_is_refused_while_it_is_being_stored(world: World) -> None:
     with world.open(world.writer) as repository, begin(repository) as session, ThreadPoolExecutor(1) as pool:
         first = pool.submit(session.put, "s", Gated(SHARED, wait))
         assert seen.wait(60)
-        with pytest.raises(StreamError, match="stored already"):
+        with pytest.raises(StreamError, match="already stored"):
             session.put("s", io.BytesIO(b"other"))
         done.set()
         first.result()
@@ -187,7 +187,7 @@ def stop_a_checkpoint(session: Session, name: str, data: bytes, line: int) -> bo
 
 def test_a_checkpoint_that_a_signal_ends_at_any_line_leaves_blocks_whole(world: World) -> None:
     """The stream that has them open goes on, others rely on it, and so does the run."""
-    stored = {}
+    stored: dict[str, bytes] = {}
     stopped = True
     with world.open(world.writer) as repository, begin(repository) as session:
         while stopped:
@@ -235,7 +235,7 @@ def test_of_two_checkpoints_at_once_the_newer_one_is_noted(
 
 
 def test_a_stream_given_up_at_its_very_end_leaves_its_name_free(world: World) -> None:
-    def give_up(progress: Progress) -> None:
+    def give_up(progress: StreamProgress) -> None:
         if progress.stored:  # known when all of it was packed
             raise StreamError("stopped")
 

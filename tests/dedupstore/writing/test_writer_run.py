@@ -12,7 +12,7 @@ from dedupstore.backends.local import LocalBackend
 from dedupstore.errors import BackendError, DamageError, DedupError
 from dedupstore.format import layout
 from dedupstore.format.layout import Kind
-from dedupstore.format.records import Condemned, Ended, Fence, Tombstones
+from dedupstore.format.run_records import Condemned, Ended, Fence, Tombstones
 from tests.store import World, begin, noise
 
 DATA = noise(300_000)

@@ -36,7 +36,7 @@ def test_a_dump_with_absurd_facts_costs_only_itself(world: World) -> None:
     put(world.wendy, "good", full, day=0)
     said = world.alice.dedup("find '*'")
     assert 1 == said.status
-    assert "dedup: 3 of 4 could not be looked into, as said above" == said.err.splitlines()[-1]
+    assert "dedup: 3 of 4 could not be read; see above" == said.err.splitlines()[-1]
     assert 3 == said.err.count("dedup: warning: ")
     assert b" good " in said.out
     assert "a backup of about 9999" in said.err

@@ -39,7 +39,7 @@ def test_a_full_state_folder_is_an_error(world: World) -> None:
         subprocess.run(["cp", "/dev/zero", f"{world.wendy.state}/filler"], capture_output=True, check=False)
         said = world.wendy.dedup("put x", os.urandom(2_000_000))
     assert (1, b"") == (said.status, said.out)
-    assert "No space left on device; its disk or quota is full: make room there" in said.err
+    assert "No space left on device; free some space: its disk or quota is full" in said.err
     assert "this is a bug" not in said.err
 
 

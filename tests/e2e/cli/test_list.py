@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from tests.e2e.cli.conftest import World
 
 
@@ -79,7 +81,9 @@ def test_an_unknown_date_names_the_nearest(world: World) -> None:
 
 def test_a_word_that_is_no_date_is_wrong_usage(world: World) -> None:
     said = world.wendy.fails("list tomorrow", status=2)
-    assert said.startswith("dedup: Invalid value for '[DATE]': 'tomorrow' is not a date; write 2026.11.01, ")
+    assert said.startswith(
+        "dedup: Invalid value for '[DATE]': cannot read the date 'tomorrow'; write 2026.11.01, "
+    )
 
 
 def test_another_time_zone_shows_the_same_dates(world: World) -> None:
@@ -98,6 +102,7 @@ def test_what_is_known_already_needs_no_gpg(world: World) -> None:
     assert before == world.wendy.does("list")
 
 
+@pytest.mark.budget
 def test_what_is_known_already_loads_nothing_heavy(world: World) -> None:
     world.wendy.does("put a --date 2026.11.01T03:00", b"data")
     python, *rest = world.wendy.command("list")
@@ -124,10 +129,10 @@ def test_a_snapshot_that_vanished_is_told(world: World) -> None:
     for path in world.files("snapshots"):
         path.unlink()
     said = world.wendy.dedup("list")
-    assert "dedup: ALARM: the repository went back" in said.err
+    assert "dedup: ALARM: rollback detected: backups seen before are gone" in said.err
     said = world.wendy.dedup("put a", b"data")
     assert (1, b"") == (said.status, said.out)
-    assert "dedup: the repository went back" in said.err
+    assert "dedup: rollback detected: backups seen before are gone" in said.err
 
 
 def test_a_full_disk_is_an_error(world: World) -> None:

@@ -158,7 +158,7 @@ def test_a_volume_dump_that_is_cut_short_is_refused(world: World) -> None:
     for line in ("put user.alice", "put user.alice --format afs"):
         assert (
             f"dedup: the volume dump for user.alice is cut short: it has no end mark after {len(DUMP) - 1} bytes; "
-            "nothing was listed; dump it again, or keep it as it is with --format raw"
+            "no backup was recorded; dump it again, or keep it as it is with --format raw"
         ) == world.wendy.fails(line, DUMP[:-1])
     assert [] == listed(world)
     world.wendy.does("put user.alice --format raw", DUMP[:-1])
@@ -180,7 +180,7 @@ def test_a_tar_that_is_cut_short_is_refused_if_asked_for_and_warned_of_otherwise
 def test_what_is_no_dump_or_tar_is_refused_as_one(world: World, form: str) -> None:
     said = world.wendy.fails(f"put x --format {form}", b"something else")
     assert (
-        "it begins with 73 6f 6d 65 74 68 69 6e; nothing was listed; to keep it as it is: --format raw"
+        "it begins with 73 6f 6d 65 74 68 69 6e; no backup was recorded; to keep it as it is: --format raw"
         in said
     )
     assert [] == listed(world)
@@ -213,7 +213,7 @@ def test_options_after_the_dashes_are_the_commands(world: World) -> None:
 )
 def test_a_command_that_fails_half_way_lists_nothing(world: World, script: str, why: str) -> None:
     said = world.wendy.fails(["put", "x", "--", "sh", "-c", script])
-    assert f"dedup: {why}; nothing was listed; see what it said above" == said
+    assert f"dedup: {why}; no backup was recorded; see its messages above" == said
     assert [] == listed(world)
 
 

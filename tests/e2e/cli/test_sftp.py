@@ -56,7 +56,7 @@ def stopped(process: "subprocess.Popen[bytes]", server: Sshd) -> float:
     status = process.wait(120)
     took = time.monotonic() - began
     server.resume()
-    assert (143, b"dedup: interrupted; nothing was listed\n") == (status, process.stderr.read())
+    assert (143, b"dedup: interrupted; no backup was recorded\n") == (status, process.stderr.read())
     return took
 
 

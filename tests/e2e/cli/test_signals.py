@@ -47,7 +47,7 @@ def test_a_put_that_is_stopped_lists_nothing(world: World, stop: signal.Signals)
         process.send_signal(stop)
         # The stream stays open: it is the signal that ends the command.
         assert stop + 128 == process.wait(DEADLINE)
-        assert b"dedup: interrupted; nothing was listed\n" == process.stderr.read()
+        assert b"dedup: interrupted; no backup was recorded\n" == process.stderr.read()
     assert b"[]\n" == world.wendy.does("list --json")
     assert 0 == world.alice.dedup("check").status
     world.wendy.does("put x", b"data")
@@ -59,7 +59,7 @@ def test_a_put_that_is_stopped_stops_its_command(world: World, tmp_path: Path) -
     wait_until("the command has begun", tmp_path / "pid")
     wait_for_run(world)
     process.send_signal(signal.SIGTERM)
-    assert (143, b"dedup: interrupted; nothing was listed\n") == finish(process)
+    assert (143, b"dedup: interrupted; no backup was recorded\n") == finish(process)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -72,7 +72,7 @@ def test_two_signals_at_once_are_one(world: World) -> None:
     process.send_signal(signal.SIGTERM)
     status, err = finish(process)
     assert status in (130, 143)
-    assert b"dedup: interrupted; nothing was listed\n" == err
+    assert b"dedup: interrupted; no backup was recorded\n" == err
 
 
 def test_a_get_that_is_stopped_leaves_no_half_file(world: World) -> None:

@@ -34,7 +34,7 @@ def test_a_wrong_config_file_is_an_error(world: World) -> None:
     config = world.wendy.folder / "dedup.toml"
     config.write_text('repositry = "/x"\n')
     said = world.wendy.fails(f"--config {config} list")
-    assert said.startswith(f"dedup: {config}, line 1: unknown key 'repositry'; known are: repository, ")
+    assert said.startswith(f"dedup: {config}, line 1: unknown key 'repositry'; known keys: repository, ")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_there_is_not_is_wrong_usage(world: World, line: str, why: str) -> 
 
 
 def test_an_empty_option_never_falls_back_to_another_repository(world: World) -> None:
-    assert "the repository's place is empty" in world.wendy.fails(["-r", "", "list"])
+    assert "the repository's URL is empty" in world.wendy.fails(["-r", "", "list"])
 
 
 def test_help_is_an_answer(world: World) -> None:
@@ -63,7 +63,7 @@ def test_a_state_folder_that_cannot_be_is_an_error(world: World) -> None:
 def test_a_state_folder_that_others_can_enter_is_an_error(world: World) -> None:
     world.wendy.state.chmod(0o755)
     said = world.wendy.fails("list")
-    assert f"dedup: others can enter the state folder {world.wendy.state}; chmod 700 " in said
+    assert f"dedup: other users may enter the state folder {world.wendy.state}; run: chmod 700 " in said
 
 
 def test_state_that_cannot_be_read_is_an_error(world: World) -> None:
@@ -137,5 +137,5 @@ def test_a_repository_is_known_by_every_path_to_it(world: World) -> None:
 def test_nothing_asked_shows_the_help_as_text(world: World, line: str) -> None:
     said = world.wendy.dedup(line)
     assert said.status == 2
-    assert said.err.startswith("dedup: say what to do\nUsage: ")
+    assert said.err.startswith("dedup: missing command\nUsage: ")
     assert "\\n" not in said.err

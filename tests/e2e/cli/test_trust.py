@@ -50,7 +50,7 @@ def test_init_refuses_without_an_admins_secret_key(world: World) -> None:
 )
 def test_everything_refuses_a_repository_that_this_host_never_met(world: World, line: str) -> None:
     said = world.host("wendy", "new").fails(line, b"data")
-    assert "dedup: this host has never met the repository " in said
+    assert "dedup: unknown repository: " in said
     assert said.endswith("run: dedup trust accept --admin FINGERPRINT")
 
 
@@ -63,7 +63,7 @@ def test_accept_shows_what_it_pins(world: World) -> None:
     assert 0 == said.status
     (repository,) = (path.name for path in world.alice.state.iterdir() if path.is_dir())
     assert (
-        f"this host believes repository {repository} at {world.repository}, roster 1\n" == said.out.decode()
+        f"this host now trusts repository {repository} at {world.repository}, roster 1\n" == said.out.decode()
     )
     assert f"repository   {repository}\nat           {world.repository}\nsealing key  " in said.err
     for name in ("alice", "bob", "wendy"):
@@ -76,10 +76,10 @@ def test_accept_without_a_human_or_yes_refuses_and_pins_nothing(world: World) ->
     said = host.dedup(f"trust accept --admin {world.keys['alice']}")
     assert 1 == said.status
     assert (
-        f"dedup: nobody is here to say whether {world.repository} is right; look at the above, then add --yes"
-        in said.err
+        f"dedup: cannot ask whether {world.repository} is right: there is no terminal; check the values above, then "
+        "add --yes" in said.err
     )
-    assert "never met" in host.fails("list")
+    assert "unknown repository" in host.fails("list")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_roster_that_went_back_is_refused(world: World) -> None:
     world.alice.does("key add mallory@example.org")
     (world.repository / "roster" / "00000002").unlink()
     said = world.alice.fails("list")
-    assert "dedup: do not trust the repository " in said
+    assert "dedup: refused the repository " in said
     assert "roster 2 is gone, the newest now is 1; ask the admins" in said
 
 
@@ -137,9 +137,9 @@ def test_a_new_writer_can_put_and_a_removed_one_cannot(world: World) -> None:
 
     said = world.alice.dedup("key remove mallory@example.org")
     assert 0 == said.status
-    assert f"{world.keys['mallory']} is out (roster 3)\n" == said.out.decode()
+    assert f"removed writer mallory@example.org ({world.keys['mallory']}) (roster 3)\n" == said.out.decode()
     assert "What this does not undo" in said.err
-    assert "take away its SSH access" in said.err
+    assert "revoke its SSH access" in said.err
     assert "none of your GPG keys opens this repository" in host.fails("put theirs", b"more")
     assert b"data of mallory" == world.bob.does("get latest theirs")
 
@@ -208,7 +208,7 @@ def test_to_remove_oneself_takes_a_yes(world: World) -> None:
     assert b"removed" not in world.bob.does("key list")
     said = world.alice.dedup(f"key remove {key} --yes")
     assert 0 == said.status
-    assert f"{key} is out (roster 2)\n" == said.out.decode()
+    assert f"removed admin alice@example.org ({key}) (roster 2)\n" == said.out.decode()
     assert "dedup: warning: there is one admin only; " in said.err
 
 

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from dedupstore.errors import DedupError
-from pipelines.config.run_settings import AfsSource, CommandSource, FilesSource, RunSettings, Schedule, parse
+from pipelines.config.run_settings import RunSettings, Schedule
+from pipelines.sources.kinds import parse
+from pipelines.sources.kinds.afs.settings import AfsSettings
+from pipelines.sources.kinds.command import CommandSettings
+from pipelines.sources.kinds.files import FilesSettings
+from pipelines.vos.settings import VosSettings
 
 FILE = Path("/etc/dedup/dedup.toml")
 EXAMPLE = resources.files("pipelines").joinpath("data", "dedup.toml").read_text()
@@ -23,14 +28,14 @@ def why(text: str) -> str:
 
 def test_the_least_that_is_needed() -> None:
     found = parse(FILE, '[[source]]\nkind = "afs"\nname = "cell"\n')
-    assert (AfsSource("cell"),) == found.sources
+    assert (AfsSettings("cell"),) == found.sources
     assert (RunSettings(), Schedule()) == (found.run, found.schedule)
 
 
 def test_every_key_is_read() -> None:
     text = """
         [run]
-        at_once = 4
+        parallel = 4
         retries = 0
         retry_wait = 1
         idle_timeout = 2
@@ -46,8 +51,8 @@ def test_every_key_is_read() -> None:
         name = "cell"
         servers = ["fs1"]
         partitions = ["a"]
-        take = ["user.*"]
-        leave = ["user.x"]
+        include = ["user.*"]
+        exclude = ["user.x"]
         backupsys = false
         noauth = true
         cell = "example.org"
@@ -63,29 +68,20 @@ def test_every_key_is_read() -> None:
         kind = "files"
         name = "dumps"
         folder = "/var/backups"
-        take = ["*.sql"]
-        leave = ["x.sql"]
+        include = ["*.sql"]
+        exclude = ["x.sql"]
         format = "tar"
         allow_empty = true
     """
     found = parse(FILE, text)
     assert RunSettings(4, 0, 1, 2, 0, 3, "backup") == found.run
     assert Schedule(6, 14, 0, ("db.*",)) == found.schedule
-    afs = AfsSource(
-        "cell",
-        ("fs1",),
-        ("a",),
-        ("user.*",),
-        ("user.x",),
-        False,
-        False,
-        True,
-        False,
-        "example.org",
-        "/usr/bin/vos",
+    vos = VosSettings(
+        ("fs1",), ("a",), ("user.*",), ("user.x",), False, True, False, "example.org", "/usr/bin/vos"
     )
-    command = CommandSource("pg", ("pg_dump", "{name}"), ("psql",), "raw", True)
-    files = FilesSource("dumps", "/var/backups", ("*.sql",), ("x.sql",), "tar", True)
+    afs = AfsSettings("cell", vos, backupsys=False)
+    command = CommandSettings("pg", ("pg_dump", "{name}"), ("psql",), "raw", True)
+    files = FilesSettings("dumps", "/var/backups", ("*.sql",), ("x.sql",), "tar", True)
     assert (afs, command, files) == found.sources
 
 
@@ -109,8 +105,13 @@ def test_the_example_shows_the_defaults() -> None:
     for line in EXAMPLE.splitlines():
         if line.startswith("# ") and " = " in line and "example" not in line and "hcoopbackup" not in line:
             shown.update(tomllib.loads(line.removeprefix("# ").partition("  ")[0]))
-    for settings in (RunSettings(), Schedule(), AfsSource("x")):
-        for key in set(shown) & set(settings.__dataclass_fields__) - {"always_full", "leave", "partitions"}:
+    for settings in (RunSettings(), Schedule(), AfsSettings("x"), VosSettings()):
+        for key in set(shown) & set(settings.__dataclass_fields__) - {
+            "always_full",
+            "exclude",
+            "kind",
+            "partitions",
+        }:
             value = getattr(settings, key)
             if key not in ("vos", "name", "command"):
                 assert value == (tuple(shown[key]) if isinstance(value, tuple) else shown[key])
@@ -120,43 +121,43 @@ def test_the_example_shows_the_defaults() -> None:
     ("text", "message"),
     [
         (
-            "[run]\n\nat_one = 3\n" + ETC,
-            "line 3: unknown key 'at_one' in run; known are: at_once, retries, retry_wait, idle_timeout, "
+            "[run]\n\nat_once = 3\n" + ETC,
+            "line 3: unknown key 'at_once' in run; known keys: parallel, retries, retry_wait, idle_timeout, "
             "total_timeout, stall_timeout, user",
         ),
         (
-            "[run]\nat_once = 0\n" + ETC,
-            "line 2: at_once = 0 is not understood; write at_once = a number of streams at the same time "
+            "[run]\nparallel = 0\n" + ETC,
+            "line 2: invalid value parallel = 0; write parallel = a number of streams at the same time "
             "from 1 to 64",
         ),
         (
             "[run]\nretries = true\n" + ETC,
-            "line 2: retries = True is not understood; write retries = a number of further tries from 0 to 100",
+            "line 2: invalid value retries = True; write retries = a number of retries from 0 to 100",
         ),
         (
             '[schedule]\nfull = "Sonntag"\n' + ETC,
-            'line 2: full = \'Sonntag\' is not understood; write full = "monday" or "tuesday" or '
+            'line 2: invalid value full = \'Sonntag\'; write full = "monday" or "tuesday" or '
             '"wednesday" or "thursday" or "friday" or "saturday" or "sunday"',
         ),
         (
             '[schedule]\nfull = "sunday"\nevery = 7\n' + ETC,
-            "line 3: full and every contradict each other; keep one of the two",
+            "line 3: full and every exclude each other; remove one of them",
         ),
         (
             ETC + '[[source]]\nkind = "file"\nname = "x"\n',
-            'line 6: kind = \'file\' is not understood; write kind = "afs" or "command" or "files"',
+            'line 6: invalid value kind = \'file\'; write kind = "afs" or "command" or "files"',
         ),
         (
             '[[source]]\nkind = "files"\nname = "x"\n',
-            'line 1: this source has no folder; add a line folder = "/the/path/of/a/folder"',
+            'line 1: missing key folder in source; add a line folder = "/path/to/folder"',
         ),
         (
             '[[source]]\nkind = "files"\nname = "x"\nfolder = "dumps"\n',
-            "line 4: folder = 'dumps' is not understood; write folder = \"/the/path/of/a/folder\"",
+            "line 4: invalid value folder = 'dumps'; write folder = \"/path/to/folder\"",
         ),
         (
-            '[[source]]\nkind = "files"\nname = "x"\nfolder = "/x"\ntake = ["a/*.sql"]\n',
-            'line 5: take = [\'a/*.sql\'] is not understood; write take = ["a name without slashes", "*.sql"]',
+            '[[source]]\nkind = "files"\nname = "x"\nfolder = "/x"\ninclude = ["a/*.sql"]\n',
+            'line 5: invalid value include = [\'a/*.sql\']; write include = ["a name without slashes", "*.sql"]',
         ),
         (
             '[[source]]\nkind = "files"\nname = "x//y"\nfolder = "/x"\n',
@@ -164,67 +165,66 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nname = "x"\n',
-            'line 1: this source has no kind; add a line kind = "afs" or "command" or "files"',
+            'line 1: missing key kind in source; add a line kind = "afs" or "command" or "files"',
         ),
         (
             '[[source]]\nkind = "afs"\n',
-            'line 1: this source has no name; add a line name = "a text"',
+            'line 1: missing key name in source; add a line name = "text"',
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nservers = "fs1"\n',
-            "line 4: servers = 'fs1' is not understood; write servers = "
-            '["a text that begins with no hyphen", "another"]',
+            "line 4: invalid value servers = 'fs1'; write servers = "
+            '["text without a leading hyphen", "more"]',
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nservers = ["fs1", "-noauth"]\n',
-            "line 4: servers = ['fs1', '-noauth'] is not understood; write servers = "
-            '["a text that begins with no hyphen", "another"]',
+            "line 4: invalid value servers = ['fs1', '-noauth']; write servers = "
+            '["text without a leading hyphen", "more"]',
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\npartitions = ["-localauth"]\n',
-            "line 4: partitions = ['-localauth'] is not understood; write partitions = "
-            '["a text that begins with no hyphen", "another"]',
+            "line 4: invalid value partitions = ['-localauth']; write partitions = "
+            '["text without a leading hyphen", "more"]',
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\ncell = "-config"\n',
-            "line 4: cell = '-config' is not understood; write cell = \"a text that begins with no hyphen\"",
+            "line 4: invalid value cell = '-config'; write cell = \"text without a leading hyphen\"",
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\nlist = ["y"]\ncommand = ["/opt/{name}/dump", "{name}"]\n',
-            "line 5: what `list` prints would choose the program; write {name} in one of its arguments, and the "
-            "program itself as it is",
+            "line 5: `list` would choose the program to run; use {name} in the arguments only",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\ncommand = ["x"]\n',
-            "line 4: unknown key 'command' in source; known are: kind, name, noauth, servers, partitions, take, leave, "
-            "backupsys, localauth, encrypt, cell, vos",
+            "line 4: unknown key 'command' in source; known keys: kind, name, noauth, servers, partitions, include, "
+            "exclude, localauth, encrypt, cell, vos, backupsys",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nlocalauth = true\n',
-            "line 4: localauth and noauth contradict each other; keep one of the two",
+            "line 4: localauth and noauth exclude each other; remove one of them",
         ),
         (
             '[[source]]\nkind = "afs"\nname = "x"\nnoauth = true\nencrypt = true\n',
-            "line 5: without a key, as with noauth, nothing is encrypted; keep one of the two",
+            "line 5: noauth has no key to encrypt with; remove encrypt or noauth",
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\n',
-            'line 1: this source has no command; add a line command = ["program", "argument", "another"]',
+            'line 1: missing key command in source; add a line command = ["program", "argument", "more"]',
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\ncommand = ["x", "{name}"]\n',
-            "line 4: nothing says what {name} is; add a line list = [...]: a program that prints names",
+            "line 4: {name} is used without `list`; add a line list = [...], a program that prints names",
         ),
         (
             '[[source]]\nkind = "command"\nname = "x"\nlist = ["y"]\ncommand = ["x"]\n',
-            "line 5: the command would do the same for every name that `list` prints; write {name} in one of its "
+            "line 5: the command is the same for every name that `list` prints; use {name} in one of its "
             "arguments",
         ),
         (
             ETC.replace("etc", "a/../b", 1),
             "line 3: the name 'a/../b' is no relative path; use plain names with one slash between them",
         ),
-        (ETC + ETC, "line 7: there are two sources called 'etc'; rename one of them"),
+        (ETC + ETC, "line 7: two sources are named 'etc'; rename one of them"),
         (
             '[source]\nkind = "afs"\n',
             "line 1: source is not a list; begin each source with a line [[source]]",
@@ -236,7 +236,7 @@ def test_what_is_not_understood_is_refused_with_line_and_choices(text: str, mess
 
 
 def test_a_file_without_sources_says_what_to_add() -> None:
-    assert why("").startswith(f"{FILE}: there is nothing to back up; add a [[source]]")
+    assert why("").startswith(f"{FILE}: nothing to back up; add a [[source]]")
 
 
 def test_a_section_must_be_a_table() -> None:

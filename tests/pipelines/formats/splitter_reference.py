@@ -8,7 +8,7 @@ import io
 import itertools
 import struct
 import tarfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipelines.formats.splitters import AfsSplitter, TarSplitter
 
@@ -216,7 +216,8 @@ def walk_tar(data: bytes) -> list[Range]:
     contents = []
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
-            stored = sum(size for _, size in member.sparse) if member.issparse() else member.size
+            sparse: Any = member.sparse  # a list of pairs
+            stored = sum(size for _, size in sparse) if member.issparse() else member.size
             if member.isreg() and stored >= SMALLEST:
                 contents.append((member.offset_data, stored, True))
     return laid_out(contents, len(data))

@@ -93,7 +93,7 @@ def test_a_dump_without_its_end_mark_is_refused(dump: bytes, missing: int) -> No
     with pytest.raises(
         StreamError,
         match=rf"the volume dump for user\.alice is cut short: it has no end mark after {len(dump) - missing} bytes; "
-        "nothing was listed; dump it again, or keep it as it is with --format raw",
+        "no backup was recorded; dump it again, or keep it as it is with --format raw",
     ):
         findings(dump[:-missing], wholeness.DumpSplitter(), 100)
 
@@ -123,7 +123,7 @@ def test_a_tar_without_its_end_is_odd_or_refused(data: bytes) -> None:
     says = (
         rf"the tar for user\.alice does not end as a tar does: it may be cut short, after {len(data)} bytes; "
     )
-    with pytest.raises(StreamError, match=f"{says}nothing was listed; to keep it as it is: --format raw"):
+    with pytest.raises(StreamError, match=f"{says}no backup was recorded; to keep it as it is: --format raw"):
         findings(data, wholeness.WholeTarSplitter(must_end=True), 300)
     (found,) = findings(data, wholeness.WholeTarSplitter(must_end=False), 300)
     assert re.match(f"{says}it is stored all the same, --format tar would refuse it", found)

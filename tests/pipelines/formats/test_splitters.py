@@ -199,7 +199,7 @@ def test_succession_is_what_a_look_up_by_name_gives(
         now.sort(key=lambda record: (record[0] % 2 == 0, record))
     known = {record[:2]: record for record in before}
     bare = [record for record in now if not record[3]]
-    missing = [record[:2] for record in bare if record[:2] not in known]
+    missing = [(record[0], record[1]) for record in bare if record[:2] not in known]
     state = [known.get(record[:2], record) if record in bare else record for record in now]
     altered = [
         record[0]

@@ -15,12 +15,13 @@ from pipelines.formats.acl import Acl, Grant
 from pipelines.formats.entries import Entry, Kind
 from pipelines.output.file_names import shown
 from pipelines.restore import browse
-from pipelines.restore.browse import json_line, listing, long_line, short_line
+from pipelines.restore.browse import UpToDamage, json_line, listing, long_line, short_line
 from pipelines.restore.differences import difference_line, difference_row, differences
 from pipelines.restore.neighbours import Neighbours
 from pipelines.restore.versions import Versions, matcher, versions_rows, versions_table
 from pipelines.streams import dates
 from pipelines.streams.chains import chain
+from pipelines.streams.dates import Dated
 from tests.afsdump import make_dump
 from tests.pipelines.volumes import facts_of, link_to, put, put_chain, sample
 from tests.store import World, noise
@@ -43,7 +44,7 @@ def entry(path: bytes, kind: Kind = "file", **fields: object) -> Entry:
 
 
 def listed(*entries: Entry, path: bytes = b"", deep: bool = False) -> list[str]:
-    return listing([(one, None) for one in entries], path, short_line, beside(path), deep=deep)
+    return listing(UpToDamage((one, None) for one in entries), path, short_line, beside(path), deep=deep)
 
 
 def beside(path: bytes) -> Neighbours:
@@ -81,7 +82,7 @@ def test_looking_fetches_no_contents(world: World, form: str) -> None:
     with world.open(world.admin, backend=backend) as repository:
         links = chain(repository, *link_to(repository, snapshot, "v"))
         with browse.opened(repository, links) as entries:
-            lines = listing(entries, b"d", short_line, beside(b"d"), deep=False)
+            lines = listing(UpToDamage(entries), b"d", short_line, beside(b"d"), deep=False)
         assert sorted(name[2:] for name in files) == lines
         assert backend.data < 500_000
         with browse.opened(repository, links, contents=True) as entries:
@@ -154,7 +155,9 @@ def test_the_command_that_is_named_lists_that_backup_and_no_other(world: World) 
 
 
 def test_of_two_entries_with_one_path_the_last_is_listed() -> None:
-    lines = listing([(entry(b"a", size=n), None) for n in (1, 2)], b"", long_line, beside(b""), deep=False)
+    lines = listing(
+        UpToDamage((entry(b"a", size=n), None) for n in (1, 2)), b"", long_line, beside(b""), deep=False
+    )
     assert 1 == len(lines)
     assert " 2 " in lines[0]
 
@@ -243,7 +246,7 @@ def test_patterns(pattern: str, path: bytes, matched: bool) -> None:
 
 
 def test_equal_versions_are_one_row_while_they_last(world: World) -> None:
-    snapshots = [put(world, {"s": b"x"}, day=day) for day in range(5)]
+    snapshots: list[Dated] = [put(world, {"s": b"x"}, day=day) for day in range(5)]
     found = Versions()
     one, two = entry(b"f", size=1, mtime=1), entry(b"f", size=2, mtime=2)
     for snapshot, holds in zip(snapshots, ([one], [one], [two], [], [two]), strict=True):

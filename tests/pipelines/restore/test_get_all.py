@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from dedupstore.backends.contract import Properties
 from dedupstore.errors import DamageError, KeyAccessError
-from dedupstore.format.records import Root, Stream
+from dedupstore.format.run_records import Root, Stream
 from pipelines.restore import get_all as get_all_module
 from pipelines.restore.get_all import SMALL, GetAll
 
@@ -16,18 +17,18 @@ SECONDS = 60.0
 
 
 class Backend:
-    """One to which many uploads at once are worth while is far away."""
+    """Says where it is, and no more."""
 
-    def __init__(self, uploads: int) -> None:
-        self.uploads = uploads
+    def __init__(self, remote: bool) -> None:
+        self.properties = Properties(lambda: True, parallel=1, remote=remote)
 
 
 class Fake:
     """A repository whose streams are what functions give."""
 
-    def __init__(self, streams: dict[str, Callable[[], Iterator[bytes]]], uploads: int = 4) -> None:
+    def __init__(self, streams: dict[str, Callable[[], Iterator[bytes]]], remote: bool = True) -> None:
         self._streams = streams
-        self.backend = Backend(uploads)
+        self.backend = Backend(remote)
 
     def refresh_index(self) -> None:
         """Nothing is to be read."""
@@ -49,7 +50,7 @@ def stream(name: str, size: int) -> Any:
         content=content,
         skeleton=nothing,
         layout=nothing,
-        facts={},
+        facts=b"",
     )
 
 
@@ -105,8 +106,8 @@ def test_an_error_that_nobody_foresaw_costs_only_its_stream(tmp_path: Path) -> N
     assert why.startswith("OverflowError: date value out of range (test_get_all.py, line ")
 
 
-@pytest.mark.parametrize(("uploads", "most"), [(1, 1), (4, 2)])
-def test_over_a_long_way_two_large_streams_come_at_once(tmp_path: Path, uploads: int, most: int) -> None:
+@pytest.mark.parametrize(("remote", "most"), [(False, 1), (True, 2)])
+def test_over_a_long_way_two_large_streams_come_at_once(tmp_path: Path, remote: bool, most: int) -> None:
     at_once: list[int] = []
     under_way = threading.Semaphore(0)
 
@@ -121,7 +122,7 @@ def test_over_a_long_way_two_large_streams_come_at_once(tmp_path: Path, uploads:
 
     failed: list[tuple[str, str]] = []
     names = [f"large{number}" for number in range(6)]
-    got = get_all(Fake(dict.fromkeys(names, large), uploads), tmp_path, failed).run(
+    got = get_all(Fake(dict.fromkeys(names, large), remote), tmp_path, failed).run(
         [stream(name, SMALL + 1) for name in names]
     )
     assert (6, []) == (got.streams, failed)

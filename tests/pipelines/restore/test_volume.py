@@ -107,7 +107,7 @@ def test_nothing_is_made_where_something_was_to_be_overwritten(tmp_path: Path) -
 
 @pytest.mark.parametrize("site", [Site("-noauth", "/vicepa"), Site("fs1", "-localauth"), Site("", "a")])
 def test_no_place_becomes_an_option_of_vos(site: Site) -> None:
-    with pytest.raises(VosError, match=r"is no (server|partition); .*none begins with a hyphen"):
+    with pytest.raises(VosError, match=r"is no (server|partition); .*no name begins with a hyphen"):
         site.arguments()
 
 

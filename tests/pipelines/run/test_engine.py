@@ -16,12 +16,12 @@ from dedupstore.writing.session import RunDetails
 from pipelines.config.run_settings import RunSettings
 from pipelines.run import engine as engine_module
 from pipelines.run.engine import Engine
-from pipelines.sources.protocol import Desk, Job, Line, Report
+from pipelines.sources.protocol import Job, JobContext, Line, Listing, Report
 from pipelines.streams import facts
 from tests.store import World, noise
 
 DAY = 1_700_006_400  # midnight, so that a run and its next are of one day
-LIMITS = RunSettings(at_once=3, retries=1, retry_wait=0)
+LIMITS = RunSettings(parallel=3, retries=1, retry_wait=0)
 SECONDS = 30.0
 
 
@@ -60,36 +60,35 @@ class Fake:
     def __post_init__(self) -> None:
         self.line = Line("fake", self.name, "stored", "raw")
 
-    def attempt(self, desk: Desk, *, last: bool) -> Line:
+    def attempt(self, context: JobContext, *, last: bool) -> Line:
         do = self.tries[min(self.count, len(self.tries) - 1)]
         self.count += 1
         data = do()
-        with desk.watch(Text(data), self.name) as source:
-            stream = desk.session.put(self.name, source, facts=facts.wire(facts.Raw(source="fake")))
+        with context.watch(Text(data), self.name) as source:
+            stream = context.session.put(self.name, source, facts=facts.wire(facts.Raw(source="fake")))
         return replace(self.line, size=stream.size, new=stream.new, stored=stream.stored)
 
 
 class Fakes:
-    """A source of such jobs, which is its own listing."""
+    """A source of such jobs."""
 
     name = "fake"
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        self._all = list(jobs)
-        self.jobs: list[Job] = []
-        self.lines: list[Line] = []
-        self.warnings: list[str] = []
-        self.told = 0
+        self._jobs = list(jobs)
+        self.published = 0
 
-    def listing(self, done: set[str]) -> "Fakes":
-        self.jobs = [job for job in self._all if job.line.name not in done]
-        return self
-
-    def published(self) -> None:
-        self.told += 1
+    def listing(self, done: set[str]) -> Listing:
+        found = Listing(published=self._publish)
+        for job in self._jobs:
+            found.add(job, done)
+        return found
 
     def plan(self) -> list[Line]:
-        return [replace(job.line, state="planned") for job in self._all]
+        return [replace(job.line, state="planned") for job in self._jobs]
+
+    def _publish(self) -> None:
+        self.published += 1
 
 
 def give(data: bytes) -> Callable[[], bytes]:
@@ -139,7 +138,7 @@ def test_a_run_is_one_snapshot_with_all_streams(world: World) -> None:
     assert 20 == len(report.of("stored"))
     assert [sorted(f"s{n}" for n in range(20))] == stored(world)
     assert noise(100_000, 7) == world.get("s7")
-    assert 1 == source.told
+    assert 1 == source.published
     assert date(2023, 11, 15) == report.today
 
 
@@ -155,7 +154,7 @@ def test_a_stream_that_fails_is_tried_again_after_all_others(world: World) -> No
 
     jobs = [Fake("a", [note("a", fail(StreamError("busy"))), note("a", give(b"now"))])]
     jobs += [Fake(name, [note(name, give(name.encode()))]) for name in "bcd"]
-    report = run(world, Fakes(jobs), limits=replace(LIMITS, at_once=1))
+    report = run(world, Fakes(jobs), limits=replace(LIMITS, parallel=1))
     assert ["a", "b", "c", "d", "a"] == order
     assert {"a": "stored", "b": "stored", "c": "stored", "d": "stored"} == states(report)
     assert b"now" == world.get("a")
@@ -177,7 +176,7 @@ def test_a_source_that_cannot_be_listed_is_reported_and_the_others_go_on(world: 
     class Broken(Fakes):
         name = "broken"
 
-        def listing(self, done: set[str]) -> Fakes:
+        def listing(self, done: set[str]) -> Listing:
             raise StreamError("no server answers")
 
     report = run(world, Broken([]), Fakes([Fake("good", [give(b"x")])]))
@@ -195,7 +194,7 @@ def test_nothing_is_listed_when_everything_failed(world: World) -> None:
 def test_two_streams_of_one_name_are_not_confused(world: World) -> None:
     one, other = Fake("a", [give(b"one")]), Fake("a", [give(b"other")])
     report = run(world, Fakes([one]), Fakes([other]))
-    assert ["fake has a stream of this name already, which was stored"] == [
+    assert ["fake has a stream of the same name, which was stored"] == [
         line.error for line in report.of("failed")
     ]
     assert b"one" == world.get("a")
@@ -215,7 +214,7 @@ def test_only_so_many_streams_are_read_at_a_time(world: World) -> None:
             now -= 1
         return b"x"
 
-    run(world, Fakes(Fake(f"s{n}", [work]) for n in range(9)), limits=replace(LIMITS, at_once=3, retries=0))
+    run(world, Fakes(Fake(f"s{n}", [work]) for n in range(9)), limits=replace(LIMITS, parallel=3, retries=0))
     assert 3 == most
 
 
@@ -265,7 +264,7 @@ def test_checkpoints_come_after_so_many_streams(world: World, monkeypatch: pytes
     run(
         world,
         Fakes(Fake(f"s{n}", [give(noise(1000, n))]) for n in range(35)),
-        limits=replace(LIMITS, at_once=1),
+        limits=replace(LIMITS, parallel=1),
     )
     assert 3 == len(world.files("checkpoints"))
 
@@ -275,7 +274,7 @@ def test_checkpoints_come_after_some_time(world: World, monkeypatch: pytest.Monk
     run(
         world,
         Fakes(Fake(f"s{n}", [give(noise(1000, n))]) for n in range(3)),
-        limits=replace(LIMITS, at_once=1),
+        limits=replace(LIMITS, parallel=1),
     )
     assert 3 == len(world.files("checkpoints"))
 
@@ -290,10 +289,10 @@ def test_a_stop_reaches_flows_that_give_nothing(world: World) -> None:
     reading = threading.Event()
 
     class Waiting(Fake):
-        def attempt(self, desk: Desk, *, last: bool) -> Line:
-            with desk.watch(Silent(), self.name) as source:
+        def attempt(self, context: JobContext, *, last: bool) -> Line:
+            with context.watch(Silent(), self.name) as source:
                 reading.set()
-                desk.session.put(self.name, source)
+                context.session.put(self.name, source)
             raise AssertionError("it never ends by itself")
 
     def explode(what: str, done: int, of: int) -> None:
@@ -311,7 +310,7 @@ def test_a_stop_reaches_flows_that_give_nothing(world: World) -> None:
     with pytest.raises(BrokenPipeError):
         os.write(theirs, b"x")
     os.close(theirs)
-    assert "" == engine.taken_up_next()
+    assert "" == engine.resumed_next()
 
 
 class Full:
@@ -351,7 +350,7 @@ def test_a_cache_that_is_found_damaged_ends_the_run_and_the_next_one_is_well(wor
         return data
 
     jobs = [Fake(f"s{n}", [spoil]) for n in range(3)]
-    with pytest.raises(DedupError, match="is thrown away; run it again"):
+    with pytest.raises(DedupError, match="has been discarded; run it again"):
         run(world, Fakes(jobs), limits=replace(LIMITS, retry_wait=3600))
     assert all(job.count <= 1 for job in jobs)
     report = run(world, Fakes([Fake(f"s{n}", [give(data)]) for n in range(3)]))
@@ -382,10 +381,10 @@ def test_a_store_that_stalls_does_not_hold_a_source_and_gets_the_stream_later(wo
             backend.go.set()  # it went on only because the source was let go
 
     class Large(Fake):
-        def attempt(self, desk: Desk, *, last: bool) -> Line:
+        def attempt(self, context: JobContext, *, last: bool) -> Line:
             self.count += 1
-            with desk.watch(Watched(data), self.name) as source:
-                stream = desk.session.put(self.name, source)
+            with context.watch(Watched(data), self.name) as source:
+                stream = context.session.put(self.name, source)
             return replace(self.line, size=stream.size)
 
     job = Large("large", [])
@@ -401,7 +400,7 @@ def test_a_plan_refuses_the_names_that_a_run_refuses(world: World) -> None:
     with world.open(world.writer) as repository:
         lines = Engine(repository, [Fakes(jobs)], LIMITS, details()).plan().lines
     assert ["planned", "planned", "failed", "failed"] == [line.state for line in lines]
-    assert "fake has a stream of this name already" == lines[2].error
+    assert "fake has a stream of the same name" == lines[2].error
     assert "the name " in lines[3].error
 
 

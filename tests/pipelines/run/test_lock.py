@@ -34,7 +34,7 @@ def test_a_second_run_is_told_who_runs_and_since_when(tmp_path: Path) -> None:
         with pytest.raises(RunningError) as caught, only_run(tmp_path):
             pass
         assert re.fullmatch(
-            rf"another run is going on: process {process.pid}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d",
+            rf"another run is active: process {process.pid}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d",
             caught.value.message,
         )
         process.communicate()
@@ -66,5 +66,5 @@ def test_what_is_in_the_file_never_matters(tmp_path: Path, content: bytes) -> No
     (tmp_path / NAME).write_bytes(content)
     with only_run(tmp_path):
         (tmp_path / NAME).write_bytes(content)
-        with pytest.raises(RunningError, match="it has only just begun"), only_run(tmp_path):
+        with pytest.raises(RunningError, match="it has just started"), only_run(tmp_path):
             pass

@@ -59,13 +59,13 @@ def test_gives_what_the_command_writes() -> None:
 def test_a_command_that_fails_after_its_output_fails_the_stream() -> None:
     with pytest.raises(
         StreamError,
-        match="the command sh failed with exit status 3; nothing was listed; see what it said above",
+        match="the command sh failed with exit status 3; no backup was recorded; see its messages above",
     ):
         run("sh", "-c", "echo almost everything; exit 3")
 
 
 def test_a_command_that_is_killed_fails_the_stream() -> None:
-    with pytest.raises(StreamError, match="the command sh was killed by SIGKILL; nothing was listed"):
+    with pytest.raises(StreamError, match="the command sh was killed by SIGKILL; no backup was recorded"):
         run("sh", "-c", "echo something; kill -9 $$")
 
 

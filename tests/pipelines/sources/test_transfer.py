@@ -85,7 +85,7 @@ def test_a_source_that_gives_nothing_is_given_up() -> None:
     pipe = Pipe()
     with (
         Transfer(pipe, "user.x", replace(LIMITS, idle_timeout=1)) as transfer,
-        pytest.raises(StreamError, match=r"user\.x: its source gave nothing for 1 s; see whether its server"),
+        pytest.raises(StreamError, match=r"user\.x: its source sent nothing for 1 s; check its server"),
     ):
         read(transfer)
     assert pipe.closed.is_set()
@@ -117,7 +117,7 @@ def test_a_store_that_stalls_does_not_hold_the_source() -> None:
         transfer.look()
         assert pipe.closed.wait(SECONDS)
         with pytest.raises(
-            StreamError, match=r"user\.x: the store took nothing for 61 s; its source was closed"
+            StreamError, match=r"user\.x: the store accepted nothing for 61 s; its source was closed"
         ):
             read(transfer)
     pipe.give(b"")
@@ -158,7 +158,8 @@ def test_leaving_it_ends_a_reader_that_still_waits() -> None:
 
 
 def test_whoever_watches_is_told_of_the_end() -> None:
-    pipe, told = Pipe(), []
+    pipe = Pipe()
+    told: list[Transfer] = []
     with Transfer(pipe, "x", LIMITS, ended=told.append) as transfer:
         pass
     assert [transfer] == told

@@ -127,7 +127,7 @@ def test_a_chain_that_leads_to_itself_or_on_is_refused(world: World) -> None:
     first = put_chain(world)[0]
     with world.open(world.admin) as repository:
         link = link_to(repository, first)
-        facts = plain.load(link.stream.facts) | {"since": 1, "parent": first.name}
+        facts = (plain.load(link.stream.facts) or {}) | {"since": 1, "parent": first.name}
         import msgspec
 
         circular = msgspec.structs.replace(link.stream, facts=plain.dump(facts, "s"))

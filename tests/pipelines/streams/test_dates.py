@@ -97,7 +97,7 @@ def test_reads_every_form(text: str, meaning: str) -> None:
 )
 def test_refuses_what_is_no_date_and_says_the_forms(text: str) -> None:
     with pytest.raises(
-        ValueError, match=r"is not a date; write 2026\.11\.01, .*, today, yesterday or latest"
+        ValueError, match=r"cannot read the date .*; write 2026\.11\.01, .*, today, yesterday or latest"
     ):
         dates.parse(text, NOW)
 

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from dedupstore.errors import NotStoredError, StreamError
-from dedupstore.format.records import Root, Stream
+from dedupstore.format.run_records import Root, Stream
 from pipelines.restore.get_all import GetAll
-from pipelines.sources.afs.history import History
+from pipelines.sources.kinds.afs.history import History
 from pipelines.streams import chains, facts
 from tests.pipelines.streams.hostile_facts import ABSURD, HOSTILE
 from tests.pipelines.volumes import DAY, FIRST_DAY, facts_of, link_to, put, put_chain, sample, stream_of

@@ -4,8 +4,9 @@
 """
 
 from pathlib import Path
+from typing import Any
 
-from pipelines.config.run_settings import AfsSource
+from pipelines.vos.settings import VosSettings
 
 SERVER = "fs1.example.org"
 
@@ -27,7 +28,7 @@ if [ -e "fails" ]; then cat fails >&2; exit 255; fi
 """
 
 
-def entry(name: str, volume: int, kind: str = "RW", parent: int = 0, **fields: object) -> str:
+def entry(name: str, volume: int, kind: str = "RW", parent: int = 0, **fields: Any) -> str:
     """Return the fields of one volume."""
     values: dict[str, object] = {"backupID": 0, "parentID": parent or volume, "cloneID": 0, "inUse": "Y"}
     values |= {"needsSalvaged": "N", "destroyMe": "N", "type": kind}
@@ -50,14 +51,14 @@ def listing(*entries: str) -> bytes:
 
 
 class FakeVos:
-    """A folder with such a `vos`; `source` is a configuration that uses it."""
+    """A folder with such a `vos`; `settings` are settings that uses it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         program = folder / "vos"
         program.write_text(_SCRIPT)
         program.chmod(0o755)
-        self.source = AfsSource("afs", servers=(SERVER,), vos=str(program))
+        self.settings = VosSettings(servers=(SERVER,), program=str(program))
 
     def says(self, what: str, answer: bytes | str) -> None:
         """Let it answer `listvol`, `examine.ID`, `dump.ID` and so on; `fails` makes everything fail."""

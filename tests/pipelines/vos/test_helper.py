@@ -20,18 +20,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.config.run_settings import AfsSource
 from pipelines.vos import helper, helper_client
 from pipelines.vos.helper_client import ASKED, NO, YES, PrivilegedVos, Verb
 from pipelines.vos.listing import VolumeGoneError, VosError
 from pipelines.vos.privileges import PrivilegeError
 from pipelines.vos.program import Dump
+from pipelines.vos.settings import VosSettings
 from tests.pipelines.vos.fake_vos import SERVER, FakeVos, entry, listing
 
 ROOT = Path(__file__).parents[3]
 DEADLINE = 20.0
 
-VOLUMES = (
+VOLUMES: tuple[str, ...] = (
     entry("user.a", 10, backupID=12),
     entry("user.a.backup", 12, "BK", 10),
     entry("secret", 20, backupID=22),
@@ -42,14 +42,14 @@ VOLUMES += (entry("secret.backup", 22, "BK", 20), entry("user.r.readonly", 31, "
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeVos:
     fake = FakeVos(tmp_path)
-    fake.source = AfsSource("afs", servers=(SERVER,), take=("user.*",), vos=fake.source.vos)
+    fake.settings = VosSettings(servers=(SERVER,), include=("user.*",), program=fake.settings.program)
     fake.says("listvol", listing(*VOLUMES))
     return fake
 
 
 @pytest.fixture
 def vos(fake: FakeVos) -> Iterator[PrivilegedVos]:
-    with helper.start(fake.source) as vos:
+    with helper.start(fake.settings) as vos:
         yield vos
 
 
@@ -188,13 +188,13 @@ def test_what_is_no_question_ends_it(fake: FakeVos, listed: PrivilegedVos, packe
     assert b"" == ask(listed, packet)
     assert has_ended(listed._pid)
     assert before == fake.called()
-    with pytest.raises(VosError, match="the root helper has ended; see what it said above"):
+    with pytest.raises(VosError, match="the root helper has ended; see its messages above"):
         listed.examine(12)
 
 
 def test_numbers_that_do_not_fit_are_never_sent(fake: FakeVos, listed: PrivilegedVos) -> None:
     for volume, since in ((-1, 0), (1 << 32, 0), (12, -1), (12, 1 << 32)):
-        with pytest.raises(VosError, match="no such number"):
+        with pytest.raises(VosError, match="number out of range"):
             listed.dump(volume, since)
 
 
@@ -214,7 +214,7 @@ def test_descriptors_that_are_sent_along_are_dropped(fake: FakeVos, listed: Priv
 @given(st.binary(max_size=40))
 def test_no_packet_at_all_makes_it_call_anything_but_its_listing(fake: FakeVos, packet: bytes) -> None:
     before = len(fake.called())
-    with helper.start(fake.source) as vos:
+    with helper.start(fake.settings) as vos:
         ask(vos, packet)
     assert {"listaddrs"} >= {call.split()[0] for call in fake.called()[before:]}
 
@@ -224,7 +224,7 @@ def test_a_volume_that_a_later_backup_makes_is_known(fake: FakeVos, vos: Privile
     fake.says("examine.40", entry("user.n", 40, backupID=42))
     fake.says("examine.42", entry("user.n.backup", 42, "BK", 40))
     vos.listing(SERVER)
-    with pytest.raises(VosError, match="the root helper refused to size 42; it works on what"):
+    with pytest.raises(VosError, match="the root helper refused to size 42; it works only on what"):
         vos.dump_size(42, 0)
     assert 42 == vos.backup(40).id
     assert 12345 == vos.dump_size(42, 0)
@@ -305,12 +305,12 @@ def test_one_that_was_killed_while_it_answered_is_an_error() -> None:
 
 def test_a_relative_path_is_not_looked_up_twice(fake: FakeVos, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fake.folder)
-    with helper.start(replace(fake.source, vos="./vos")) as vos:
+    with helper.start(replace(fake.settings, program="./vos")) as vos:
         assert [10, 12, 31] == [volume.id for volume in vos.listing(SERVER)]
 
 
 def test_two_helpers_do_not_hold_each_other(fake: FakeVos, vos: PrivilegedVos) -> None:
-    with helper.start(fake.source):
+    with helper.start(fake.settings):
         vos.close()
         assert vos._pid == 0
 
@@ -319,18 +319,18 @@ def test_two_helpers_do_not_hold_each_other(fake: FakeVos, vos: PrivilegedVos) -
 
 
 def test_a_vos_that_others_can_write_is_refused(fake: FakeVos) -> None:
-    os.chmod(fake.source.vos, 0o775)
+    os.chmod(fake.settings.program, 0o775)
     with pytest.raises(
-        PrivilegeError, match=r"root does not believe .*/vos: others than root may write .*/vos"
+        PrivilegeError, match=r"refused .*/vos: only root may have write permission on .*/vos"
     ):
-        helper.start(fake.source)
+        helper.start(fake.settings)
 
 
 def test_it_is_given_no_environment_but_the_path(fake: FakeVos, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFSCELL", "evil.example.org")
-    Path(fake.source.vos).write_text(f"#!/bin/sh\nenv > {fake.folder}/environment\necho dump_size: 1\n")
+    Path(fake.settings.program).write_text(f"#!/bin/sh\nenv > {fake.folder}/environment\necho dump_size: 1\n")
     fake.says("listvol", "")
-    with helper.start(fake.source) as vos:
+    with helper.start(fake.settings) as vos:
         with pytest.raises(VosError):
             vos.servers() and vos.dump_size(12, 0)
         vos.listing(SERVER)
@@ -340,8 +340,8 @@ def test_it_is_given_no_environment_but_the_path(fake: FakeVos, monkeypatch: pyt
 
 def test_it_works_where_the_standard_streams_are_closed(fake: FakeVos) -> None:
     program = (
-        "import os; from pipelines.config.run_settings import AfsSource; from pipelines.vos import helper\n"
-        f"with helper.start(AfsSource('afs', servers=('{SERVER}',), vos='{fake.source.vos}')) as vos:\n"
+        "import os; from pipelines.vos.settings import VosSettings; from pipelines.vos import helper\n"
+        f"with helper.start(VosSettings(servers=('{SERVER}',), program='{fake.settings.program}')) as vos:\n"
         "    os.write(2, ' '.join(volume.name for volume in vos.listing(vos.servers()[0])).encode())"
     )
     done = subprocess.run(
@@ -354,9 +354,9 @@ def test_it_works_where_the_standard_streams_are_closed(fake: FakeVos) -> None:
 
 AS_NOBODY = """
     import os, sys
-    from pipelines.config.run_settings import AfsSource
+    from pipelines.vos.settings import VosSettings
     from pipelines.vos import helper, privileges
-    with helper.start(AfsSource("afs", servers=({server!r},), vos={vos!r})) as vos:
+    with helper.start(VosSettings(servers=({server!r},), program={program!r})) as vos:
         privileges.become("nobody")
         vos.listing({server!r})
         with vos.dump(12, 0) as dump:
@@ -380,7 +380,7 @@ def test_neither_it_nor_vos_has_anything_open_but_what_it_needs(fake: FakeVos, t
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (400, limits[1]))
         try:
-            with helper.start(fake.source) as vos:
+            with helper.start(fake.settings) as vos:
                 vos.listing(SERVER)
                 open_there = {path.name: path.readlink() for path in Path(f"/proc/{vos._pid}/fd").iterdir()}
         finally:
@@ -392,7 +392,7 @@ def test_neither_it_nor_vos_has_anything_open_but_what_it_needs(fake: FakeVos, t
 
 
 def test_the_rest_of_the_program_is_an_ordinary_user_for_good(fake: FakeVos) -> None:
-    program = textwrap.dedent(AS_NOBODY).format(server=SERVER, vos=fake.source.vos)
+    program = textwrap.dedent(AS_NOBODY).format(server=SERVER, program=fake.settings.program)
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

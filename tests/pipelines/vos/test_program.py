@@ -5,17 +5,18 @@ import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config.patterns import wants
-from pipelines.config.run_settings import AfsSource
 from pipelines.vos import listing as vos_listing
 from pipelines.vos import patterns, process
 from pipelines.vos.listing import VolumeGoneError, VosError
 from pipelines.vos.program import Dump, Vos
+from pipelines.vos.settings import VosSettings
 from tests.pipelines.vos.fake_vos import SERVER, FakeVos, entry, listing, nameless
 
 DATABASE = """
@@ -52,7 +53,7 @@ def test_a_listing_has_every_field_by_its_name() -> None:
         ({"destroyMe": "Y"}, "half deleted"),
     ],
 )
-def test_a_volume_that_is_not_well_says_how(fields: dict[str, str], status: str) -> None:
+def test_a_volume_that_is_not_well_says_how(fields: dict[str, Any], status: str) -> None:
     (volume,) = vos_listing.parse_listing(listing(entry("user.a", 10, **fields)), SERVER)
     assert status == volume.status
 
@@ -62,7 +63,7 @@ def test_busy_and_unattachable_volumes_get_their_names_from_the_database(fake: F
         "listvol", listing(nameless(20, "BUSY"), nameless(12, "UNATTACHABLE"), nameless(99, "UNATTACHABLE"))
     )
     fake.says("listvldb", DATABASE)
-    found = [(v.name, v.id, v.type, v.parent, v.status) for v in Vos(fake.source).listing(SERVER)]
+    found = [(v.name, v.id, v.type, v.parent, v.status) for v in Vos(fake.settings).listing(SERVER)]
     assert [
         ("user.b", 20, "RW", 20, "busy"),
         ("user.a.backup", 12, "BK", 10, "unattachable"),
@@ -83,8 +84,9 @@ def test_a_listing_that_is_cut_short_anywhere_is_an_error(cut: int, volumes: int
 
 @pytest.mark.parametrize(("field", "value"), [("copyDate", "soon"), ("parentID", ""), ("diskused", "-1")])
 def test_a_field_that_makes_no_sense_is_an_error_that_names_it(field: str, value: str) -> None:
+    fields: dict[str, Any] = {field: value}
     with pytest.raises(VosError, match=f"no usable {field} for volume '10' on {SERVER}"):
-        vos_listing.parse_listing(listing(entry("user.a", 10, **{field: value})), SERVER)
+        vos_listing.parse_listing(listing(entry("user.a", 10, **fields)), SERVER)
 
 
 def test_odd_bytes_in_a_name_are_shown_and_lose_no_volume() -> None:
@@ -94,17 +96,19 @@ def test_odd_bytes_in_a_name_are_shown_and_lose_no_volume() -> None:
 
 
 def test_only_wanted_volumes_are_listed_with_their_clones(fake: FakeVos) -> None:
-    source = AfsSource("afs", servers=(SERVER,), vos=fake.source.vos, take=("user.*",), leave=("*.old",))
+    settings = VosSettings(
+        servers=(SERVER,), program=fake.settings.program, include=("user.*",), exclude=("*.old",)
+    )
     names = ["user.a", "user.a.backup", "user.b.old", "user.b.old.backup", "mail.a", "mail.a.backup"]
     kinds = ["BK" if name.endswith(".backup") else "RW" for name in names]
     fake.says("listvol", listing(*(entry(name, 10 + i, kinds[i]) for i, name in enumerate(names))))
-    assert ["user.a", "user.a.backup"] == [volume.name for volume in Vos(source).listing(SERVER)]
+    assert ["user.a", "user.a.backup"] == [volume.name for volume in Vos(settings).listing(SERVER)]
 
 
 def test_dumps_name_ids_places_and_times_by_numbers(fake: FakeVos) -> None:
     fake.says("listvol", listing(entry("-id evil; x", 12, "BK", 10)))
     fake.says("dump.12", b"data")
-    vos = Vos(fake.source)
+    vos = Vos(fake.settings)
     vos.listing(SERVER)
     with vos.dump(12, 1795264901) as dump:
         assert 4 == dump.readinto(memoryview(bytearray(9)))
@@ -114,12 +118,12 @@ def test_dumps_name_ids_places_and_times_by_numbers(fake: FakeVos) -> None:
 
 
 def test_backupsys_gives_the_patterns_as_expressions_of_whole_names(fake: FakeVos) -> None:
-    source = AfsSource(
-        "afs", servers=(SERVER,), vos=fake.source.vos, take=("user.*", "db"), leave=("*.old",), noauth=True,
-        localauth=False, cell="example.org", partitions=("a",),
+    settings = VosSettings(
+        (SERVER,), ("a",), ("user.*", "db"), ("*.old",), localauth=False, noauth=True, cell="example.org",
+        program=fake.settings.program,
     )  # fmt: skip
     fake.says("backupsys", "Backing up .. Could not backup user.b\nCould not backup user.c\ndone\nTotal\n")
-    assert "Could not backup user.b; Could not backup user.c" == Vos(source).backupsys(SERVER)
+    assert "Could not backup user.b; Could not backup user.c" == Vos(settings).backupsys(SERVER)
     assert [
         rf"backupsys -prefix ^user\..*$ ^db$ -xprefix ^.*\.old$ -server {SERVER} -partition a"
         " -cell example.org -noauth"
@@ -141,7 +145,7 @@ def test_what_comes_from_another_host_is_encrypted(
 ) -> None:
     fake.says("listvol", listing(entry("a", 12, "BK", 10)))
     fake.says("dump.12", b"data")
-    vos = Vos(replace(fake.source, servers=(server,), encrypt=encrypt))
+    vos = Vos(replace(fake.settings, servers=(server,), encrypt=encrypt))
     vos.listing(server)
     with vos.dump(12, 0):
         pass
@@ -152,13 +156,13 @@ def test_what_comes_from_another_host_is_encrypted(
 def test_a_place_that_would_be_an_option_is_an_error(fake: FakeVos) -> None:
     evil = entry("a", 12, "BK", 10).replace("/vicepa", "-localauth")
     fake.says("listvol", listing(evil))
-    with pytest.raises(VosError, match="'-localauth' is no partition"):
-        Vos(fake.source).listing(SERVER)
+    with pytest.raises(VosError, match="'-localauth' is not a valid partition"):
+        Vos(fake.settings).listing(SERVER)
 
 
 def test_every_server_of_the_database_counts_once(fake: FakeVos) -> None:
-    source = AfsSource("afs", vos=fake.source.vos)
-    assert ["192.0.2.1", "192.0.2.2"] == Vos(source).servers()
+    settings = VosSettings(program=fake.settings.program)
+    assert ["192.0.2.1", "192.0.2.2"] == Vos(settings).servers()
 
 
 def test_words_say_that_a_volume_is_gone(fake: FakeVos) -> None:
@@ -166,20 +170,20 @@ def test_words_say_that_a_volume_is_gone(fake: FakeVos) -> None:
     with pytest.raises(
         VolumeGoneError, match=r"vos size 12 failed: Could not .* / VLDB: no such entry; it was"
     ):
-        Vos(fake.source).dump_size(12, 0)
+        Vos(fake.settings).dump_size(12, 0)
 
 
 def test_a_failed_command_is_not_believed_whatever_it_wrote(fake: FakeVos) -> None:
     fake.says("listvol", listing(entry("user.a", 10)))
     fake.says("fails", "Possible communication failure\n")
     with pytest.raises(VosError, match=f"vos listvol {SERVER} failed with exit status 255: Possible comm"):
-        Vos(fake.source).listing(SERVER)
+        Vos(fake.settings).listing(SERVER)
 
 
 def test_a_dump_that_fails_after_its_last_byte_has_no_end(fake: FakeVos) -> None:
     fake.says("dump.12", b"data")
     fake.says("fails", "VOLSER: volume is busy\n")
-    with Vos(fake.source).dump(12, 0) as dump:
+    with Vos(fake.settings).dump(12, 0) as dump:
         assert 4 == dump.readinto(memoryview(bytearray(9)))
         with pytest.raises(VosError, match=r"vos dump 12 failed with exit status 255: .*volume is busy"):
             dump.readinto(memoryview(bytearray(9)))
@@ -187,29 +191,29 @@ def test_a_dump_that_fails_after_its_last_byte_has_no_end(fake: FakeVos) -> None
 
 def test_a_command_that_hangs_is_an_error_in_time(tmp_path: Path) -> None:
     fake = FakeVos(tmp_path)
-    Path(fake.source.vos).write_text("#!/bin/sh\nexec sleep 1000\n")
+    Path(fake.settings.program).write_text("#!/bin/sh\nexec sleep 1000\n")
     with pytest.raises(VosError, match="vos examine 12 did not answer within 0 s"):
-        Vos(fake.source, timeout=0.1).examine(12)
+        Vos(fake.settings, timeout=0.1).examine(12)
 
 
 def test_a_command_that_says_without_end_costs_no_memory_without_end(
     fake: FakeVos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "LARGEST_OUTPUT", 1_000_000)
-    Path(fake.source.vos).write_text("#!/bin/sh\nexec yes\n")
-    with pytest.raises(VosError, match=r"vos examine 12 says more than 1\.0 MB; see what ails the server"):
-        Vos(fake.source).examine(12)
+    Path(fake.settings.program).write_text("#!/bin/sh\nexec yes\n")
+    with pytest.raises(VosError, match=r"vos examine 12 printed more than 1\.0 MB; check the server"):
+        Vos(fake.settings).examine(12)
 
 
 def test_a_vos_that_is_not_there_is_an_error() -> None:
     with pytest.raises(VosError, match="/no/vos cannot be started: No such file or directory; install"):
-        Vos(AfsSource("afs", vos="/no/vos")).examine(1)
+        Vos(VosSettings(program="/no/vos")).examine(1)
 
 
 @pytest.mark.parametrize("since", [-1, 2**32])
 def test_a_time_that_afs_does_not_have_is_an_error(fake: FakeVos, since: int) -> None:
-    with pytest.raises(VosError, match=f"{since} is no time that AFS knows"):
-        Vos(fake.source).dump_size(12, since)
+    with pytest.raises(VosError, match=f"{since} is not a valid time in AFS"):
+        Vos(fake.settings).dump_size(12, since)
     assert [] == fake.called()
 
 
@@ -263,7 +267,7 @@ volume: 20  partition: /vicepa  procedure: Restore
 def test_the_transaction_of_a_dump_whose_vos_was_killed_is_ended(fake: FakeVos) -> None:
     fake.says("listvol", listing(entry("user.a.backup", 12, "BK", 10)))
     fake.says("status", b"Total transactions: 2\n" + TRANSACTIONS)
-    vos = Vos(fake.source)
+    vos = Vos(fake.settings)
     vos.listing(SERVER)
     with vos.dump(12, 0) as dump:
         dump.readinto(memoryview(bytearray(9)))

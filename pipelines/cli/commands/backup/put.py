@@ -9,10 +9,11 @@ import click
 
 from dedupstore.format import layout
 from pipelines import VERSION, text
-from pipelines.cli.dating import read_date, read_moment
+from pipelines.cli.arguments import read_date, read_moment
 from pipelines.cli.progress import bar
 from pipelines.cli.stop import interruption
 from pipelines.cli.workspace import Workspace
+from pipelines.formats import detect
 from pipelines.output.pipes import closed
 from pipelines.streams import dates
 
@@ -53,7 +54,7 @@ def _without_mark(ctx: click.Context) -> click.UsageError:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["auto", "afs", "tar", "raw"]),
+    type=click.Choice(detect.FORMATS),
     default="auto",
     show_default=True,
     help="What it is. A volume dump must be whole; so must a tar if asked for.",
@@ -72,7 +73,7 @@ def command(
 ) -> None:
     """Store what comes from standard input, or what COMMAND writes, under NAME.
 
-    COMMAND's failure is the backup's failure: nothing is listed then.
+    If COMMAND fails, no backup is recorded.
     """
     layout.check_stream_name(name)
     moment = read_moment(when)
@@ -80,13 +81,13 @@ def command(
         workspace.console.warn(f"{when} lies in the future")
     if not arguments:
         _check_standard_input()
-    from dedupstore.writing.session import Progress, RunDetails
+    from dedupstore.writing.session import RunDetails, StreamProgress
     from pipelines.sources.program import Command
     from pipelines.sources.put import store
     from pipelines.sources.standard_input import StandardInput
 
     began = time.monotonic()
-    left = "nothing was listed"
+    left = "no backup was recorded"
     try:
         with ExitStack() as stack:
             repository = stack.enter_context(workspace.repository(reading=False))
@@ -95,7 +96,7 @@ def command(
             source = stack.enter_context(Command(arguments)) if arguments else StandardInput()
             update = stack.enter_context(bar(workspace.console, name, source.size))
 
-            def progress(now: Progress) -> None:
+            def progress(now: StreamProgress) -> None:
                 update(now.read, now.new)
 
             stream = store(

@@ -10,8 +10,9 @@ import click
 from dedupstore.errors import DedupError
 from dedupstore.state.folder import StateFolder
 from pipelines import VERSION
-from pipelines.cli.dating import read_date, read_moment
+from pipelines.cli.arguments import read_date, read_moment
 from pipelines.cli.progress import counter
+from pipelines.cli.status import ExitStatus
 from pipelines.cli.stop import interruption
 from pipelines.cli.workspace import Workspace
 from pipelines.config import config_file
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
     from pipelines.run.engine import Engine
     from pipelines.sources.protocol import Report
 
-FAILED, SOME_FAILED = 1, 3
-
 
 @click.command
 @click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; may be repeated.")
 @click.option("--full", is_flag=True, help="Dump every volume in full.")
 @click.option("--date", "when", callback=read_date, metavar="DATE", help="Store it under this date, not now.")
-@click.option("--dry-run", is_flag=True, help="Say what would be stored, and store nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be stored; store nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_obj
 def command(
@@ -43,26 +42,28 @@ def command(
     """Store what every [[source]] of the config file has, as one backup.
 
     One run at a time works on a host. A stream that fails is tried again, then reported; the others go on. A
-    run that was interrupted is taken up by the next one. Prints a short page for a mail, a table on a terminal.
+    run that was interrupted is resumed by the next one. Prints a table on a terminal, else a short page to mail.
     """
-    from pipelines.config.run_settings import parse
+    from pipelines.sources.kinds import parse
 
     file = workspace.settings.file
     wanted = _select(parse(file, config_file.read(file) or ""), names)
     moment = read_moment(when)
     from pipelines.run.privileges import privileges
 
-    with privileges(wanted, workspace.settings.state) as vos_of:
+    with privileges(wanted, workspace.settings.state) as root_parts:
         from dedupstore.writing.session import RunDetails
         from pipelines.reports import summary
         from pipelines.run.engine import Engine, run_day
-        from pipelines.run.kinds import make_sources
         from pipelines.run.lock import only_run
+        from pipelines.sources.kind import RunContext
+        from pipelines.sources.kinds import make_sources
 
         console = workspace.console
         with workspace.repository(reading=False) as repository:
             details = RunDetails(os.uname().nodename, f"dedup {VERSION}", moment.time, moment.utc_offset)
-            sources = make_sources(wanted, repository, run_day(details), vos_of, all_full=full)
+            context = RunContext(wanted.run, wanted.schedule, repository, run_day(details), full, root_parts)
+            sources = make_sources(wanted, context)
             alone = nullcontext() if dry_run else only_run(StateFolder(workspace.settings.state).path)
             with alone, counter(console) as progress:
                 engine = Engine(
@@ -108,7 +109,7 @@ def _run(engine: "Engine") -> "Report":
         if not isinstance(error, DedupError):
             raise
         raise type(error)(
-            f"the run failed: {error.message}", _join(error.hint, engine.taken_up_next())
+            f"the run failed: {error.message}", _join(error.hint, engine.resumed_next())
         ) from None
 
 
@@ -118,7 +119,7 @@ def _left(engine: "Engine") -> str:
         return "but the backup is complete and listed"
     if engine.finishing:
         return "see `dedup list` whether it was listed"
-    return ", but ".join(filter(None, ("nothing was listed", engine.taken_up_next())))
+    return ", but ".join(filter(None, ("no backup was recorded", engine.resumed_next())))
 
 
 def _join(*hints: str) -> str:
@@ -127,5 +128,6 @@ def _join(*hints: str) -> str:
 
 def _status(report: "Report") -> int:
     if not report.of("failed"):
-        return 0
-    return SOME_FAILED if report.of("stored") or report.of("kept") or report.of("planned") else FAILED
+        return ExitStatus.DONE
+    others = report.of("stored") or report.of("kept") or report.of("planned")
+    return ExitStatus.INCOMPLETE if others else ExitStatus.FAILED

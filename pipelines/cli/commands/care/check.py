@@ -5,22 +5,21 @@ import click
 from dedupstore.errors import DamageError
 from pipelines import text
 from pipelines.cli.progress import counter
+from pipelines.cli.status import ExitStatus
 from pipelines.cli.workspace import Workspace
 from pipelines.reports.listing import to_json
 from pipelines.text import count
 
-DAMAGED = 4
-
 
 @click.command
-@click.option("--read-data", is_flag=True, help="Read every byte that is stored, too.")
+@click.option("--read-data", is_flag=True, help="Read and verify every stored byte, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.pass_obj
 def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
-    """Look whether everything is there and every backup would come back.
+    """Check that every file is there and that every backup can be restored. Exit status 4: damage.
 
-    Exits with 4 if there is damage. With an admin's key, --read-data also opens every block and proves every
-    chunk; a writer's key can only compare the files with their SHA-256.
+    With an admin's key, --read-data also opens every block and verifies every chunk; a writer's key can only
+    compare the files with their SHA-256.
     """
     from keys import stored
 
@@ -35,14 +34,14 @@ def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
             except DamageError as error:
                 for line in (*named, str(error)):
                     console.fail(line)
-                return DAMAGED
+                return ExitStatus.DAMAGE
         damaged = list(dict.fromkeys((*named, *result.damaged, *repository.damage)))
         # They were found on the way, and are told below.
         repository.damage.clear()
         repository.alarms.clear()
         repository.newer.clear()
     if not read_data:
-        result.warnings.append("contents were not read, only looked for: --read-data reads every byte")
+        result.warnings.append("all files present; contents not read (use --read-data)")
     if as_json:
         answer = {
             "damaged": damaged,
@@ -64,6 +63,6 @@ def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
     )
     if damaged:
         console.fail(f"{count(len(damaged), 'finding')} of damage; restore those files from another copy")
-        return DAMAGED
+        return ExitStatus.DAMAGE
     console.say("no damage found")
     return 0

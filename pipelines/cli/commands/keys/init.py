@@ -7,8 +7,12 @@ from pipelines.cli.workspace import Workspace
 
 
 @click.command
-@click.option("--writer", "writers", multiple=True, metavar="GPGKEY", help="May store; cannot read contents.")
-@click.option("--admin", "admins", multiple=True, required=True, metavar="GPGKEY", help="May do everything.")
+@click.option(
+    "--writer", "writers", multiple=True, metavar="GPGKEY", help="Writer: may store, cannot read contents."
+)
+@click.option(
+    "--admin", "admins", multiple=True, required=True, metavar="GPGKEY", help="Admin: may do everything."
+)
 @click.pass_obj
 def command(workspace: Workspace, writers: tuple[str, ...], admins: tuple[str, ...]) -> None:
     """Make a repository, for these GPG keys.
@@ -24,8 +28,6 @@ def command(workspace: Workspace, writers: tuple[str, ...], admins: tuple[str, .
     workspace.console.answer(
         f"made repository {roster.repository.hex()} at {url}\n\n{member_table(present)}\n"
     )
-    workspace.console.say(
-        "This host believes it already. Next, on every other host, as its writer or admin:\n"
-    )
+    workspace.console.say("This host trusts it already. Next, on every other host, as its writer or admin:\n")
     workspace.console.say(f"    {trust_command(url, roster)}\n")
     warn_of_one_admin(workspace.console, roster)

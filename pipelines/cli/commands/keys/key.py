@@ -9,9 +9,12 @@ from pipelines.cli.members import member_table, sealing_hash, trust_command, war
 from pipelines.cli.usage import FullHelpGroup
 from pipelines.cli.workspace import Workspace
 from pipelines.reports.listing import to_json
+from pipelines.text import safe
 
 if TYPE_CHECKING:
-    from keys.roster import Role, Roster
+    from collections.abc import Iterable
+
+    from keys.roster import Member, Role
 
 
 @click.group(cls=FullHelpGroup)
@@ -28,7 +31,7 @@ def list_keys(workspace: Workspace, as_json: bool) -> None:
     With what GPG calls them, where their public keys are here. DOMAIN is where a member deduplicates.
     """
     roster = workspace.roster()
-    user_ids = _user_ids(workspace, roster)
+    user_ids = _user_ids(workspace, roster.members)
     if not as_json:
         workspace.console.answer(member_table(roster.members, user_ids))
         return
@@ -65,7 +68,7 @@ def list_keys(workspace: Workspace, as_json: bool) -> None:
 )
 @click.pass_obj
 def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
-    """Let a GPG key in: a new machine as writer, a new colleague as admin.
+    """Add a GPG key: a machine as writer, a colleague as admin.
 
     Writers that are given one DOMAIN share what they stored: that saves room, and each of them could then
     spoil the others' backups.
@@ -91,9 +94,9 @@ def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask, even if it is a key of your own.")
 @click.pass_obj
 def remove(workspace: Workspace, key: str, yes: bool) -> None:
-    """Put a member out: by fingerprint, the end of it, or as GPG knows it.
+    """Remove a member, by fingerprint or user ID.
 
-    What it stored so far stays listed. What removal does not undo is said when it is done.
+    Its backups stay listed. What removal does not undo is printed at the end.
     """
     from dedupstore.format import crypto
     from keys import members
@@ -109,7 +112,9 @@ def remove(workspace: Workspace, key: str, yes: bool) -> None:
         closing = repository.closing_of(crypto.signer_of(leaving.signing_key))
         arguments = (workspace.backend, url, before, workspace.gpg, workspace.trust, leaving.fingerprint)
         roster = members.remove(*arguments, closing)
-    workspace.console.answer(f"{leaving.fingerprint} is out (roster {roster.serial})\n")
+    workspace.console.answer(
+        f"removed {leaving.role} {_named(workspace, leaving)} (roster {roster.serial})\n"
+    )
     if leaving.role == "admin":
         warn_of_one_admin(workspace.console, roster)
     can = (
@@ -118,15 +123,14 @@ def remove(workspace: Workspace, key: str, yes: bool) -> None:
         else "see names, dates and sizes of what was stored, and of what will be"
     )
     workspace.console.say(
-        "What this does not undo: whoever holds that key may have kept the repository's secrets, and with them\n"
+        "What this does not undo: the holder of that key may have kept the repository's secrets, and with them\n"
         f"can still {can}, wherever the repository's files can be reached.\n"
-        "So also take away its SSH access to the storage. Changing the repository's keys is a thing of its own,\n"
-        "which this version cannot do yet."
+        "Also revoke its SSH access to the storage. This version cannot change the repository's keys yet."
     )
 
 
 def _ask(workspace: Workspace, fingerprint: str) -> None:
-    """Go on only if a human says that a key of this user's own is to be put out."""
+    """Go on only if a human confirms that a key of this user's own is to be removed."""
     own = f"{fingerprint} is a key of your own: you could not use the repository with it any more"
     answer = workspace.console.confirm(f"{own}. Remove it?")
     if answer is None:
@@ -135,10 +139,16 @@ def _ask(workspace: Workspace, fingerprint: str) -> None:
         raise DedupError(f"{fingerprint} was not removed")
 
 
-def _user_ids(workspace: Workspace, roster: "Roster") -> dict[str, str]:
+def _named(workspace: Workspace, member: "Member") -> str:
+    """Return a member's user ID, if it is known here, and the fingerprint."""
+    user_id = _user_ids(workspace, [member]).get(member.fingerprint, "")
+    return f"{safe(user_id)} ({member.fingerprint})" if user_id else member.fingerprint
+
+
+def _user_ids(workspace: Workspace, members: "Iterable[Member]") -> dict[str, str]:
     """Return what the user's GPG calls the members; nothing if there is no GPG: the roster is shown without it."""
     try:
-        return workspace.gpg.user_ids([member.fingerprint for member in roster.members])
+        return workspace.gpg.user_ids([member.fingerprint for member in members])
     except KeyAccessError as error:
         workspace.console.detail(str(error))
         return {}

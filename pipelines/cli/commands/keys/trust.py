@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=FullHelpGroup)
 def command() -> None:
-    """Make this host believe a repository."""
+    """Accept a repository on this host."""
 
 
 @command.command()
@@ -25,10 +25,10 @@ def command() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def accept(workspace: Workspace, admin: str, yes: bool) -> None:
-    """Believe the repository that this admin's GPG key signed, from now on.
+    """Trust the repository that this admin's GPG key signed.
 
-    Get the fingerprint from the admin, not from the storage. The host then remembers the repository's id, its
-    keys and its admins, and refuses one that was replaced or went back.
+    Get the fingerprint from the admin, not from the storage. The host then remembers the repository's ID, its
+    keys and its admins, and refuses a repository that was replaced or rolled back.
     """
     from dedupstore.state import heads
 
@@ -37,16 +37,14 @@ def accept(workspace: Workspace, admin: str, yes: bool) -> None:
     known = trust.known(url)
     console.say(_describe(url, roster))
     if known not in (None, roster.repository.hex()):
-        console.warn(
-            f"this host knows another repository here, {known}; it will not believe that one any more"
-        )
+        console.warn(f"this host knows another repository here, {known}; it will no longer trust that one")
     if not yes:
         _ask(console, url)
     trust.accept(url, roster)
     # The backups, too, are taken as they are now, even if this host saw newer ones before.
     heads.forget(trust.folder(roster.repository))
     console.answer(
-        f"this host believes repository {roster.repository.hex()} at {url}, roster {roster.serial}\n"
+        f"this host now trusts repository {roster.repository.hex()} at {url}, roster {roster.serial}\n"
     )
     here = workspace.gpg.secret_fingerprints()
     if not any(member.fingerprint in here for member in roster.present()):
@@ -67,6 +65,9 @@ def _ask(console: Console, url: str) -> None:
     """Go on only if a human says so."""
     answer = console.confirm("Is that right?")
     if answer is None:
-        raise TrustError(f"nobody is here to say whether {url} is right", "look at the above, then add --yes")
+        raise TrustError(
+            f"cannot ask whether {url} is right: there is no terminal",
+            "check the values above, then add --yes",
+        )
     if not answer:
         raise TrustError(f"the repository at {url} was not accepted")

@@ -4,7 +4,7 @@ from collections import Counter
 
 import click
 
-from pipelines.cli.dating import read_date
+from pipelines.cli.arguments import StreamOfDate, domain_option, read_date
 from pipelines.cli.workspace import Workspace
 from pipelines.streams import dates
 
@@ -13,10 +13,8 @@ from pipelines.streams import dates
 @click.argument("old_date", callback=read_date, metavar="DATE")
 @click.argument("new_date", callback=read_date, metavar="DATE")
 @click.argument("name", metavar="VOLUME")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: all that is known of each, old and new.")
-@click.option(
-    "--domain", default="", help="Whose VOLUME, where several writers have one; its first letters do."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known of each as JSON, old and new.")
+@domain_option()
 @click.pass_obj
 def command(
     workspace: Workspace, old_date: dates.When, new_date: dates.When, name: str, as_json: bool, domain: str
@@ -28,14 +26,9 @@ def command(
     from pipelines.reports.listing import to_json
     from pipelines.restore import browse
     from pipelines.restore.differences import difference_line, difference_row, differences
-    from pipelines.streams.chains import chain
 
     with workspace.repository(reading=True) as repository:
-        snapshots = repository.snapshots()
-        old, new = (
-            chain(repository, *dates.find(when, name, snapshots, repository.streams, domain))
-            for when in (old_date, new_date)
-        )
+        old, new = (StreamOfDate(when, name, domain).chain(repository) for when in (old_date, new_date))
         with browse.opened(repository, old) as before, browse.opened(repository, new) as after:
             found = differences((entry for entry, _ in before), (entry for entry, _ in after))
     if as_json:

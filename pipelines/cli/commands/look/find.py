@@ -8,7 +8,7 @@ import click
 
 from dedupstore.errors import DedupError, NotStoredError
 from pipelines import mishap, text
-from pipelines.cli.dating import read_date
+from pipelines.cli.arguments import read_date
 from pipelines.cli.progress import counter
 from pipelines.cli.workspace import Workspace
 from pipelines.streams import dates
@@ -19,7 +19,7 @@ from pipelines.streams import dates
 @click.option("--volume", "volumes", default="*", metavar="GLOB", help="Only in volumes of such names.")
 @click.option("--since", callback=read_date, metavar="DATE", help="Only in backups of this date and later.")
 @click.option("--until", callback=read_date, metavar="DATE", help="Only in backups up to this date.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: all that is known of each version.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known of each as JSON version.")
 @click.pass_obj
 def command(
     workspace: Workspace,
@@ -36,7 +36,7 @@ def command(
     """
     for option, when in (("--since", since), ("--until", until)):
         if when is not None and when.day is None:
-            raise click.BadParameter("latest is no bound", param_hint=option)
+            raise click.BadParameter("latest cannot be a bound", param_hint=option)
     from pipelines.reports.listing import to_json
     from pipelines.restore import browse
     from pipelines.restore.versions import Versions, matcher, versions_rows, versions_table
@@ -59,16 +59,19 @@ def command(
             count(stream.name, number, len(todo))
             try:
                 links = chain(repository, snapshot, stream)
-                with browse.opened(repository, links) as entries:
-                    found = [entry for entry, _ in entries if matches(entry.path)]
+                with browse.opened(repository, links, workspace.console.warn) as there:
+                    entries = browse.UpToDamage(there)
+                    versions.add(
+                        snapshot, stream.name, [entry for entry, _ in entries if matches(entry.path)]
+                    )
+                if entries.damage is not None:
+                    raise entries.damage
             except mishap.FATAL:
                 raise
             except Exception as error:
                 link, why = str(Link(snapshot, stream)), mishap.told(error)
                 workspace.console.warn(why if why.startswith(link) else f"{link}: {why}")
                 failed += 1
-            else:
-                versions.add(snapshot, stream.name, found)
     rows = versions.all()
     if as_json:
         workspace.console.answer(to_json(versions_rows(rows)))
@@ -77,7 +80,7 @@ def command(
     else:
         workspace.console.say(f"nothing called {pattern} in {len(todo)} dumps and tars")
     if failed:
-        raise DedupError(f"{failed} of {len(todo)} could not be looked into, as said above")
+        raise DedupError(f"{failed} of {len(todo)} could not be read; see above")
 
 
 def _nowhere(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines import text
-from pipelines.cli.dating import read_date
+from pipelines.cli.arguments import read_date
 from pipelines.cli.workspace import Workspace
 from pipelines.reports.listing import stream_row, table, to_json
 from pipelines.streams import dates

@@ -2,31 +2,24 @@
 
 import click
 
-from pipelines.cli.dating import read_date
+from pipelines.cli.arguments import StreamOfDate, stream_of_date
 from pipelines.cli.workspace import Workspace
-from pipelines.streams import dates
 
 
 @click.command
-@click.argument("when", callback=read_date, metavar="DATE")
-@click.argument("name", metavar="VOLUME")
+@stream_of_date
 @click.argument("path", default="")
 @click.option("-l", "long", is_flag=True, help="Show modes, owners, sizes and dates, too.")
 @click.option("-R", "deep", is_flag=True, help="Show everything below, with whole paths.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: all that is known of each.")
-@click.option(
-    "--domain", default="", help="Whose VOLUME, where several writers have one; its first letters do."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known of each as JSON.")
 @click.pass_obj
 def command(
     workspace: Workspace,
-    when: dates.When,
-    name: str,
+    asked: StreamOfDate,
     path: str,
     long: bool,
     deep: bool,
     as_json: bool,
-    domain: str,
 ) -> None:
     """Show what was in VOLUME, or in its folder PATH, on DATE. File contents are not fetched.
 
@@ -35,7 +28,6 @@ def command(
     """
     from pipelines.restore import browse
     from pipelines.restore.neighbours import Neighbours
-    from pipelines.streams.chains import chain
 
     try:
         inside = browse.inner_path(path)
@@ -43,12 +35,15 @@ def command(
         raise click.BadParameter(str(error), param_hint="PATH") from None
     line = browse.json_line if as_json else browse.long_line if long else browse.short_line
     with workspace.repository(reading=True) as repository:
-        links = chain(repository, *dates.find(when, name, repository.snapshots(), repository.streams, domain))
+        links = asked.chain(repository)
         workspace.console.detail(", ".join(map(str, links)))
-        with browse.opened(repository, links) as entries:
+        with browse.opened(repository, links, workspace.console.warn) as found:
+            entries = browse.UpToDamage(found)
             beside = Neighbours([inside], str(links[-1]), links[-1].listing_command())
             lines = browse.listing(entries, inside, line, beside, deep=deep)
     if as_json:
         workspace.console.answer("[" + ",".join(f"\n  {one}" for one in lines) + "\n]\n")
     else:
         workspace.console.answer("".join(f"{one}\n" for one in lines))
+    if entries.damage is not None:
+        raise entries.damage

@@ -16,28 +16,26 @@ if TYPE_CHECKING:
 
 @click.group
 def command() -> None:
-    """Look at the config file."""
+    """Check the config file, or print an example."""
 
 
 @command.command()
 @click.pass_obj
 def check(workspace: Workspace) -> None:
-    """Read the whole config file; say what is wrong with it, and where."""
+    """Check the config file; report mistakes with their lines."""
     from pipelines.config import config_file
-    from pipelines.config.run_settings import parse
+    from pipelines.sources.kinds import parse
 
     file = workspace.settings.file
     found = parse(file, config_file.read(file) or "")
     _check_surroundings(workspace, found)
     names = ", ".join(source.name for source in found.sources)
-    workspace.console.answer(f"{file} is understood: {count(len(found.sources), 'source')}: {names}\n")
+    workspace.console.answer(f"{file} is valid: {count(len(found.sources), 'source')}: {names}\n")
 
 
 def _check_surroundings(workspace: Workspace, found: "RunConfig") -> None:
     """Check what a run needs of this host; what needs the network stays out.  Raises `DedupError`."""
-    from pathlib import Path
-
-    from pipelines.config.run_settings import AfsSource, FilesSource
+    from pipelines.sources.kinds import kind_of
     from pipelines.vos import privileges
 
     if os.geteuid() == 0:
@@ -51,18 +49,7 @@ def _check_surroundings(workspace: Workspace, found: "RunConfig") -> None:
     if found.run.user:
         privileges.user_of(found.run.user)
     for source in found.sources:
-        if isinstance(source, AfsSource) and "/" in source.vos and not Path(source.vos).is_file():
-            raise DedupError(
-                f"{found.file}: there is no {source.vos}, which is vos of the source {source.name}",
-                "install openafs-client, or say where vos is",
-            )
-        if isinstance(source, FilesSource) and not os.path.isdir(source.folder):  # noqa: PTH112 - never raises
-            there = os.path.lexists(source.folder)
-            raise DedupError(
-                f"{found.file}: {f'{source.folder} is no folder' if there else f'there is no folder {source.folder}'}"
-                f", which is folder of the source {source.name}",
-                "correct the path" if there else "make it, or correct the path",
-            )
+        kind_of(source).check(source, found.file)
 
 
 @command.command()

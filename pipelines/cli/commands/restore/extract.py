@@ -8,16 +8,15 @@ from pathlib import Path
 import click
 
 from pipelines import text
-from pipelines.cli.dating import read_date
+from pipelines.cli.arguments import StreamOfDate, stream_of_date
 from pipelines.cli.progress import bar
 from pipelines.cli.workspace import Workspace
 from pipelines.output import pipes
-from pipelines.streams import dates, names
+from pipelines.streams import names
 
 
 @click.command
-@click.argument("when", callback=read_date, metavar="DATE")
-@click.argument("name", metavar="VOLUME")
+@stream_of_date
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "-C",
@@ -30,20 +29,15 @@ from pipelines.streams import dates, names
 @click.option("--tar", "as_tar", is_flag=True, help="Write a tar to standard output instead.")
 @click.option("--setuid", is_flag=True, help="Keep the setuid, setgid and sticky bits.")
 @click.option("--links-out", is_flag=True, help="Make symbolic links even if they lead out of FOLDER.")
-@click.option(
-    "--domain", default="", help="Whose VOLUME, where several writers have one; its first letters do."
-)
 @click.pass_obj
 def command(
     workspace: Workspace,
-    when: dates.When,
-    name: str,
+    asked: StreamOfDate,
     paths: tuple[str, ...],
     folder: Path | None,
     as_tar: bool,
     setuid: bool,
     links_out: bool,
-    domain: str,
 ) -> None:
     """Extract each PATH of VOLUME, with all below it, as it was on DATE. The path . is everything.
 
@@ -62,21 +56,20 @@ def command(
     from pipelines.restore import browse, extract
     from pipelines.restore.get import write_pieces
     from pipelines.restore.neighbours import Neighbours
-    from pipelines.streams.chains import chain
 
     console = workspace.console
     try:
-        asked = [browse.inner_path(path) for path in paths]
+        wanted = [browse.inner_path(path) for path in paths]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="PATH") from None
-    choice = extract.Choice(asked)
+    choice = extract.Choice(wanted)
     left_out = extract.LeftOut(console.warn)
     with workspace.repository(reading=True) as repository:
-        links = chain(repository, *dates.find(when, name, repository.snapshots(), repository.streams, domain))
-        beside = Neighbours(asked, str(links[-1]), links[-1].listing_command())
+        links = asked.chain(repository)
+        beside = Neighbours(wanted, str(links[-1]), links[-1].listing_command())
 
         def look() -> AbstractContextManager[Entries]:
-            return browse.opened(repository, links)
+            return browse.opened(repository, links, console.warn)
 
         def fetch() -> AbstractContextManager[Entries]:
             return browse.opened(repository, links, contents=True)
@@ -84,7 +77,7 @@ def command(
         if as_tar:
             found = extract.plan(look, choice, None, beside)
             pipes.prepare(1)
-            with bar(console, name, found.size) as update:
+            with bar(console, asked.name, found.size) as update:
                 pieces = extract.to_tar(fetch, choice, found, left_out)
                 write_pieces(pieces, 1, "standard output", lambda done: update(done, None))
         else:
@@ -94,14 +87,16 @@ def command(
                 extract.Notes() as notes,
             ):
                 found = extract.plan(look, choice, tree, beside)
-                with bar(console, name, found.size) as update:
+                with bar(console, asked.name, found.size) as update:
                     extract.to_folder(
                         fetch, choice, found, tree, notes, left_out, lambda done: update(done, None)
                     )
                 kept = notes.save(
-                    tree, names.beside(name, ".acls"), f"access lists and mount points of {links[-1]}"
+                    tree, names.beside(asked.name, ".acls"), f"access lists and mount points of {links[-1]}"
                 )
             if kept:
                 console.say(f"access lists and mount points: {(folder or Path()) / kept}")
     console.say(f"{links[-1]} {text.size(found.size)} extracted")
+    if found.damage is not None:
+        raise found.damage
     left_out.close()

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines import text
-from pipelines.cli.dating import read_date
+from pipelines.cli.arguments import StreamOfDate, domain_option, read_date
 from pipelines.cli.progress import bar, counter
+from pipelines.cli.status import ExitStatus
 from pipelines.cli.workspace import Workspace
 from pipelines.output import pipes
-from pipelines.restore.get import check_target, new_file, opened, write_pieces
+from pipelines.restore.get import check_target, opened, output_file, write_pieces
 from pipelines.streams import dates
 
 if TYPE_CHECKING:
     from pipelines.restore.get_all import Got
 
-FAILED, SOME_FAILED = 1, 3
 
 _TOLD = 5  # names in a message
 
@@ -47,9 +47,7 @@ def _read_output(context: click.Context, option: click.Parameter, value: str | N
 @click.option(
     "--raw", is_flag=True, help="Give the bytes that were stored on DATE, even of an incremental dump."
 )
-@click.option(
-    "--domain", default="", help="Whose NAME, where several writers have one; its first letters do."
-)
+@domain_option("NAME")
 @click.pass_obj
 def command(
     workspace: Workspace,
@@ -63,13 +61,13 @@ def command(
 ) -> int:
     """Write NAME, as of DATE, to standard output or to FILE.
 
-    Of several of one date, the newest. FILE appears only when it is complete. It is the exact bytes that were
-    stored; but where these are an incremental dump of a volume, it is merged with what it builds on, into one
-    full dump for `vos restore`.
+    Of several backups of one date, the newest counts. FILE appears only when it is complete. The bytes are exactly
+    those that were stored, except that an incremental dump of a volume is merged with the dumps that it builds on
+    into one full dump for `vos restore`.
 
-    With --all, the same for every NAME of DATE, into files of a folder, which is made if need be: of each the newest
-    of that day, or with latest the newest that there is. A file that exists is left as it is, unread. A stream that
-    fails is told, and the others go on; the exit status then is 3, or 1 if none is there.
+    With --all, every NAME of DATE goes into a file of a folder, which is made if need be: the newest of that day, or
+    with latest the newest of all. Existing files are left as they are, unread. A stream that fails is reported and
+    the others go on; the exit status is then 3, or 1 if none succeeds.
     """
     if output == Path("-"):
         output = None
@@ -91,7 +89,7 @@ def command(
         raise click.UsageError("standard output is a terminal; use a pipe, a redirection or -o FILE")
     began = time.monotonic()
     with workspace.repository(reading=True) as repository, ExitStack() as stack:
-        snapshot, stream = dates.find(when, name, repository.snapshots(), repository.streams, domain)
+        snapshot, stream = StreamOfDate(when, name, domain).find(repository)
         date = _date(snapshot)
         workspace.console.detail(f"{name} of {date}, from snapshot {snapshot.name.hex()}")
         pieces, links = stack.enter_context(opened(repository, snapshot, stream, raw=raw))
@@ -107,7 +105,7 @@ def command(
             update(done, None)
 
         if output is not None:
-            with new_file(output, force=force) as descriptor:
+            with output_file(output, force=force) as descriptor:
                 write_pieces(pieces, descriptor, str(output), progress)
         else:
             pipes.prepare(1)
@@ -162,7 +160,7 @@ def _get_all(
 def _status(got: "Got") -> int:
     if not got.failed:
         return 0
-    return SOME_FAILED if got.streams or got.there else FAILED
+    return ExitStatus.INCOMPLETE if got.streams or got.there else ExitStatus.FAILED
 
 
 def _names(names: list[str]) -> str:

@@ -5,36 +5,29 @@ import time
 import click
 
 from pipelines import text
-from pipelines.cli.dating import read_date
+from pipelines.cli.arguments import StreamOfDate, stream_of_date
 from pipelines.cli.progress import bar
 from pipelines.cli.workspace import Workspace
-from pipelines.streams import dates
 
 
 @click.command
-@click.argument("when", callback=read_date, metavar="DATE")
-@click.argument("name", metavar="VOLUME")
+@stream_of_date
 @click.argument("new_name", metavar="NEWNAME")
 @click.option("--server", metavar="SERVER", help="Where to make it; by default where VOLUME is now.")
 @click.option("--partition", metavar="PARTITION", help="The partition there, as a or /vicepa.")
 @click.option("--overwrite", is_flag=True, help="Let it replace NEWNAME, of which a clone is kept.")
 @click.option("--localauth", is_flag=True, help="Use the server's own key, as vos -localauth does.")
 @click.option("--cell", default="", metavar="CELL", help="Another cell than this machine's own.")
-@click.option(
-    "--domain", default="", help="Whose VOLUME, where several writers have one; its first letters do."
-)
 @click.pass_obj
 def command(
     workspace: Workspace,
-    when: dates.When,
-    name: str,
+    asked: StreamOfDate,
     new_name: str,
     server: str | None,
     partition: str | None,
     overwrite: bool,
     localauth: bool,
     cell: str,
-    domain: str,
 ) -> None:
     """Restore VOLUME, as it was on DATE, as the volume NEWNAME, with this machine's vos.
 
@@ -46,7 +39,6 @@ def command(
         raise click.UsageError("--cell is not for --localauth: the key is that of this machine's own cell")
     from pipelines.restore import volume
     from pipelines.restore.to_afs import Site, Vos
-    from pipelines.streams.chains import chain
 
     try:
         volume.check_name(new_name)
@@ -55,12 +47,12 @@ def command(
     console = workspace.console
     began = time.monotonic()
     with workspace.repository(reading=True) as repository:
-        links = chain(repository, *dates.find(when, name, repository.snapshots(), repository.streams, domain))
+        links = asked.chain(repository)
         console.detail(", ".join(map(str, links)))
         volume.check_kind(links[-1])
         vos = Vos.find(localauth=localauth, cell=cell)
         site = None if server is None or partition is None else Site(server, partition)
-        target = volume.find_target(vos, new_name, name, site, overwrite=overwrite)
+        target = volume.find_target(vos, new_name, asked.name, site, overwrite=overwrite)
         needed = volume.check_dumps(repository, links)
         volume.check_space(vos, target, needed)
         if target.replaced is not None:
@@ -69,10 +61,10 @@ def command(
                 f"last changed {time.strftime('%Y.%m.%dT%H:%M', time.localtime(target.replaced.update))}; "
                 f"as it is now it stays in {new_name}.backup until the next vos backup"
             )
-            with bar(console, f"verifying {name}", needed) as update:
+            with bar(console, f"verifying {asked.name}", needed) as update:
                 volume.verify(repository, links, lambda done: update(done, None))
             volume.keep_clone(vos, target.replaced)
-        with bar(console, name, needed) as update:
+        with bar(console, asked.name, needed) as update:
             made = volume.restore(
                 vos, repository, links, target, lambda done: update(done, None), console.warn
             )
@@ -80,7 +72,7 @@ def command(
         f"{links[-1]}, {text.size(needed)}, is restored as {new_name} ({made}) on {target.site} "
         f"in {time.monotonic() - began:.1f} s. Next:"
     )
-    steps = volume.next_steps(vos, target, name)
+    steps = volume.next_steps(vos, target, asked.name)
     width = min(60, max(len(line) for line, _ in steps))
     for line, purpose in steps:
         console.say(f"  {line:{width}}  {purpose}".rstrip())

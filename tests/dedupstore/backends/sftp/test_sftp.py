@@ -173,11 +173,11 @@ def test_cannot_be_used_once_it_is_closed(sftp_place: Place) -> None:
 
 def test_knows_whether_the_server_syncs(sftp_place: Place, plain_sshd: Sshd, login: Login) -> None:
     with_sync = sftp_place.open()
-    assert with_sync.durable
+    assert with_sync.properties.durable
     with_sync.close()
     login(plain_sshd)
     without = open_backend(plain_sshd.url("repo"))
-    assert not without.durable
+    assert not without.properties.durable
     without.close()
 
 

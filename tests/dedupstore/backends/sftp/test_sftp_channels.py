@@ -37,14 +37,14 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def create_at_once(backend: Backend, folder: str, count: int = 8) -> None:
     """Create files, and read them, in as many threads as are worth while; all of them work at the same time."""
     contents = {f"{folder}/{number}": os.urandom(SIZE) for number in range(count)}
-    together = threading.Barrier(backend.uploads)
+    together = threading.Barrier(backend.properties.parallel)
 
     def work(name: str) -> bytes:
         together.wait()
         backend.create(name, contents[name])
         return backend.read(name)
 
-    with ThreadPoolExecutor(backend.uploads) as pool:
+    with ThreadPoolExecutor(backend.properties.parallel) as pool:
         assert list(contents.values()) == list(pool.map(work, contents))
 
 
@@ -69,22 +69,22 @@ def test_opens_channels_for_many_bytes_at_once_and_logs_in_once(
     logins = sshd.logins
     with closing(sftp_place.open()) as backend:
         create_at_once(backend, "packs")
-        assert backend.uploads == len(ssh_children())
+        assert backend.properties.parallel == len(ssh_children())
     assert logins + 1 == sshd.logins
     assert not ssh_children()
     assert not list(sockets.iterdir())
 
 
 def test_calls_that_waited_for_the_login_do_not_all_go_through_its_channel(sftp_place: Place) -> None:
-    with closing(sftp_place.open()) as backend, ThreadPoolExecutor(backend.uploads) as pool:
-        together = threading.Barrier(backend.uploads)
+    with closing(sftp_place.open()) as backend, ThreadPoolExecutor(backend.properties.parallel) as pool:
+        together = threading.Barrier(backend.properties.parallel)
 
         def create(number: int) -> None:
             together.wait()
             backend.create(f"packs/{number}", bytes(4 * SIZE))
 
-        list(pool.map(create, range(backend.uploads)))
-        assert backend.uploads == len(ssh_children())
+        list(pool.map(create, range(backend.properties.parallel)))
+        assert backend.properties.parallel == len(ssh_children())
 
 
 def test_goes_on_with_one_channel_where_the_server_gives_no_more(login: Login) -> None:
@@ -124,7 +124,7 @@ def test_shares_the_connection_that_the_user_shares_already(
         wait_for(theirs.exists)
         with closing(sftp_place.open()) as backend:
             create_at_once(backend, "packs")
-            assert backend.uploads == len(ssh_children()) - 1
+            assert backend.properties.parallel == len(ssh_children()) - 1
         assert master.poll() is None
     finally:
         master.terminate()
@@ -159,7 +159,7 @@ def test_opens_channels_again_after_its_ssh_was_killed(sftp_place: Place, sshd: 
             os.kill(ssh, signal.SIGKILL)
         wait_for(lambda: not ssh_children())
         create_at_once(backend, "after")
-        assert backend.uploads == len(ssh_children())
+        assert backend.properties.parallel == len(ssh_children())
     assert logins + 2 == sshd.logins
     assert not list(sockets.iterdir())
 
@@ -205,3 +205,13 @@ def test_waits_three_times_for_a_new_file_and_twice_for_an_old_one(
             "listing": turns(lambda: backend.list("packs/ab")),
         }
     assert {"new": 3, "new, in a new folder": 3, "old": 2, "a part": 2, "listing": 2} == found
+
+
+def test_its_properties_cost_no_login(sftp_place: Place, sshd: Sshd) -> None:
+    logins = sshd.logins
+    with closing(sftp_place.open()) as backend:
+        assert backend.properties.remote
+        assert backend.properties.parallel > 1
+        assert logins == sshd.logins
+        assert backend.properties.durable  # which the server must be asked
+    assert logins + 1 == sshd.logins

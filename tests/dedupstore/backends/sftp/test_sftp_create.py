@@ -82,16 +82,16 @@ def test_a_connection_lost_at_any_request_leaves_the_file_whole_or_absent(
 def test_durable_is_false_where_folders_cannot_be_synced(spiteful: Spiteful, tmp_path: Path) -> None:
     (tmp_path / "repo").mkdir()
     with closing(spiteful("folder", "1+")) as backend:
-        assert not backend.durable
+        assert not backend.properties.durable
         backend.create("packs/ab/1", DATA)
         assert DATA == backend.read("packs/ab/1")
-        assert not backend.durable
+        assert not backend.properties.durable
 
 
 def test_durable_is_false_once_a_folder_could_not_be_synced_nor_any_other(spiteful: Spiteful) -> None:
     with closing(spiteful("folder", "1+")) as backend:
         backend.create("packs/ab/1", DATA)
-        assert not backend.durable
+        assert not backend.properties.durable
 
 
 @pytest.mark.parametrize("number", range(1, 5))
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_synced_this_once_is_an_error(
         with pytest.raises(BackendError, match=r"cannot write host:.*/repo.*: its folder cannot be synced"):
             backend.create("packs/1", DATA)
         backend.create("packs/2", DATA)
-        assert backend.durable
+        assert backend.properties.durable
         assert not list(backend.list("tmp"))
 
 

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import IO
 
-from spiteful_server import receive, send
+from tests.dedupstore.backends.sftp.spiteful_server import receive, send
 
 PAUSE = 0.2  # far less than the silence that a client bears
 READ, WRITE, READDIR, NAMES = 5, 6, 12, 104

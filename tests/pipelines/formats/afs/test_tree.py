@@ -13,6 +13,7 @@ from pipelines.formats.afs import directory
 from pipelines.formats.afs.tree import entries
 from pipelines.formats.entries import Entry
 from tests.afsdump import make_directory
+from tests.pipelines.contents import whole
 from tests.pipelines.formats.afs.model import FILE, FOLDER, SYMLINK, Node, Volume, history, make_acl
 from tests.pipelines.formats.afs.pieces import PieceStream
 
@@ -62,7 +63,7 @@ def test_contents_that_are_asked_for_are_those_of_the_file(seed: int, dumps: int
     for entry, contents in entries(*map(PieceStream.of, made)):
         assert (entry.kind == "file") == (contents is not None)
         if contents and chance.random() < 0.5:
-            assert paths[entry.path].content == b"".join(contents())
+            assert paths[entry.path].content == whole(contents())
 
 
 def test_an_incremental_alone_is_refused() -> None:
