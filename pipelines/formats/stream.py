@@ -15,7 +15,7 @@ _AHEAD = 256 << 10
 _PIECE = 1 << 20
 
 
-class Stream(Protocol):
+class InputStream(Protocol):
     """A stream that is read once, forward.
 
     `position` is how many bytes lie behind.  A stream from the repository consists of a skeleton, which is at
@@ -48,7 +48,7 @@ class Stream(Protocol):
 
 
 class FileStream:
-    """A `Stream` of a file that blocks: a plain one, which is skipped by seeking, or a pipe.
+    """An `InputStream` of a file that blocks: a plain one, which is skipped by seeking, or a pipe.
 
     It begins where the file stands, and reads ahead of its own position.
     """

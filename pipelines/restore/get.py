@@ -88,7 +88,7 @@ def check_target(path: Path, *, force: bool, hint: str = "choose another name, o
 
 
 @contextlib.contextmanager
-def new_file(path: Path, *, force: bool) -> Iterator[int]:
+def output_file(path: Path, *, force: bool) -> Iterator[int]:
     """Yield the descriptor of a file that appears at `path` when the `with` block ends well.
 
     It is readable by its owner only, as it holds what was encrypted.  Raises `DedupError` if something is

@@ -23,7 +23,7 @@ from dedupstore.waiting import take
 from pipelines.mishap import FATAL, told
 from pipelines.output import pipes
 from pipelines.output.new_file import remove_left
-from pipelines.restore.get import check_target, new_file, opened, sync_folder, write_pieces
+from pipelines.restore.get import check_target, opened, output_file, sync_folder, write_pieces
 from pipelines.streams import facts, names
 from pipelines.text import size
 
@@ -140,7 +140,7 @@ class GetAll:
             check_target(path, force=self._force, hint="move it away, or choose another folder")
             with (
                 opened(self._repository, snapshot, stream, self._streams, raw=self._raw) as (pieces, _),
-                new_file(path, force=self._force) as descriptor,
+                output_file(path, force=self._force) as descriptor,
             ):
                 write_pieces(pieces, descriptor, str(path), progress)
         except (_StoppedError, *FATAL):

@@ -26,7 +26,7 @@ T = TypeVar("T")
 class RunContext:
     """What a run gives its sources: its settings, the repository, its day, and what they share.
 
-    `all_full` asks for full dumps of all.  `root_parts` is what `Kind.keep_root` returned, by name of source.
+    `all_full` asks for full dumps of all.  `root_parts` is what `SourceKind.keep_root` returned, by name of source.
     """
 
     run: RunSettings
@@ -45,7 +45,7 @@ class RunContext:
         return found
 
 
-class Kind:
+class SourceKind:
     """One kind of source; a module of `kinds` has one instance, called `KIND`.
 
     `settings` are what its own `read` returned.

@@ -18,7 +18,7 @@ configuration, or started a thread.  Then the program becomes the backup user (`
 | 7 dump (since) | id of a backup volume | channel, read end of the dump's pipe |
 | 8 count | number of the server | channel |
 
-A channel is a stream socket.  It gives one JSON document, an `Answer`, and ends.  When the other side shuts down
+A channel is a stream socket.  It gives one JSON document, a `HelperReply`, and ends.  When the other side shuts down
 its writing half or closes it, a dump is ended, the pipe first.  When the other side of the main socket closes, no
 matter how, the helper ends everything and itself.
 
@@ -44,7 +44,7 @@ from typing import Any
 import msgspec
 
 from pipelines.vos import privileges
-from pipelines.vos.helper_client import ASKED, NO, YES, Answer, PrivilegedVos, Verb
+from pipelines.vos.helper_client import ASKED, NO, YES, HelperReply, PrivilegedVos, Verb
 from pipelines.vos.listing import BACKUP, READ_WRITE, Volume, VolumeGoneError, VosError
 from pipelines.vos.process import VosProcess
 from pipelines.vos.program import Vos
@@ -186,9 +186,11 @@ class _Helper:
     def _answer(channel: socket.socket, work: Callable[[], Any]) -> None:
         with channel:  # also after a failure: the other side waits for its end
             try:
-                answer = Answer(value=work())
+                answer = HelperReply(value=work())
             except VosError as error:
-                answer = Answer(error=error.message, hint=error.hint, gone=isinstance(error, VolumeGoneError))
+                answer = HelperReply(
+                    error=error.message, hint=error.hint, gone=isinstance(error, VolumeGoneError)
+                )
             _send(channel, answer)
 
     @staticmethod
@@ -196,9 +198,9 @@ class _Helper:
         with channel, process:
             process.wait_or(channel.fileno())
             status, errors = process.end()
-            _send(channel, Answer(status=status, errors=errors))
+            _send(channel, HelperReply(status=status, errors=errors))
 
 
-def _send(channel: socket.socket, answer: Answer) -> None:
+def _send(channel: socket.socket, answer: HelperReply) -> None:
     with contextlib.suppress(OSError):  # the other side is gone
         channel.sendall(msgspec.json.encode(answer))

@@ -41,7 +41,7 @@ class Verb(IntEnum):
     COUNT = 8
 
 
-class Answer(msgspec.Struct):
+class HelperReply(msgspec.Struct):
     """What a channel carries: a value, or an error; for a dump, how `vos` ended."""
 
     value: Any = None
@@ -163,7 +163,7 @@ class _HelpersDump:
         self._pipe = io.FileIO(pipe)
         self._channel = channel
         self._ending = threading.Lock()
-        self._ended: Answer | None = None
+        self._ended: HelperReply | None = None
 
     def fileno(self) -> int:
         """Return the pipe's descriptor."""
@@ -181,7 +181,7 @@ class _HelpersDump:
         """End it."""
         self._end()
 
-    def _end(self) -> Answer:
+    def _end(self) -> HelperReply:
         with self._ending:
             if self._ended is None:
                 self._pipe.close()
@@ -189,7 +189,7 @@ class _HelpersDump:
                     self._channel.shutdown(socket.SHUT_WR)  # the helper then waits for vos, or ends it
                     self._ended = _answer(self._channel)
                 except (OSError, VosError):
-                    self._ended = Answer(status=1, errors=_helper_gone().message)
+                    self._ended = HelperReply(status=1, errors=_helper_gone().message)
             return self._ended
 
     def __enter__(self) -> "_HelpersDump":
@@ -199,7 +199,7 @@ class _HelpersDump:
         self.close()
 
 
-def _answer(channel: socket.socket) -> Answer:
+def _answer(channel: socket.socket) -> HelperReply:
     """Read the answer in a channel, and close it."""
     data = bytearray()
     with channel:
@@ -210,7 +210,7 @@ def _answer(channel: socket.socket) -> Answer:
     if not data:
         raise _helper_gone()
     try:
-        return msgspec.json.decode(data, type=Answer)
+        return msgspec.json.decode(data, type=HelperReply)
     except msgspec.DecodeError:  # it was killed in the middle of it
         raise _helper_gone() from None
 

@@ -14,5 +14,5 @@ Each module calls only those below it:
 | `names`     | all names in a volume, by the vnode that they name |
 | `tags`      | the letters of AFS volume dumps |
 
-All of it reads `Stream`s (pipelines/formats/stream.py), forward and once; contents are skipped or copied, never held.
+All of it reads `InputStream`s (`formats.stream`), forward and once; contents are skipped or copied, never held.
 """

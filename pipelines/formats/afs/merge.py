@@ -14,14 +14,14 @@ from dedupstore.errors import StreamError
 from pipelines.formats.afs import tags
 from pipelines.formats.afs.join import check_chain, living
 from pipelines.formats.afs.reader import DumpReader
-from pipelines.formats.stream import Stream
+from pipelines.formats.stream import InputStream
 
 _END = struct.pack(">BI", tags.END, tags.END_MAGIC)
 _SMALL = 64 << 10  # pieces up to this size are joined, so that small files do not cost a write each
 _JOINED = 256 << 10
 
 
-def merge(streams: Sequence[Stream]) -> Iterator[bytes | memoryview]:
+def merge(streams: Sequence[InputStream]) -> Iterator[bytes | memoryview]:
     """Return the pieces of one full dump.
 
     `streams`: the full dump, then the incrementals from the oldest to the newest; at least one.  Raises
@@ -32,7 +32,7 @@ def merge(streams: Sequence[Stream]) -> Iterator[bytes | memoryview]:
     return _joined(_pieces(dumps))
 
 
-def check(streams: Sequence[Stream]) -> None:
+def check(streams: Sequence[InputStream]) -> None:
     """Find out whether `merge` would succeed, without contents being fetched.  Raises `StreamError`."""
     dumps = [DumpReader(stream) for stream in streams]
     check_chain(dumps)

@@ -14,7 +14,7 @@ from dedupstore.errors import StreamError
 from pipelines.formats.afs import tags
 from pipelines.formats.afs.header import read_header, read_volume_header
 from pipelines.formats.afs.vnodes import NAMED, measure
-from pipelines.formats.stream import Stream
+from pipelines.formats.stream import InputStream
 
 _AHEAD = 64 << 10
 _LIMIT = 1 << 20  # no header is longer
@@ -39,7 +39,7 @@ class Vnode(NamedTuple):
 class DumpReader:
     """A dump that is walked once.  Raises `StreamError` if it is not a dump or damaged."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: InputStream) -> None:
         self._stream = stream
         self._held = b""  # what was looked at, from `_at` on
         self._at = 0

@@ -15,7 +15,7 @@ from pipelines.formats.afs.names import Name, Names
 from pipelines.formats.afs.reader import DumpReader
 from pipelines.formats.afs.vnodes import Status, read_status
 from pipelines.formats.entries import Contents, Entries, Entry, Kind
-from pipelines.formats.stream import Stream
+from pipelines.formats.stream import InputStream
 
 ROOT = 1  # the vnode of a volume's root directory
 _LONGEST_PATH = 4096  # PATH_MAX of Linux; what lies deeper begins anew under __lost__
@@ -23,7 +23,7 @@ _LONGEST_TARGET = 4096
 _PERMISSIONS = 0o7777
 
 
-def entries(stream: Stream, *incrementals: Stream) -> Entries:
+def entries(stream: InputStream, *incrementals: InputStream) -> Entries:
     """Yield every name, with what yields its contents if it is a file that has some.
 
     `stream` is a full dump; with `incrementals` after it, from the oldest to the newest, the names are those of the

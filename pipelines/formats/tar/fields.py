@@ -6,7 +6,7 @@ Formats: see `tar`.  Invariant: no number leaves here that does not fit in 63 bi
 import re
 
 from dedupstore.errors import StreamError
-from pipelines.formats.stream import Stream
+from pipelines.formats.stream import InputStream
 
 BLOCK = 512
 MAX_HEADER = 1 << 20  # bytes of extended headers of one member, and of one long name
@@ -43,7 +43,7 @@ def checked_size(value: int, at: int) -> int:
     return value
 
 
-def exactly(stream: Stream, count: int) -> bytes:
+def exactly(stream: InputStream, count: int) -> bytes:
     """Return the next bytes, all of them; raises `StreamError` at the end."""
     data = stream.read(count)
     if len(data) < count:
@@ -51,7 +51,7 @@ def exactly(stream: Stream, count: int) -> bytes:
     return bytes(data)
 
 
-def extension(stream: Stream, size: int) -> bytes:
+def extension(stream: InputStream, size: int) -> bytes:
     """Return the data of an extended header that has so many bytes."""
     if size > MAX_HEADER:
         raise StreamError(f"the tar has an extended header of {size} bytes at byte {stream.position}")

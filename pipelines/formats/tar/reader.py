@@ -15,7 +15,7 @@ from typing import NamedTuple
 from dedupstore.errors import StreamError
 from pipelines.formats import detect
 from pipelines.formats.entries import Contents, Entries, Entry, Kind
-from pipelines.formats.stream import Stream
+from pipelines.formats.stream import InputStream
 from pipelines.formats.tar.fields import (
     BLOCK,
     Records,
@@ -68,7 +68,7 @@ class _Member(NamedTuple):
     flaws: tuple[str, ...] = ()  # fields that are no numbers
 
 
-def entries(stream: Stream, warn: Callable[[str], None] = lambda text: None) -> Entries:
+def entries(stream: InputStream, warn: Callable[[str], None] = lambda text: None) -> Entries:
     """Yield the members of a tar in its order; a name may come again, and then the later one counts.
 
     Raises `StreamError` where it is not a tar or is cut short; `warn` gets what is odd, and harmless to the rest.
@@ -112,7 +112,7 @@ def entries(stream: Stream, warn: Callable[[str], None] = lambda text: None) -> 
             records, long_name, long_target = [], b"", b""
 
 
-def _header_block(stream: Stream) -> bytes | None:
+def _header_block(stream: InputStream) -> bytes | None:
     """Return the next header; None at the end: a block of zeros, or nothing more, as some programs end a tar."""
     block = stream.read(BLOCK)
     if not block or block == _ZEROS:
@@ -217,7 +217,7 @@ def _tidy(path: bytes) -> bytes:
     return b"/".join(part for part in path.split(b"/") if part not in (b"", b"."))
 
 
-def _contents(stream: Stream, member: _Member, sparse: Sparse | None) -> Contents | None:
+def _contents(stream: InputStream, member: _Member, sparse: Sparse | None) -> Contents | None:
     if _KINDS.get(member.type) != "file":
         return None
     if sparse is None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dedupstore.errors import StreamError
 from pipelines.formats.entries import Hole
-from pipelines.formats.stream import Stream
+from pipelines.formats.stream import InputStream
 from pipelines.formats.tar.fields import BLOCK, Records, checked_size, exactly, number, pax_number
 
 MAX_REGIONS = 1 << 18
@@ -46,7 +46,7 @@ def pax_sparse(records: Records, last: dict[bytes, bytes], at: int) -> Sparse:
     return Sparse(size, _regions([_decimal(number, at) for number in numbers], size, at))
 
 
-def old_sparse(stream: Stream, block: bytes) -> Sparse:
+def old_sparse(stream: InputStream, block: bytes) -> Sparse:
     """Read the regions of GNU's old format from a header and the blocks that follow it."""
     at = stream.position
     size = checked_size(number(block[_OLD_SPARSE_SIZE], at), at)
@@ -83,7 +83,7 @@ def _too_many(at: int) -> StreamError:
     return StreamError(f"the tar's sparse file at byte {at} has more than {MAX_REGIONS} regions")
 
 
-def expanded(stream: Stream, stored: int, sparse: Sparse) -> Iterator[bytes | memoryview | Hole]:
+def expanded(stream: InputStream, stored: int, sparse: Sparse) -> Iterator[bytes | memoryview | Hole]:
     """Yield a sparse file's data with its holes."""
     begin, done = stream.position, 0
     regions = _listed_inside(stream, sparse, stored) if sparse.inside else sparse.regions
@@ -98,7 +98,7 @@ def expanded(stream: Stream, stored: int, sparse: Sparse) -> Iterator[bytes | me
         yield Hole(sparse.size - done)
 
 
-def _listed_inside(stream: Stream, sparse: Sparse, stored: int) -> "array[int]":
+def _listed_inside(stream: InputStream, sparse: Sparse, stored: int) -> "array[int]":
     """Read the regions of sparse format 1.0: their number, then the numbers, a line each, padded to a block."""
     at = stream.position
     lines: list[bytes] = []

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipelines.config.run_settings import RunConfig, SourceSettings
-    from pipelines.sources.kind import Kind, RunContext
+    from pipelines.sources.kind import RunContext, SourceKind
     from pipelines.sources.protocol import Source
 
 
@@ -27,10 +27,10 @@ def names() -> Sequence[str]:
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def kind_of(source: "SourceSettings | str") -> "Kind":
+def kind_of(source: "SourceSettings | str") -> "SourceKind":
     """Return a kind by its name, or the kind of a source; this loads it."""
     name = source if isinstance(source, str) else source.kind
-    kind: Kind = import_module(f"{__name__}.{name}").KIND
+    kind: SourceKind = import_module(f"{__name__}.{name}").KIND
     return kind
 
 

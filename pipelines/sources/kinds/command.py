@@ -12,7 +12,7 @@ from pipelines.config import rules
 from pipelines.config.run_settings import RunSettings
 from pipelines.config.sections import Section
 from pipelines.formats import detect
-from pipelines.sources.kind import Kind, RunContext, check_stream_name
+from pipelines.sources.kind import RunContext, SourceKind, check_stream_name
 from pipelines.sources.program import Command
 from pipelines.sources.protocol import JobContext, Line, Listing
 from pipelines.sources.transfer import Transfer
@@ -119,7 +119,7 @@ class CommandJob:
         return attempt(context, self.line, self.config, lambda: Command(self.arguments, _GRACE, alone=True))
 
 
-class _Command(Kind):
+class _Command(SourceKind):
     """Kind command: a program's standard output."""
 
     def read(self, section: Section, name: str) -> CommandSettings:

@@ -18,7 +18,7 @@ from pipelines.config import rules
 from pipelines.config.patterns import is_name, wants
 from pipelines.config.sections import Section
 from pipelines.formats import detect
-from pipelines.sources.kind import Kind, RunContext, check_stream_name
+from pipelines.sources.kind import RunContext, SourceKind, check_stream_name
 from pipelines.sources.plain_file import PlainFile, kind, unreadable
 from pipelines.sources.protocol import JobContext, Line, Listing
 from pipelines.sources.whole_stream import attempt
@@ -148,7 +148,7 @@ class FileJob:
         return attempt(context, self.line, self.config, lambda: PlainFile(self.path))
 
 
-class _Files(Kind):
+class _Files(SourceKind):
     """Kind files: the plain files of a folder."""
 
     def read(self, section: Section, name: str) -> FilesSettings:

@@ -19,7 +19,7 @@ def names(folder: Path) -> list[str]:
 
 
 def write(path: Path, data: bytes, *, force: bool = False) -> None:
-    with get.new_file(path, force=force) as descriptor:
+    with get.output_file(path, force=force) as descriptor:
         get.write_pieces([data[:3], memoryview(data)[3:]], descriptor, str(path), lambda done: None)
 
 
@@ -40,7 +40,7 @@ def size_limit(size: int) -> Iterator[None]:
 
 def test_a_file_appears_at_the_end_with_all_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "out"
-    with get.new_file(path, force=False) as descriptor:
+    with get.output_file(path, force=False) as descriptor:
         pipes.write_all(descriptor, b"abc", str(path))
         assert not path.exists()
     assert b"abc" == path.read_bytes()
@@ -58,7 +58,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
         yield b"half"
         raise KeyError
 
-    with pytest.raises(KeyError), get.new_file(tmp_path / "out", force=False) as descriptor:
+    with pytest.raises(KeyError), get.output_file(tmp_path / "out", force=False) as descriptor:
         get.write_pieces(pieces(), descriptor, "out", lambda done: None)
     assert [] == names(tmp_path)
 
@@ -66,7 +66,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_file_even_when_forced(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"old")
-    with pytest.raises(KeyError), get.new_file(path, force=True):
+    with pytest.raises(KeyError), get.output_file(path, force=True):
         raise KeyError
     assert b"old" == path.read_bytes()
     assert ["out"] == names(tmp_path)
@@ -84,7 +84,7 @@ def test_refuses_to_overwrite_an_existing_file(tmp_path: Path) -> None:
 
 def test_refuses_a_file_that_appeared_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "out"
-    with pytest.raises(DedupError, match="out exists already"), get.new_file(path, force=False):
+    with pytest.raises(DedupError, match="out exists already"), get.output_file(path, force=False):
         path.write_bytes(b"another")
     assert b"another" == path.read_bytes()
     assert ["out"] == names(tmp_path)
@@ -126,7 +126,10 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "link", no_links)  # there is no FAT to try it on
     write(tmp_path / "out", b"abc")
     assert b"abc" == (tmp_path / "out").read_bytes()
-    with pytest.raises(DedupError, match="two exists already"), get.new_file(tmp_path / "two", force=False):
+    with (
+        pytest.raises(DedupError, match="two exists already"),
+        get.output_file(tmp_path / "two", force=False),
+    ):
         (tmp_path / "two").write_bytes(b"another")
     assert b"another" == (tmp_path / "two").read_bytes()
     assert ["out", "two"] == names(tmp_path)

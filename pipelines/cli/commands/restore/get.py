@@ -14,7 +14,7 @@ from pipelines.cli.progress import bar, counter
 from pipelines.cli.status import ExitStatus
 from pipelines.cli.workspace import Workspace
 from pipelines.output import pipes
-from pipelines.restore.get import check_target, new_file, opened, write_pieces
+from pipelines.restore.get import check_target, opened, output_file, write_pieces
 from pipelines.streams import dates
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def command(
             update(done, None)
 
         if output is not None:
-            with new_file(output, force=force) as descriptor:
+            with output_file(output, force=force) as descriptor:
                 write_pieces(pieces, descriptor, str(output), progress)
         else:
             pipes.prepare(1)

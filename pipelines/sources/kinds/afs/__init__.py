@@ -20,13 +20,13 @@ from typing import Any
 
 from dedupstore.errors import DedupError
 from pipelines.config.sections import Section
-from pipelines.sources.kind import Kind, RunContext
+from pipelines.sources.kind import RunContext, SourceKind
 from pipelines.sources.kinds.afs import settings as afs_settings
 from pipelines.sources.kinds.afs.settings import AfsSettings
 from pipelines.sources.kinds.afs.volumes import Memory, Volumes
 
 
-class _Afs(Kind):
+class _Afs(SourceKind):
     """Kind afs: volumes as full and incremental dumps."""
 
     def read(self, section: Section, name: str) -> AfsSettings:

@@ -12,7 +12,7 @@ from pipelines.formats.afs.merge import check
 from pipelines.formats.afs.reader import DumpReader, Vnode
 from pipelines.formats.afs.vnodes import read_status
 from pipelines.formats.splitters import AfsSplitter
-from pipelines.formats.stream import Stream
+from pipelines.formats.stream import InputStream
 from tests.afsdump import parse
 from tests.pipelines.formats.afs.model import END, Volume, history
 from tests.pipelines.formats.afs.pieces import PieceStream
@@ -21,7 +21,7 @@ SAMPLES = sorted((Path(__file__).parents[3] / "data" / "afs").glob("*.dump"))
 seeds = st.integers(0, 1 << 32)
 
 
-def copied(stream: Stream) -> bytes:
+def copied(stream: InputStream) -> bytes:
     """Put a dump together again from all that the reader hands out."""
     reader = DumpReader(stream)
     parts = [reader.header.raw, reader.volume.raw]
