@@ -127,7 +127,8 @@ def test_the_example_shows_the_defaults() -> None:
         ),
         (
             '[[source]]\nkind = "files"\nname = "x"\nfolder = "/x"\ntake = ["*"]\n',
-            "line 5: unknown key 'take' in source; known keys: kind, name, folder, include, exclude, format, allow_empty",
+            "line 5: unknown key 'take' in source; known keys: kind, name, folder, include, exclude, format, "
+            "allow_empty",
         ),
         (
             "[run]\nparallel = 0\n" + ETC,
