@@ -176,13 +176,21 @@ def refuse_last_admin(roster: Roster, leaving: Member) -> None:
 
 
 def find(roster: Roster, gpg: Gpg, spec: str) -> Member:
-    """Return the present member that `spec` names: its fingerprint, the end of it, or what GPG knows it by.
+    """Return the present member that `spec` names: its fingerprint, the end of it, its user ID, or its address.
 
-    Raises `DedupError` if there is none, or it was removed; `KeyAccessError` if GPG does not know the name.
+    Raises `DedupError` if there is none, it was removed, or `spec` is only a part of a user ID; `KeyAccessError` if
+    GPG does not know the name.
     """
     digits = "".join(spec.split()).removeprefix("0x").upper()
     if not re.fullmatch("[0-9A-F]{16,64}", digits):
         digits = gpg.fingerprint(spec)
+        user_id = gpg.user_ids([digits]).get(digits, "")
+        name, _, address = user_id.lower().rpartition("<")
+        if spec.lower() not in (user_id.lower(), name.strip(), address.removesuffix(">")):
+            raise DedupError(
+                f"{spec!a} is only a part of the user ID {user_id!a} of {digits}",
+                "give the whole name or address, or the fingerprint",
+            )
     entries = [member for member in roster.members if member.fingerprint.endswith(digits)]
     present = [member for member in entries if member.removed == 0]
     if len(present) == 1:

@@ -48,7 +48,8 @@ class RunContext:
 class SourceKind:
     """One kind of source; a module of `kinds` has one instance, called `KIND`.
 
-    `settings` are what its own `read` returned."""
+    `settings` are what its own `read` returned.
+    """
 
     def read(self, section: Section, name: str) -> SourceSettings:
         """Read the keys of a [[source]], a frozen dataclass with `kind` and `name`.  Raises `DedupError`."""

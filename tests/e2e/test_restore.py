@@ -218,7 +218,7 @@ def test_overwriting_says_what_it_replaces_and_keeps_a_clone(
     restoring: Shell, afs_cell: AfsCell, days: list[Day], replaced: bytes
 ) -> None:
     number = afs_cell.volume_id(NEW)
-    said = restoring(f"dedup restore {DATES[1]} {NAME} {NEW} --overwrite --localauth").stderr.decode()
+    said = restoring(f"dedup restore {DATES[1]} {NAME} {NEW} --overwrite --yes --localauth").stderr.decode()
     assert re.search(
         rf"replacing {NEW} \({number}\) on \S+ /vicepa, \d+\.\d kB, last changed 2023.11.14T22:13; "
         rf"as it is now it stays in {NEW}.backup until the next vos backup",
@@ -235,7 +235,7 @@ def test_nothing_is_overwritten_of_which_no_clone_can_be_made(
     restoring: Shell, afs_cell: AfsCell, replaced: bytes, tmp_path: Path
 ) -> None:
     replace_vos(restoring, afs_cell, tmp_path, "backup", "echo disk full >&2; exit 255")
-    said = restoring(f"dedup restore latest {NAME} {NEW} --overwrite --localauth", status=1)
+    said = restoring(f"dedup restore latest {NAME} {NEW} --overwrite --yes --localauth", status=1)
     assert b"cannot be kept as a clone: vos backup failed with exit status 255: disk full" in said.stderr
     assert replaced == dumped(afs_cell, NEW)
 
@@ -246,7 +246,7 @@ def test_damage_is_found_before_anything_is_overwritten(
     put(restoring, NAME, big_dump(), day=9)
     damage_contents(restoring)
     before = volumes(afs_cell)
-    restoring(f"dedup restore latest {NAME} {NEW} --overwrite --localauth", status=1)
+    restoring(f"dedup restore latest {NAME} {NEW} --overwrite --yes --localauth", status=1)
     assert before == volumes(afs_cell)
     assert replaced == dumped(afs_cell, NEW)
 
@@ -256,7 +256,7 @@ def test_a_failure_in_overwriting_tells_how_to_go_back(
 ) -> None:
     path = restoring.environ["PATH"]
     replace_vos(restoring, afs_cell, tmp_path, "restore", 'head -c 2000000 | $vos "$@"')
-    said = restoring(f"dedup restore latest {NAME} {NEW} --overwrite --localauth", status=1).stderr.decode()
+    said = restoring(f"dedup restore latest {NAME} {NEW} --overwrite --yes --localauth", status=1).stderr.decode()
     restoring.environ["PATH"] = path
     assert b"Off-line" in afs_cell.vos("examine", NEW).stdout
     (undo,) = re.findall(r"is incomplete, and off line; to put back what it was: (.*)", said)

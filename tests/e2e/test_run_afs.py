@@ -64,7 +64,7 @@ NAMES = [
 ]
 UNTIMELY = ("w.again", "w.back", "w.bare")
 
-# Runs vos, and removes a volume as soon as volumes were listed, if it is told one.
+# Runs vos, and removes a volume as soon as volumes were listed, if that file names one.
 DOOMING_VOS = """#!/bin/sh
 if [ "$1" = listvol ] && [ -s {doom} ]; then
     {vos} "$@"; status=$?
@@ -186,7 +186,7 @@ def crowded_volume() -> Volume:
 
 @pytest.fixture(scope="module")
 def fortnight(afs_cell: AfsCell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortnight]:
-    """Two weeks; what happens on which day is told by the tests.
+    """Two weeks; the tests show what happens on which day.
 
     A day takes some seconds here, so that what allows for clocks that differ by more must be less.
     """
@@ -345,7 +345,7 @@ def test_a_volume_that_is_deleted_after_the_listing_fails_and_is_gone_for_a_week
         assert (["w.doomed"] if day < DOOMED + 7 else []) == gone
 
 
-def test_a_volume_that_was_made_anew_is_dumped_in_full(fortnight: Fortnight) -> None:
+def test_a_volume_that_was_created_again_is_dumped_in_full(fortnight: Fortnight) -> None:
     line = fortnight.line(AGAIN, "w.again")
     assert ("full", [], True) == (line.kind, line.warnings, line.untimely)
     assert line.reason.startswith("re-created: it was volume ")

@@ -195,7 +195,7 @@ def test_a_second_run_is_refused_while_one_goes_on(configured: Shell, tmp_path: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_stopped_keeps_what_it_has_and_the_next_takes_it_up(
+def test_a_run_that_is_stopped_keeps_what_it_has_and_the_next_resumes(
     configured: Shell, tmp_path: Path, number: signal.Signals
 ) -> None:
     fifo, count = tmp_path / "fifo", tmp_path / "count"

@@ -119,7 +119,7 @@ def test_a_dry_run_says_what_would_be_stored(shell: Shell, folder: Path) -> None
     assert [] == json.loads(shell("dedup list --json").stdout)
 
 
-def test_a_folder_that_is_not_there_is_told_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
+def test_a_missing_folder_is_reported_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
     assert b"is valid: 1 source: d\n" in shell("dedup config check").stdout
     configure(shell, folder / "no")
     failed = shell("dedup config check", status=1).stderr.decode()
@@ -131,7 +131,7 @@ def test_a_folder_that_is_not_there_is_told_by_the_check_and_by_the_run(shell: S
     assert f": source d: not a folder: {folder}/file; correct the path\n" in failed
 
 
-def test_a_name_that_leave_takes_away_is_told_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
+def test_an_excluded_name_is_reported_by_the_check_and_by_the_run(shell: Shell, folder: Path) -> None:
     (folder / "b.c").write_bytes(b"x")
     configure(shell, folder, 'include = ["b.c"]\nexclude = ["b.*"]')
     for line in ("config check", "run"):

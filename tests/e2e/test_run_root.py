@@ -152,7 +152,7 @@ def test_patterns_that_match_nothing_are_a_failure_under_the_helper_too(site: Si
     assert line["error"].startswith("include and exclude match none of the ")
 
 
-def test_what_anybody_could_have_written_is_not_believed_by_root(site: Site) -> None:
+def test_root_does_not_trust_what_others_could_have_written(site: Site) -> None:
     site.config.chmod(0o666)
     failed = site.dedup("run", status=1).stderr.decode()
     assert f"refused {site.config}: only root may have write permission on {site.config}; " in failed
@@ -165,7 +165,7 @@ def test_a_state_folder_of_another_user_is_refused_with_what_to_do(site: Site) -
     assert f"install -d -m 700 -o {USER} {site.folder}/state" in failed
 
 
-def test_a_user_who_cannot_read_dedup_itself_is_told_so(site: Site) -> None:
+def test_a_user_who_cannot_read_dedup_itself_gets_an_error(site: Site) -> None:
     hidden = site.folder / "hidden"
     hidden.mkdir(mode=0o700)
     for package in ("dedupstore", "keys", "pipelines"):

@@ -239,7 +239,7 @@ def test_files_that_came_behind_our_back_mean_a_full(afs_cell: AfsCell, vos: Vos
     ) == verdict[:2]
 
 
-def test_a_volume_made_anew_under_the_same_name_is_another_one(afs_cell: AfsCell, vos: Vos) -> None:
+def test_a_volume_created_again_under_the_same_name_is_another_one(afs_cell: AfsCell, vos: Vos) -> None:
     create(afs_cell, "v.anew")
     _, full = store(vos, "v.anew", None)
     afs_cell.vos("remove", "-id", "v.anew")

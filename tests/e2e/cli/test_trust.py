@@ -201,10 +201,10 @@ def test_members_are_shown_where_gpg_does_not_know_them(world: World) -> None:
 
 def test_to_remove_oneself_takes_a_yes(world: World) -> None:
     key = world.keys["alice"]
-    own = f"{key} is a key of your own: you could not use the repository with it any more"
+    own = f"alice@example.org ({key}) is a key of your own: you could not use the repository with it any more"
     assert f"dedup: {own}; if that is meant, add --yes" == world.alice.fails(f"key remove {key}")
     said = world.alice.on_terminal(f"key remove {key}", "stdin", b"n\n")
-    assert (1, f"{own}. Remove it? [y/N] dedup: {key} was not removed\n") == (said.status, said.err)
+    assert (1, f"{own}. Remove it? [y/N] dedup: alice@example.org ({key}) was not removed\n") == (said.status, said.err)
     assert b"removed" not in world.bob.does("key list")
     said = world.alice.dedup(f"key remove {key} --yes")
     assert 0 == said.status
@@ -244,7 +244,7 @@ def test_key_refuses_what_makes_no_sense(world: World) -> None:
     assert "is a member already" in world.alice.fails("key add wendy@example.org")
     assert "an admin's secret key is needed" in world.wendy.fails("key add mallory@example.org")
     assert "is not a member of this repository" in world.alice.fails("key remove mallory@example.org")
-    world.alice.does("key remove bob@example.org")
+    world.alice.does("key remove --yes bob@example.org")
     assert "is the last admin; add another admin first" in world.alice.fails("key remove alice@example.org")
     said = world.alice.fails("key add mallory@example.org --role king", status=2)
     assert "Invalid value for '--role'" in said

@@ -126,6 +126,11 @@ def test_the_example_shows_the_defaults() -> None:
             "total_timeout, stall_timeout, user",
         ),
         (
+            '[[source]]\nkind = "files"\nname = "x"\nfolder = "/x"\ntake = ["*"]\n',
+            "line 5: unknown key 'take' in source; known keys: kind, name, folder, include, exclude, format, "
+            "allow_empty",
+        ),
+        (
             "[run]\nparallel = 0\n" + ETC,
             "line 2: invalid value parallel = 0; write parallel = a number of streams at the same time "
             "from 1 to 64",

@@ -252,7 +252,7 @@ def test_the_next_run_of_the_day_takes_up_what_an_interrupted_one_has(world: Wor
     assert [5] == [info.streams for info in report.taken_up]
 
 
-def test_a_run_of_another_day_stores_everything_anew(world: World) -> None:
+def test_a_run_of_another_day_stores_everything_again(world: World) -> None:
     killed_after(world, [Fake("a", [give(b"old")])], 1)
     report = run(world, Fakes([Fake("a", [give(b"new")])]), time=DAY + 86400)
     assert {"a": "stored"} == states(report)

@@ -29,7 +29,7 @@ def hold(folder: Path) -> "subprocess.Popen[bytes]":
     return process
 
 
-def test_a_second_run_is_told_who_runs_and_since_when(tmp_path: Path) -> None:
+def test_a_second_run_reports_which_process_runs_and_since_when(tmp_path: Path) -> None:
     with hold(tmp_path) as process:
         with pytest.raises(RunningError) as caught, only_run(tmp_path):
             pass

@@ -157,10 +157,10 @@ def test_leaving_it_ends_a_reader_that_still_waits() -> None:
     pipe.give(b"")
 
 
-def test_whoever_watches_is_told_of_the_end() -> None:
+def test_its_end_is_reported_once_the_flow_is_closed() -> None:
     pipe = Pipe()
-    told: list[Transfer] = []
-    with Transfer(pipe, "x", LIMITS, ended=told.append) as transfer:
+    ended: list[Transfer] = []
+    with Transfer(pipe, "x", LIMITS, ended=ended.append) as transfer:
         pass
-    assert [transfer] == told
+    assert [transfer] == ended
     pipe.give(b"")

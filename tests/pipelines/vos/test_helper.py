@@ -1,4 +1,4 @@
-"""The root helper for `vos`: it does what it should, and nothing else, whoever asks.
+"""The root helper for `vos`: it does what it should, and nothing else.
 
 These tests are root, as the helper's side needs it; they talk to it as the backup user could.
 """
@@ -315,7 +315,7 @@ def test_two_helpers_do_not_hold_each_other(fake: FakeVos, vos: PrivilegedVos) -
         assert vos._pid == 0
 
 
-# -- whom it believes, and who is root
+# -- what it trusts, and who is root
 
 
 def test_a_vos_that_others_can_write_is_refused(fake: FakeVos) -> None:

@@ -1,4 +1,4 @@
-"""What root believes, and how root's rights are given up."""
+"""Which files root trusts, and how root's rights are given up."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from pipelines.vos.privileges import PrivilegeError, trusted, user_of
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_file_of_root_in_folders_of_root_is_believed(tmp_path: Path) -> None:
+def test_a_file_of_root_in_folders_of_root_is_trusted(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     trusted(tmp_path / "file")
 
@@ -49,7 +49,7 @@ def test_a_link_is_followed_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["home/vos", "home/../home/vos", "to/vos", "over/vos"])
-def test_a_link_that_another_user_may_turn_elsewhere_is_not_believed(tmp_path: Path, way: str) -> None:
+def test_a_link_that_another_user_may_redirect_is_not_trusted(tmp_path: Path, way: str) -> None:
     """What it leads to now is root's; what it leads to when it is used, nobody knows."""
     (tmp_path / "vos").touch()
     home = tmp_path / "home"
@@ -63,7 +63,7 @@ def test_a_link_that_another_user_may_turn_elsewhere_is_not_believed(tmp_path: P
         trusted(tmp_path / way)
 
 
-def test_a_link_of_another_user_in_a_folder_for_all_is_not_believed(tmp_path: Path) -> None:
+def test_a_link_of_another_user_in_a_folder_for_all_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "vos").touch()
     (tmp_path / "all").mkdir()
     (tmp_path / "all").chmod(0o1777)
@@ -83,7 +83,7 @@ def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
         trusted(tmp_path / "one")
 
 
-def test_what_is_not_there_is_not_believed(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_trusted(tmp_path: Path) -> None:
     with pytest.raises(PrivilegeError, match=r"cannot check .*/none: No such file"):
         trusted(tmp_path / "none")
 
@@ -163,7 +163,7 @@ print(*sorted(int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"
 """
 
 
-def test_whoever_is_no_longer_root_keeps_nothing_open_that_root_left(tmp_path: Path) -> None:
+def test_after_giving_up_root_nothing_stays_open_that_root_left(tmp_path: Path) -> None:
     (tmp_path / "secret").touch(mode=0o600)
     with open(tmp_path / "secret", "rb") as secret:
         high = fcntl.fcntl(secret, fcntl.F_DUPFD, 500)  # above the limit that the process has later

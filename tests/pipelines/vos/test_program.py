@@ -173,7 +173,7 @@ def test_words_say_that_a_volume_is_gone(fake: FakeVos) -> None:
         Vos(fake.settings).dump_size(12, 0)
 
 
-def test_a_failed_command_is_not_believed_whatever_it_wrote(fake: FakeVos) -> None:
+def test_a_command_that_fails_counts_for_nothing_whatever_it_wrote(fake: FakeVos) -> None:
     fake.says("listvol", listing(entry("user.a", 10)))
     fake.says("fails", "Possible communication failure\n")
     with pytest.raises(VosError, match=f"vos listvol {SERVER} failed with exit status 255: Possible comm"):

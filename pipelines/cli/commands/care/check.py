@@ -10,6 +10,8 @@ from pipelines.cli.workspace import Workspace
 from pipelines.reports.listing import to_json
 from pipelines.text import count
 
+NOT_READ = "contents not read (use --read-data)"
+
 
 @click.command
 @click.option("--read-data", is_flag=True, help="Read and verify every stored byte, too.")
@@ -40,12 +42,10 @@ def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
         repository.damage.clear()
         repository.alarms.clear()
         repository.newer.clear()
-    if not read_data:
-        result.warnings.append("all files present; contents not read (use --read-data)")
     if as_json:
         answer = {
             "damaged": damaged,
-            "warnings": result.warnings,
+            "warnings": [*result.warnings, *([] if read_data else [NOT_READ])],
             "snapshots": result.snapshots,
             "streams": result.streams,
             "files": result.files,
@@ -57,6 +57,8 @@ def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
         console.answer("".join(f"damaged: {text.safe(line)}\n" for line in damaged))
         for line in result.warnings:
             console.warn(line)
+        if not read_data:
+            console.say(NOT_READ if damaged else f"all files present; {NOT_READ}")
     console.say(
         f"looked at {count(result.snapshots, 'snapshot')} with {count(result.streams, 'stream')}, "
         f"{count(result.files, 'file')} of {text.size(result.bytes)}"

@@ -91,7 +91,7 @@ def add(workspace: Workspace, key: str, role: str, domain: str) -> None:
 
 @command.command()
 @click.argument("key", metavar="GPGKEY")
-@click.option("--yes", is_flag=True, help="Do not ask, even if it is a key of your own.")
+@click.option("--yes", is_flag=True, help="Do not ask, even if it is an admin or a key of your own.")
 @click.pass_obj
 def remove(workspace: Workspace, key: str, yes: bool) -> None:
     """Remove a member, by fingerprint or user ID.
@@ -106,8 +106,8 @@ def remove(workspace: Workspace, key: str, yes: bool) -> None:
     with workspace.repository(reading=False) as repository:
         leaving = members.find(before, workspace.gpg, key)
         members.refuse_last_admin(before, leaving)
-        if not yes and leaving.fingerprint in workspace.gpg.secret_fingerprints():
-            _ask(workspace, leaving.fingerprint)
+        if not yes:
+            _ask(workspace, leaving)
         repository.refuse_if_rolled_back()  # or its newest backups would be given up for good
         closing = repository.closing_of(crypto.signer_of(leaving.signing_key))
         arguments = (workspace.backend, url, before, workspace.gpg, workspace.trust, leaving.fingerprint)
@@ -129,14 +129,20 @@ def remove(workspace: Workspace, key: str, yes: bool) -> None:
     )
 
 
-def _ask(workspace: Workspace, fingerprint: str) -> None:
-    """Go on only if a human confirms that a key of this user's own is to be removed."""
-    own = f"{fingerprint} is a key of your own: you could not use the repository with it any more"
-    answer = workspace.console.confirm(f"{own}. Remove it?")
+def _ask(workspace: Workspace, leaving: "Member") -> None:
+    """Go on only if a human confirms that an admin, or a key of this user's own, is to be removed."""
+    name = _named(workspace, leaving)
+    if leaving.fingerprint in workspace.gpg.secret_fingerprints():
+        what = f"{name} is a key of your own: you could not use the repository with it any more"
+    elif leaving.role == "admin":
+        what = f"{name} is an admin, who could read and change everything here"
+    else:
+        return
+    answer = workspace.console.confirm(f"{what}. Remove it?")
     if answer is None:
-        raise DedupError(own, "if that is meant, add --yes")
+        raise DedupError(what, "if that is meant, add --yes")
     if not answer:
-        raise DedupError(f"{fingerprint} was not removed")
+        raise DedupError(f"{name} was not removed")
 
 
 def _named(workspace: Workspace, member: "Member") -> str:

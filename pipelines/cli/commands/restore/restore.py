@@ -4,8 +4,10 @@ import time
 
 import click
 
+from dedupstore.errors import DedupError
 from pipelines import text
 from pipelines.cli.arguments import StreamOfDate, stream_of_date
+from pipelines.cli.console import Console
 from pipelines.cli.progress import bar
 from pipelines.cli.workspace import Workspace
 
@@ -16,6 +18,7 @@ from pipelines.cli.workspace import Workspace
 @click.option("--server", metavar="SERVER", help="Where to make it; by default where VOLUME is now.")
 @click.option("--partition", metavar="PARTITION", help="The partition there, as a or /vicepa.")
 @click.option("--overwrite", is_flag=True, help="Let it replace NEWNAME, of which a clone is kept.")
+@click.option("--yes", is_flag=True, help="Do not ask before NEWNAME is replaced by another volume.")
 @click.option("--localauth", is_flag=True, help="Use the server's own key, as vos -localauth does.")
 @click.option("--cell", default="", metavar="CELL", help="Another cell than this machine's own.")
 @click.pass_obj
@@ -26,6 +29,7 @@ def command(
     server: str | None,
     partition: str | None,
     overwrite: bool,
+    yes: bool,
     localauth: bool,
     cell: str,
 ) -> None:
@@ -53,6 +57,8 @@ def command(
         vos = Vos.find(localauth=localauth, cell=cell)
         site = None if server is None or partition is None else Site(server, partition)
         target = volume.find_target(vos, new_name, asked.name, site, overwrite=overwrite)
+        if target.replaced is not None and new_name != asked.name and not yes:
+            _ask(console, f"{new_name} is to be replaced by the backup of {asked.name}, another volume")
         needed = volume.check_dumps(repository, links)
         volume.check_space(vos, target, needed)
         if target.replaced is not None:
@@ -76,3 +82,12 @@ def command(
     width = min(60, max(len(line) for line, _ in steps))
     for line, purpose in steps:
         console.say(f"  {line:{width}}  {purpose}".rstrip())
+
+
+def _ask(console: Console, what: str) -> None:
+    """Go on only if a human confirms that one volume is to take the place of another."""
+    answer = console.confirm(f"{what}. Replace it?")
+    if answer is None:
+        raise DedupError(what, "if that is meant, add --yes")
+    if not answer:
+        raise DedupError("nothing was replaced")

@@ -1,4 +1,4 @@
-"""The files of a folder as sources: which are taken, and what is said of the others."""
+"""The files of a folder as sources: which are stored, and how the others are reported."""
 
 import os
 from pathlib import Path
