@@ -130,9 +130,8 @@ class Core(CountingContext):
         self.refresh_snapshots()
         self.refuse_if_rolled_back(signer)
         self.refresh_index()
-        return closings.publish(
-            self, signer, [info.name for info in self.snapshots() if info.signer == signer]
-        )
+        snapshots, index = self._snapshots.named_by(signer)
+        return closings.publish(self, signer, snapshots, index)
 
     def refuse_if_rolled_back(self, signer: bytes = b"") -> None:
         """Raise `TrustError` if the repository lost what this host has seen of a signer, by default itself."""
