@@ -97,8 +97,15 @@ def publish(context: CountingContext, signer: bytes, snapshots: set[bytes], reli
     from dedupstore.format import record_files
 
     signers = context.cache.index_signers()
-    index = [name for name, signed in signers.items() if signed == signer]
-    index += sorted(relied_on - signers.keys())[: max(0, _ROOM - len(index))]
+    index = sorted(
+        {*(name for name, signed in signers.items() if signed == signer), *(relied_on - signers.keys())},
+        key=lambda name: (name not in signers, name not in relied_on, name),
+    )
+    if len(index) > _ROOM:  # or the signer could make its own removal impossible
+        context.damage.append(
+            f"the closing list of the member has room for {_ROOM} index files, so {len(index) - _ROOM} are left out; "
+            "run `dedup check`"
+        )
     others = [name for kind, record in _OTHERS for name in _signed(context, kind, record, signer)]
     if not snapshots and not index and not others:
         return b""
@@ -106,7 +113,7 @@ def publish(context: CountingContext, signer: bytes, snapshots: set[bytes], reli
         signer=signer,
         time=int(time.time()),
         snapshots=b"".join(sorted(snapshots)),
-        index=b"".join(sorted(index)),
+        index=b"".join(sorted(index[:_ROOM])),
         records=b"".join(sorted(others)),
     )
     return record_files.publish_record(context.backend, context.access, Kind.CLOSING, closing)

@@ -17,7 +17,7 @@ from dedupstore.format.layout import Kind
 from dedupstore.format.pack_records import Index
 from dedupstore.format.packs import PackBuilder, describe, pack_buffer
 from dedupstore.format.run_records import Closing, Condemned, Done, Ledger, Root, Snapshot, Stream, Tombstones
-from dedupstore.history import deletion
+from dedupstore.history import closings, deletion
 from dedupstore.repository import Repository, SnapshotInfo
 from tests.store import World, begin, flip_bit, noise, signer_of
 
@@ -160,6 +160,20 @@ def test_a_file_that_cannot_be_read_during_a_removal_is_not_given_up(
         flip_bit(file)
     world.remove(world.writer)
     file.write_bytes(kept)
+    assert ["s"] == listed(world)
+    assert DATA == world.get(host="new")
+
+
+def test_a_member_cannot_make_its_closing_list_too_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its backups rely on comes first; what is left out is reported."""
+    world.put(DATA)
+    for _ in range(3):  # index files that no backup names
+        spare = Index(run=secrets.token_bytes(16), domain=world.writer.domain, time=0, packs=[])
+        record_files.publish_record(world.backend(), world.writer, Kind.INDEX, spare)
+    monkeypatch.setattr(closings, "_ROOM", 2)
+    world.remove(world.writer)
     assert ["s"] == listed(world)
     assert DATA == world.get(host="new")
 
