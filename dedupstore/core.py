@@ -72,10 +72,15 @@ class Core(CountingContext):
         self._snapshots.refresh()
         self.index_is_read = False
 
-    def refresh_index(self) -> None:
-        """Read the index files that are new, drop the rows of those that are gone, and compare with done records."""
-        self._snapshots.check_index(index_files.refresh(self))
+    def refresh_index(self) -> set[bytes]:
+        """Read the index files that are new, drop the rows of those that are gone, and compare with done records.
+
+        Return those that were listed.
+        """
+        listed = index_files.refresh(self)
+        self._snapshots.check_index(listed)
         self.index_is_read = True
+        return listed
 
     def look_for_what_is_condemned(self) -> None:
         """List what must not be relied on; before what is, is listed."""
@@ -125,9 +130,8 @@ class Core(CountingContext):
         self.refresh_snapshots()
         self.refuse_if_rolled_back(signer)
         self.refresh_index()
-        return closings.publish(
-            self, signer, [info.name for info in self.snapshots() if info.signer == signer]
-        )
+        snapshots, index = self._snapshots.named_by(signer)
+        return closings.publish(self, signer, snapshots, index)
 
     def refuse_if_rolled_back(self, signer: bytes = b"") -> None:
         """Raise `TrustError` if the repository lost what this host has seen of a signer, by default itself."""

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
-from operator import gt
+from operator import add, gt
 from typing import Any, NamedTuple
 
 from blake3 import blake3
@@ -266,6 +266,10 @@ def check_entries(form: Form, depth: int, entries: list[Entry]) -> Totals:
         raise DamageError(f"a list node has a chunk of {max(sizes)} bytes, more than any has")
     if depth and (max(others[0]) > layout.MAX_NODE_ENTRIES or any(map(gt, others[0], sizes))):
         raise DamageError("a list node claims more entries than one can have")
+    if form is LAYOUT and len(entries) > 1 and not all(map(add, others[-2], others[-1])):
+        raise DamageError(
+            "a list node has a part of a layout that covers nothing"
+        )  # endless work for one byte
     return (sum(sizes), sum(others[-2]), sum(others[-1])) if form is LAYOUT else (sum(sizes), 0, 0)
 
 

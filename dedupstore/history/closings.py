@@ -18,6 +18,8 @@ from dedupstore.history import verified
 
 T = TypeVar("T", bound=Struct)
 
+_ROOM = 64 << 10  # index files: half of what a closing list can name
+
 _OTHERS = (
     (Kind.LEDGER, Ledger),
     (Kind.TOMBSTONES, Tombstones),
@@ -84,16 +86,26 @@ def _load(context: Context) -> tuple[dict[bytes, Closing], list[str]]:
     return found, alarms
 
 
-def publish(context: CountingContext, signer: bytes, snapshots: list[bytes]) -> bytes:
+def publish(context: CountingContext, signer: bytes, snapshots: set[bytes], relied_on: set[bytes]) -> bytes:
     """Write the list of these snapshots, and all else of a signer that counts; return its SHA-256.
 
-    Returns nothing if it would be empty.
+    Returns nothing if it would be empty.  Index files that the snapshots rely on are listed even if they cannot be
+    read at this moment, as far as there is room: the signer must not be able to make its list too long.
 
     The snapshots and the index were listed before.
     """
     from dedupstore.format import record_files
 
-    index = [name for name, signed in context.cache.index_signers().items() if signed == signer]
+    signers = context.cache.index_signers()
+    index = sorted(
+        {*(name for name, signed in signers.items() if signed == signer), *(relied_on - signers.keys())},
+        key=lambda name: (name not in signers, name not in relied_on, name),
+    )
+    if len(index) > _ROOM:  # or the signer could make its own removal impossible
+        context.damage.append(
+            f"the closing list of the member has room for {_ROOM} index files, so {len(index) - _ROOM} are left out; "
+            "run `dedup check`"
+        )
     others = [name for kind, record in _OTHERS for name in _signed(context, kind, record, signer)]
     if not snapshots and not index and not others:
         return b""
@@ -101,7 +113,7 @@ def publish(context: CountingContext, signer: bytes, snapshots: list[bytes]) -> 
         signer=signer,
         time=int(time.time()),
         snapshots=b"".join(sorted(snapshots)),
-        index=b"".join(sorted(index)),
+        index=b"".join(sorted(index[:_ROOM])),
         records=b"".join(sorted(others)),
     )
     return record_files.publish_record(context.backend, context.access, Kind.CLOSING, closing)

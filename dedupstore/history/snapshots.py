@@ -79,6 +79,24 @@ class Snapshots:
         ends = {signer + run for run in runs}
         return any(row[32:] in ends for row in self._done.named)
 
+    def named_by(self, signer: bytes) -> tuple[set[bytes], set[bytes]]:
+        """Return the snapshots of a signer that count, or would if they could be read, and the index files they need.
+
+        What is only damaged or hidden at this moment must not be given up for good.
+        """
+        snapshots = {info.name for info in self.counting() if info.signer == signer}
+        for name, by in self._done.snapshots():
+            unread = by == signer and name in self._present and name not in self._infos
+            if unread and not self._context.is_rejected(snapshot_file(name)):
+                snapshots.add(name)
+        index = {
+            name
+            for by, record in self._done.records
+            if by == signer and not snapshots.isdisjoint(records.names(record.snapshots))
+            for name in records.names(record.index)
+        }
+        return snapshots, index - self._done.dropped
+
     # -- keeping all this true
 
     def refresh(self) -> None:

@@ -33,7 +33,10 @@ ParentOf = Callable[[Stream], bytes]
 
 
 class WriterRun:
-    """One run; `ids` are the ids that it had, the newest last, and `condemned` packs by their numbers in the cache."""
+    """One run; `ids` are the ids that it had, the newest last.
+
+    `condemned` are packs that it cannot rely on, by their numbers in the cache.
+    """
 
     def __init__(self, repository: "Core", host: str) -> None:
         if lacking := repository.members.not_for_writing:
@@ -63,12 +66,14 @@ class WriterRun:
         self.ids.append(_announce(repository, self._host))
         self.own.clear()
         repository.look_for_what_is_condemned()
-        repository.refresh_index()
-        self.condemned = repository.cache.numbers(
-            repository.condemned.index_files, repository.condemned.packs
-        )
-        # what other processes add to the cache from here on was not seen in a listing by this run
+        listed = repository.refresh_index()
+        # what other processes add to the cache from here on was not seen in a listing by this run, nor was all that
+        # they added since that listing: a pruner may have deleted it before this run began
         self._trusted = repository.cache.next_pack()
+        unlisted = repository.cache.index_files() - listed
+        self.condemned = repository.cache.numbers(
+            repository.condemned.index_files | unlisted, repository.condemned.packs
+        )
         repository.verify_recent_packs()
         repository.refresh_snapshots()
         repository.refuse_if_rolled_back()

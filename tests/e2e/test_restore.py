@@ -256,7 +256,9 @@ def test_a_failure_in_overwriting_tells_how_to_go_back(
 ) -> None:
     path = restoring.environ["PATH"]
     replace_vos(restoring, afs_cell, tmp_path, "restore", 'head -c 2000000 | $vos "$@"')
-    said = restoring(f"dedup restore latest {NAME} {NEW} --overwrite --yes --localauth", status=1).stderr.decode()
+    said = restoring(
+        f"dedup restore latest {NAME} {NEW} --overwrite --yes --localauth", status=1
+    ).stderr.decode()
     restoring.environ["PATH"] = path
     assert b"Off-line" in afs_cell.vos("examine", NEW).stdout
     (undo,) = re.findall(r"is incomplete, and off line; to put back what it was: (.*)", said)

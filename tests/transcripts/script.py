@@ -92,7 +92,7 @@ def rewritten(text: str, results: Iterable[tuple[Step, str, int]]) -> str:
     lines = text.splitlines()
     for step, printed, status in sorted(results, key=lambda result: -result[0].first):
         if not step.matches(printed, status):
-            new = _lines(printed).splitlines() if step.compared else []
+            new = _renewed(step.output, _lines(printed).splitlines()) if step.compared else []
             lines[step.first : step.last] = new + ([f"[exit {status}]"] if status else [])
     return "\n".join(lines) + "\n"
 
@@ -120,6 +120,30 @@ def _steps(lines: Iterable[tuple[int, str]], *, comments: bool) -> Iterator[Step
             step.last = number + 1
     if step is not None:
         yield step
+
+
+def _renewed(expected: list[str], printed: list[str]) -> list[str]:
+    """Return the lines to expect from now on: printed ones, but old ones where they match, and what was left out."""
+    gaps = [number for number, line in enumerate(expected) if line.strip() == "…"]
+    if not gaps:
+        head, middle, tail = len(printed), [], 0
+    else:
+        head, tail = gaps[0], len(expected) - gaps[-1] - 1
+        middle = expected[gaps[0] : gaps[-1] + 1]
+    if head + tail > len(printed) or (not gaps and len(expected) != len(printed)):
+        return printed
+    middle = [old for old in middle if any(_same(old, new) for new in printed)]
+    ends = (
+        (expected[:head], printed[:head]),
+        (expected[len(expected) - tail :], printed[len(printed) - tail :]),
+    )
+    first, last = ([old if _same(old, new) else new for old, new in zip(*end, strict=True)] for end in ends)
+    return [*first, *middle, *last]
+
+
+def _same(expected: str, printed: str) -> bool:
+    """Tell whether a line is as expected; an ellipsis alone matches any line."""
+    return re.fullmatch(_line_pattern(expected), f"{printed}\n") is not None
 
 
 def _lines(printed: str) -> str:

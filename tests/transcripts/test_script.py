@@ -94,3 +94,19 @@ def test_only_what_does_not_match_is_replaced() -> None:
     one, two, three = transcript(SCRIPT)
     results = [(one, "one\n\ntwo\n", 3), (two, "new\n\nlines\n", 1), (three, "Is that right? [y/N] y\n", 0)]
     assert SCRIPT.replace("# true\n", "# true\nnew\n\nlines\n[exit 1]\n") == rewritten(SCRIPT, results)
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "new"),
+    [
+        (["made 4 B", "two"], "made 5 B\n2\n", ["made 4 B", "2"]),
+        (["one", "…", "four"], "1\ntwo\nthree\nfour\n", ["1", "…", "four"]),
+        (["one", "…", "two", "…", "four"], "1\n\ntwo\n\nfour\n", ["1", "…", "two", "…", "four"]),
+        (["one", "…", "two", "…", "four"], "one\n2\n4\n", ["one", "…", "…", "4"]),
+        (["one"], "1\n2\n", ["1", "2"]),
+    ],
+)
+def test_what_was_left_out_stays_left_out(expected: list[str], printed: str, new: list[str]) -> None:
+    text = "\n".join(["$ true", *expected, ""])
+    (step,) = transcript(text)
+    assert "\n".join(["$ true", *new, ""]) == rewritten(text, [(step, printed, 0)])

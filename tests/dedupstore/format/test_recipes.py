@@ -191,3 +191,13 @@ def test_a_root_that_cannot_be_is_refused_before_anything_is_read(root: Root) ->
     with pytest.raises(DamageError):
         Recipe(root, nodes.load)
     assert 0 == nodes.read
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_part_of_a_layout_that_covers_nothing_is_refused(depth: int) -> None:
+    """Nodes that are shared could claim any number of them between two bytes of a stream."""
+    sizes = () if depth == 0 else (1,)
+    entries = [(bytes(32), 2, *sizes, 0, 1), (bytes(32), 2, *sizes, 0, 0), (bytes(32), 2, *sizes, 1, 0)]
+    node = b"".join(LAYOUT.entry(depth + 1).pack(*entry) for entry in entries)
+    with pytest.raises(DamageError, match="covers nothing"):
+        parse_node(LAYOUT, depth + 1, node, (bytes(32), 6, 3, 1, 1))

@@ -17,9 +17,9 @@ from dedupstore.format.layout import Kind
 from dedupstore.format.pack_records import Index
 from dedupstore.format.packs import PackBuilder, describe, pack_buffer
 from dedupstore.format.run_records import Closing, Condemned, Done, Ledger, Root, Snapshot, Stream, Tombstones
-from dedupstore.history import deletion
+from dedupstore.history import closings, deletion
 from dedupstore.repository import Repository, SnapshotInfo
-from tests.store import World, begin, noise, signer_of
+from tests.store import World, begin, flip_bit, noise, signer_of
 
 DATA = noise(1 << 20)
 
@@ -144,6 +144,38 @@ def test_losing_one_backup_of_a_removed_member_costs_that_one_and_is_an_alarm(wo
         repository.snapshots()
         assert any(lost.name.hex() in line and "closing list" in line for line in repository.alarms)
         assert any(lost.name.hex() in line for line in damage_found(repository))
+
+
+@pytest.mark.parametrize(("folder", "hidden"), [("index", False), ("index", True), ("snapshots", False)])
+def test_a_file_that_cannot_be_read_during_a_removal_is_not_given_up(
+    world: World, folder: str, hidden: bool
+) -> None:
+    """A storage that damages or hides it for a moment must not undo a backup for good."""
+    world.put(DATA)
+    (file,) = world.files(folder)
+    kept = file.read_bytes()
+    if hidden:
+        file.unlink()
+    else:
+        flip_bit(file)
+    world.remove(world.writer)
+    file.write_bytes(kept)
+    assert ["s"] == listed(world)
+    assert DATA == world.get(host="new")
+
+
+def test_a_member_cannot_make_its_closing_list_too_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its backups rely on comes first; what is left out is reported."""
+    world.put(DATA)
+    for _ in range(3):  # index files that no backup names
+        spare = Index(run=secrets.token_bytes(16), domain=world.writer.domain, time=0, packs=[])
+        record_files.publish_record(world.backend(), world.writer, Kind.INDEX, spare)
+    monkeypatch.setattr(closings, "_ROOM", 2)
+    world.remove(world.writer)
+    assert ["s"] == listed(world)
+    assert DATA == world.get(host="new")
 
 
 def test_a_removed_member_without_a_closing_list_counts_for_nothing(world: World) -> None:

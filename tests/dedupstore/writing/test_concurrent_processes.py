@@ -151,6 +151,27 @@ def test_what_another_process_notes_during_a_run_is_not_trusted_by_it(world: Wor
     assert DATA == world.get("u")
 
 
+def test_what_another_process_notes_while_a_run_begins_is_not_trusted_by_it(world: World) -> None:
+    """It may have listed it long before, and a pruner deleted it since: index files first, then packs."""
+    world.put(b"first")
+    index, packs = world.files("index"), {*world.files("data"), *world.files("tree")}
+
+    def deleted_but_noted() -> None:
+        world.put(DATA, "t", host="another")
+        elsewhere(world, world.writer)
+        for path in set(world.files("index")) - set(index):
+            path.unlink()
+
+    backend = Meanwhile(world, "index", deleted_but_noted)
+    with world.open(world.writer, backend=backend) as repository, begin(repository) as session:
+        for path in {*world.files("data"), *world.files("tree")} - packs:
+            path.unlink()
+        stream = session.put("u", io.BytesIO(DATA))
+        session.finish()
+    assert stream.new >= len(DATA)
+    assert DATA == world.get("u")
+
+
 def test_a_run_knows_what_it_stored_itself(world: World) -> None:
     """Also when it is indexed and in the shared cache already."""
     with world.open(world.writer) as repository, begin(repository) as session:

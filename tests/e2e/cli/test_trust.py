@@ -204,7 +204,10 @@ def test_to_remove_oneself_takes_a_yes(world: World) -> None:
     own = f"alice@example.org ({key}) is a key of your own: you could not use the repository with it any more"
     assert f"dedup: {own}; if that is meant, add --yes" == world.alice.fails(f"key remove {key}")
     said = world.alice.on_terminal(f"key remove {key}", "stdin", b"n\n")
-    assert (1, f"{own}. Remove it? [y/N] dedup: alice@example.org ({key}) was not removed\n") == (said.status, said.err)
+    assert (1, f"{own}. Remove it? [y/N] dedup: alice@example.org ({key}) was not removed\n") == (
+        said.status,
+        said.err,
+    )
     assert b"removed" not in world.bob.does("key list")
     said = world.alice.dedup(f"key remove {key} --yes")
     assert 0 == said.status
