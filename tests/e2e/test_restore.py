@@ -179,7 +179,7 @@ def test_what_a_failure_left_is_removed(restoring: Shell, afs_cell: AfsCell) -> 
     damage_contents(restoring)
     before = volumes(afs_cell)
     said = restoring(f"dedup restore latest {NAME} {NEW} --localauth", status=1)
-    assert f"dedup: warning: what was made of {NEW} is removed\n".encode() in said.stderr
+    assert f"dedup: warning: the half-restored volume {NEW} was removed\n".encode() in said.stderr
     assert before == volumes(afs_cell)
     assert b"no such entry" in afs_cell.vos("examine", NEW, check=False).stderr
 
@@ -201,7 +201,7 @@ def test_what_an_interruption_left_is_removed(
         said = process.communicate(timeout=90)[1]
         reader.wait(30)
     assert 128 + number == process.returncode
-    assert f"what was made of {NEW} is removed".encode() in said
+    assert f"the half-restored volume {NEW} was removed".encode() in said
     assert before == volumes(afs_cell)
 
 
@@ -212,6 +212,15 @@ def replaced(restoring: Shell, afs_cell: AfsCell) -> bytes:
         "restore", afs_cell.server, afs_cell.partition, NEW, stdin=make_dump(NEW, 1, {"old": b"old" * 9999})
     )
     return dumped(afs_cell, NEW)
+
+
+def test_another_volume_is_not_replaced_without_a_yes(
+    restoring: Shell, afs_cell: AfsCell, replaced: bytes
+) -> None:
+    said = restoring(f"dedup restore {DATES[1]} {NAME} {NEW} --overwrite --localauth", status=1).stderr
+    asked = f"{NEW} is to be replaced by the backup of {NAME}, another volume; if that is meant, add --yes"
+    assert asked.encode() in said
+    assert [] == same_volume(replaced, dumped(afs_cell, NEW))
 
 
 def test_overwriting_says_what_it_replaces_and_keeps_a_clone(

@@ -107,7 +107,7 @@ def test_nothing_is_made_where_something_was_to_be_overwritten(tmp_path: Path) -
 
 @pytest.mark.parametrize("site", [Site("-noauth", "/vicepa"), Site("fs1", "-localauth"), Site("", "a")])
 def test_no_place_becomes_an_option_of_vos(site: Site) -> None:
-    with pytest.raises(VosError, match=r"is no (server|partition); .*no name begins with a hyphen"):
+    with pytest.raises(VosError, match=r"is not a valid (server|partition); .*no name begins with a hyphen"):
         site.arguments()
 
 
@@ -117,7 +117,7 @@ def test_no_cell_and_no_stored_name_becomes_an_option_of_vos(tmp_path: Path) -> 
     with pytest.raises(DedupError, match="there is no volume -localauth beside which to restore"):
         find_target(Vos(str(tmp_path / "vos")), "new", "-localauth", None, overwrite=False)
     assert ["examine -id new -format -noresolve"] == fake.called()
-    with pytest.raises(DedupError, match="'-config' is no cell"):
+    with pytest.raises(DedupError, match="'-config' is not a valid cell"):
         Vos.find(localauth=False, cell="-config")
 
 
