@@ -1,6 +1,6 @@
 """What a stream's failure costs: nothing but that stream, whatever was raised.
 
-Invariant: an error that nobody foresaw is told in one line like any other, and is not taken for something that all
+Invariant: an error that nobody foresaw is reported in one line like any other, and is not taken for something that all
 other streams would run into, too.
 """
 

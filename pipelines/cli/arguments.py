@@ -27,7 +27,8 @@ def read_date(context: click.Context, parameter: click.Parameter, value: str | N
         return dates.parse(value, datetime.now())
     except ValueError as error:
         names = [each for each in context.command.params if isinstance(each, click.Argument)]
-        if parameter in names and len(names) > 1 and not value[:1].isdigit():
+        one_date = [parameter] == [each for each in names if each.callback is read_date]
+        if one_date and len(names) > 1 and not value[:1].isdigit():
             raise click.UsageError(
                 f"DATE comes first: dedup {context.info_name} latest {safe(value)}"
             ) from None

@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import suppress
 
+from dedupstore.errors import DedupError
 from pipelines.output import pipes
 from pipelines.text import safe
 
@@ -74,6 +75,14 @@ class Console:
             return None
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def require_yes(self, what: str, question: str, declined: str) -> None:
+        """Go on only if a human confirms `what`.  Raises `DedupError` if not, or if nobody is there to ask."""
+        answer = self.confirm(f"{what}. {question}")
+        if answer is None:
+            raise DedupError(what, "if that is meant, add --yes")
+        if not answer:
+            raise DedupError(declined)
 
     def flush(self) -> None:
         """Write what waits to be written; raises if that fails."""

@@ -32,7 +32,7 @@ def member_table(members: "Sequence[Member]", user_ids: Mapping[str, str] = Mapp
 
 
 def warn_of_one_admin(console: "Console", roster: "Roster") -> None:
-    """Tell whoever has just changed the members that all hangs on one key."""
+    """Warn if everything depends on one admin's key."""
     if len(roster.present("admin")) == 1:
         console.warn(
             "there is one admin only; if that GPG key is lost, so is everything: dedup key add KEY --role admin"

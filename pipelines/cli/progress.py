@@ -52,7 +52,7 @@ def bar(console: Console, name: str, total: int | None) -> Iterator[Update]:
 
 @contextmanager
 def counter(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function that is told what is looked at, how many of them are done, and of how many."""
+    """Yield a function that takes what is looked at, how many of them are done, and of how many."""
     if console.quiet or not console.terminal:
         yield lambda what, done, of: None
         return

@@ -1,6 +1,6 @@
 """What wrong usage most likely meant: click says only what is wrong.
 
-Invariant: a hint is given where one is known; all other mistakes are told where the help is.
+Invariant: a hint is given where one is known; for all others it says where the help is.
 """
 
 import re

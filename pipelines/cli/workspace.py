@@ -82,7 +82,7 @@ class Workspace:
     def repository(self, *, reading: bool) -> Iterator["Repository"]:
         """Open the repository that this host believes; `reading` prefers keys that open contents.
 
-        What was found to be damaged on the way, or to have gone back, is told at the end.
+        What was found to be damaged on the way, or to be gone, is reported at the end.
         """
         from dedupstore.repository import Repository
         from keys.roster import membership

@@ -1,7 +1,7 @@
 """What a stream holds, name by name, whatever its format: the rows that ls, find, diff and extract work on.
 
 Invariant: nothing here is trusted.  Paths and targets are bytes from outside: they may hold anything, `..` too,
-and whoever writes files by them must check each.
+and code that writes files by them must check each.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """A new tar out of entries, in the pax format (POSIX.1-2017), as a stream.
 
 AFS access lists become the extended attribute `user.afs.acl` of their folder, in the way in which GNU tar,
-bsdtar and star write these (SCHILY.xattr): whoever does not ask for attributes does not see them.
+bsdtar and star write these (SCHILY.xattr): a program that does not ask for attributes does not see them.
 
 Invariant: what is written is a whole number of blocks, whatever the names hold.
 """

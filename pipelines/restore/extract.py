@@ -3,7 +3,7 @@
 A first walk, over names alone, finds out what is chosen and what is in the way; the second copies.
 
 Invariant: nothing is written before all that was asked for is found and nothing is in its way.  What is left out
-then is told by name, and counted.
+then is reported by name, and counted.
 """
 
 import tempfile
@@ -59,7 +59,7 @@ class Choice:
 
 @dataclass
 class Plan:
-    """What the first walk found: how many bytes of files, and the damage at which it ended.
+    """What the first walk found: how many bytes of files, and the damage at which it, or the second one, ended.
 
     `early`: the paths of files that are not chosen but by later names, hard links; and for each time that such a file
     is there, the name to make it under.
@@ -133,7 +133,7 @@ def _obstacle(tree: NewTree, entry: Entry) -> str:
         return ""
     try:
         return tree.obstacle(entry)
-    except LeftOutError:  # told when it is its turn
+    except LeftOutError:  # reported when it is its turn
         return ""
 
 
@@ -190,8 +190,9 @@ def _lost(path: bytes, target: bytes) -> LeftOutError:
 
 def to_tar(walk: Walk, choice: Choice, found: Plan, left_out: LeftOut) -> Iterator[bytes | memoryview]:
     """Yield a tar of what `plan` has found."""
-    with walk() as entries:
-        for path, target, entry, contents, lost in _items(iter(UpToDamage(entries)), choice, found):
+    with walk() as opened:
+        entries = UpToDamage(opened)
+        for path, target, entry, contents, lost in _items(iter(entries), choice, found):
             try:
                 if lost:
                     raise _lost(path, target)
@@ -199,6 +200,7 @@ def to_tar(walk: Walk, choice: Choice, found: Plan, left_out: LeftOut) -> Iterat
                     yield from new_tar.member(entry, path, target, contents)
             except LeftOutError as error:
                 left_out.add(error)
+    found.damage = found.damage or entries.damage
     yield new_tar.END
 
 
@@ -213,7 +215,7 @@ def to_folder(
 ) -> None:
     """Make what `plan` has found in `tree`; what files cannot keep goes into `notes`.
 
-    `progress` is told how many bytes are done.
+    `progress` gets how many bytes are done.
     """
     done = 0
 
@@ -224,8 +226,9 @@ def to_folder(
             done += len(piece)
             progress(done)
 
-    with walk() as entries:
-        for path, target, entry, contents, lost in _items(iter(UpToDamage(entries)), choice, found):
+    with walk() as opened:
+        entries = UpToDamage(opened)
+        for path, target, entry, contents, lost in _items(iter(entries), choice, found):
             notes.add(entry)
             try:
                 if lost:
@@ -241,10 +244,12 @@ def to_folder(
                     tree.hardlink(path, target)
                 elif entry.kind == "other":
                     raise not_made(path)
-            except StreamError:  # within its contents: `found.damage` says it
-                break
+            except StreamError as error:  # within its contents; a stream that ends there says so again
+                if found.damage is None:
+                    left_out.add(LeftOutError(f"{shown(path)} is left out: {error.message}"))
             except LeftOutError as error:
                 left_out.add(error)
+    found.damage = found.damage or entries.damage
     for failure in tree.finish():
         left_out.add(failure)
     if tree.plain:

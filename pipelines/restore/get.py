@@ -52,7 +52,7 @@ def opened(
 def write_pieces(
     pieces: Iterable[bytes | memoryview], descriptor: int, target: str, progress: Callable[[int], None]
 ) -> None:
-    """Write every piece; `progress` is told every now and then, and at the end, how many bytes there are so far.
+    """Write every piece; `progress` gets, now and then and at the end, how many bytes there are so far.
 
     Raises what `pipes.write_all` raises, and what the source of the pieces does.
     """

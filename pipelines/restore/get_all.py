@@ -3,8 +3,8 @@
 A stream's name is its file's path in the folder (`stream_names.files`).
 
 Invariant: each file is whole or not there, and none that was there is touched unless that was asked for; a stream that
-fails costs only itself, and is told by its name.  Memory: one large stream or two and a few small ones on their way,
-and what is remembered of others.
+fails costs only itself, and is reported by its name.  Memory: one large stream or two and a few small ones on their
+way, and what is remembered of others.
 """
 
 import stat

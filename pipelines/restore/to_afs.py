@@ -3,7 +3,7 @@
 Measured with OpenAFS 1.8.9: a `vos restore` whose pipe is closed early fails at once and frees its volume, but leaves
 what it has made of it, without an entry in the location database; one that is killed leaves it busy for minutes.
 
-Invariant: `vos` is told to end in the gentlest way that works, and never outlives us.  What it has made is known by
+Invariant: `vos` is ended in the gentlest way that works, and never outlives us.  What it has made is known by
 its id, so that nothing else is ever removed.
 """
 
@@ -170,7 +170,7 @@ class Restoring:
 
 @contextmanager
 def _hinting() -> Iterator[None]:
-    """Say what to do where AFS refuses; those who have no tokens are told no more than that they may not."""
+    """Say what to do where AFS refuses; without tokens it only says that permission is denied."""
     try:
         yield
     except VosError as error:

@@ -152,7 +152,7 @@ def restore(
 ) -> int:
     """Restore; return the volume's id.
 
-    After a failure or an interruption, clean up; `warn` is told how that went.
+    After a failure or an interruption, clean up; `warn` gets the result.
     """
     with chains.full_dump(repository, links) as pieces:
         running = vos.restore(target.site, target.name, overwrite=target.replaced is not None)

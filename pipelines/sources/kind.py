@@ -3,6 +3,7 @@
 Invariant: all that concerns one kind is in its own module of `kinds`; nothing else knows of it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -45,21 +46,21 @@ class RunContext:
         return found
 
 
-class SourceKind:
+class SourceKind(ABC):
     """One kind of source; a module of `kinds` has one instance, called `KIND`.
 
     `settings` are what its own `read` returned.
     """
 
+    @abstractmethod
     def read(self, section: Section, name: str) -> SourceSettings:
         """Read the keys of a [[source]], a frozen dataclass with `kind` and `name`.  Raises `DedupError`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make(self, settings: Any, context: RunContext) -> Source:
         """Return the source that these settings describe."""
-        raise NotImplementedError
 
-    def check(self, settings: Any, file: Path) -> None:
+    def check(self, settings: Any, file: Path) -> None:  # noqa: B027 - most kinds need nothing
         """Raise `DedupError`, naming the config file, if this host lacks something; without the network."""
 
     def keep_root(self, settings: Any) -> AbstractContextManager[Any]:

@@ -55,7 +55,7 @@ def _check_pair(before: DumpReader, after: DumpReader) -> None:
         )
     if new.until < old.until:
         raise StreamError(f"{new} is older than {old} before it", "give them from the oldest to the newest")
-    # a clone is created anew each time, the volume itself only once
+    # a clone is created again each time, the volume itself only once
     recreated = one.kind == other.kind == READ_WRITE and one.creation != other.creation
     if recreated or (one.creation > other.creation and one.kind == other.kind):
         raise StreamError(

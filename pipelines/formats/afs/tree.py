@@ -18,7 +18,7 @@ from pipelines.formats.entries import Contents, Entries, Entry, Kind
 from pipelines.formats.stream import InputStream
 
 ROOT = 1  # the vnode of a volume's root directory
-_LONGEST_PATH = 4096  # PATH_MAX of Linux; what lies deeper begins anew under __lost__
+_LONGEST_PATH = 4096  # PATH_MAX of Linux; what lies deeper starts again under __lost__
 _LONGEST_TARGET = 4096
 _PERMISSIONS = 0o7777
 

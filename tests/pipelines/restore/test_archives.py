@@ -8,8 +8,8 @@ import stat
 import subprocess
 import sysconfig
 import tarfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedupstore.errors import DedupError, StreamError
-from pipelines.formats.entries import Entry
+from pipelines.formats.entries import Entries, Entry
 from pipelines.formats.stream import FileStream
 from pipelines.formats.tar import reader
 from tests.pipelines.contents import whole
@@ -209,6 +209,26 @@ def test_all_before_the_cut_is_extracted_and_the_cut_is_an_error(folder: Folder)
         assert ["f1"] == folder.names()
         assert b"1" * 600 == (folder.path / "f1").read_bytes()
         (folder.path / "f1").unlink()
+
+
+def test_a_sparse_file_that_contradicts_itself_costs_that_file_alone_and_is_reported(folder: Folder) -> None:
+    listed = b"1\n4096\n9\n".ljust(512, b"\0") + b"data"  # nine bytes are announced, four are there
+    sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "8192"}
+    whole = tar(("s", tarfile.REGTYPE, listed), **sparse)
+    data = whole[: whole.rindex(b"data") // 512 * 512 + 512] + tar(("after", tarfile.REGTYPE, b"1"))
+    folder.refuses(walk_of_stream(data, reader.entries), why="s is left out: the tar's sparse file")
+    assert ["after"] == folder.names()
+
+
+def test_damage_that_only_the_second_walk_meets_is_an_error(folder: Folder) -> None:
+    whole = tar(("f1", tarfile.REGTYPE, b"1"), ("f2", tarfile.REGTYPE, b"2"))
+    walks = iter((whole, whole[: 512 * 3 - 10]))
+
+    @contextmanager
+    def walk() -> Iterator[Entries]:
+        yield reader.entries(FileStream(io.BytesIO(next(walks))))
+
+    assert isinstance(folder.extract_damaged(walk), StreamError)
 
 
 # -- links, and names that come again

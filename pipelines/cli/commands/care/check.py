@@ -38,7 +38,7 @@ def command(workspace: Workspace, read_data: bool, as_json: bool) -> int:
                     console.fail(line)
                 return ExitStatus.DAMAGE
         damaged = list(dict.fromkeys((*named, *result.damaged, *repository.damage)))
-        # They were found on the way, and are told below.
+        # They were found on the way, and are reported below.
         repository.damage.clear()
         repository.alarms.clear()
         repository.newer.clear()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from dedupstore.errors import DedupError, KeyAccessError
+from dedupstore.errors import KeyAccessError
 from pipelines.cli.members import member_table, sealing_hash, trust_command, warn_of_one_admin
 from pipelines.cli.usage import FullHelpGroup
 from pipelines.cli.workspace import Workspace
@@ -138,11 +138,7 @@ def _ask(workspace: Workspace, leaving: "Member") -> None:
         what = f"{name} is an admin, who could read and change everything here"
     else:
         return
-    answer = workspace.console.confirm(f"{what}. Remove it?")
-    if answer is None:
-        raise DedupError(what, "if that is meant, add --yes")
-    if not answer:
-        raise DedupError(f"{name} was not removed")
+    workspace.console.require_yes(what, "Remove it?", f"{name} was not removed")
 
 
 def _named(workspace: Workspace, member: "Member") -> str:

@@ -4,10 +4,8 @@ import time
 
 import click
 
-from dedupstore.errors import DedupError
 from pipelines import text
 from pipelines.cli.arguments import StreamOfDate, stream_of_date
-from pipelines.cli.console import Console
 from pipelines.cli.progress import bar
 from pipelines.cli.workspace import Workspace
 
@@ -58,7 +56,8 @@ def command(
         site = None if server is None or partition is None else Site(server, partition)
         target = volume.find_target(vos, new_name, asked.name, site, overwrite=overwrite)
         if target.replaced is not None and new_name != asked.name and not yes:
-            _ask(console, f"{new_name} is to be replaced by the backup of {asked.name}, another volume")
+            what = f"{new_name} is to be replaced by the backup of {asked.name}, another volume"
+            console.require_yes(what, "Replace it?", "nothing was replaced")
         needed = volume.check_dumps(repository, links)
         volume.check_space(vos, target, needed)
         if target.replaced is not None:
@@ -82,12 +81,3 @@ def command(
     width = min(60, max(len(line) for line, _ in steps))
     for line, purpose in steps:
         console.say(f"  {line:{width}}  {purpose}".rstrip())
-
-
-def _ask(console: Console, what: str) -> None:
-    """Go on only if a human confirms that one volume is to take the place of another."""
-    answer = console.confirm(f"{what}. Replace it?")
-    if answer is None:
-        raise DedupError(what, "if that is meant, add --yes")
-    if not answer:
-        raise DedupError("nothing was replaced")
