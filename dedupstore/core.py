@@ -130,8 +130,7 @@ class Core(CountingContext):
         self.refresh_snapshots()
         self.refuse_if_rolled_back(signer)
         self.refresh_index()
-        snapshots, index = self._snapshots.named_by(signer)
-        return closings.publish(self, signer, snapshots, index)
+        return closings.publish(self, signer, *self._snapshots.named_by(signer, closings.ROOM))
 
     def refuse_if_rolled_back(self, signer: bytes = b"") -> None:
         """Raise `TrustError` if the repository lost what this host has seen of a signer, by default itself."""

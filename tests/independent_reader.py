@@ -408,6 +408,7 @@ class Reader:
         sums = [row[len(row) - len(covers) :] for row in rows]
         good = sum(one[2] for one in below) == size and tuple(map(sum, zip(*sums, strict=True))) == covers
         good &= all(0 < one[2] <= (size if one[0] else MAX_CHUNK) and one[3] <= 256 for one in below)
+        good &= not covers or len(rows) == 1 or all(map(sum, sums))
         need(good, f"list node {name.hex()} is not what the one above it says")
         for one, covered in zip(below, sums, strict=True):
             yield from self._sequence(domain, one, covered)
@@ -421,8 +422,7 @@ class Reader:
         parts = [b"".join(c for c, _ in self._sequence(domain, r)) for r in (stream.skeleton, stream.content)]
         pieces, sources = [] if left else parts[1:], itertools.cycle([*map(io.BytesIO, parts)])
         for chunk, sums in self._sequence(domain, stream.layout, covers):
-            numbers = [*varints(chunk, left == stream.layout[2])]
-            left -= len(chunk)
+            numbers, left = [*varints(chunk, left == stream.layout[2])], left - len(chunk)
             good = (sum(numbers[::2]), sum(numbers[1::2])) == sums and (len(numbers) % 2 == 0 or not left)
             need(good, f"{name}: a chunk of the layout covers something else")
             pieces += [source.read(size) for size, source in zip(numbers, sources, strict=False)]

@@ -72,13 +72,18 @@ class World:
             self.rosters.append(digest)
         return len(self.rosters), digest
 
-    def remove(self, access: Access, *, closing: bytes | None = None) -> None:
-        """Make a member a former one, of whom counts what this closing list names: all that does now, if not given."""
-        signer = signer_of(access)
+    def remove(self, access: Access, *, closing: bytes | None = None) -> list[str]:
+        """Make a member a former one, of whom counts what this closing list names: all that does now, if not given.
+
+        Return what the making of the list reported.
+        """
+        signer, reported = signer_of(access), []
         if closing is None:
             with self.open(self.admin) as repository:
                 closing = repository.closing_of(signer)
+                reported = list(repository.damage)
         self.signers[signer] = replace(self.signers[signer], closing=closing)
+        return reported
 
     def sign(self, access: Access, kind: Kind, record: msgspec.Struct, run: bytes = b"") -> bytes:
         """Write a record file as that member, and return its hash; `run` is for kinds whose names have it.

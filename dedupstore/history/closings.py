@@ -18,7 +18,8 @@ from dedupstore.history import verified
 
 T = TypeVar("T", bound=Struct)
 
-_ROOM = 64 << 10  # index files: half of what a closing list can name
+ROOM = 60 << 10  # snapshots, and as many index files: what a closing list can name, with some other records
+_ROOM_FOR_OTHERS = 4 << 10
 
 _OTHERS = (
     (Kind.LEDGER, Ledger),
@@ -86,35 +87,44 @@ def _load(context: Context) -> tuple[dict[bytes, Closing], list[str]]:
     return found, alarms
 
 
-def publish(context: CountingContext, signer: bytes, snapshots: set[bytes], relied_on: set[bytes]) -> bytes:
+def publish(
+    context: CountingContext, signer: bytes, snapshots: list[bytes], relied_on: list[bytes], left_out: int
+) -> bytes:
     """Write the list of these snapshots, and all else of a signer that counts; return its SHA-256.
 
     Returns nothing if it would be empty.  Index files that the snapshots rely on are listed even if they cannot be
-    read at this moment, as far as there is room: the signer must not be able to make its list too long.
+    read at this moment.  There is room for `ROOM` of either, the first of those given before others, as the signer
+    must not be able to make its own removal impossible; what is left out, `left_out` snapshots, too, is reported.
 
     The snapshots and the index were listed before.
     """
     from dedupstore.format import record_files
 
     signers = context.cache.index_signers()
+    place = {name: number for number, name in enumerate(relied_on)}
     index = sorted(
-        {*(name for name, signed in signers.items() if signed == signer), *(relied_on - signers.keys())},
-        key=lambda name: (name not in signers, name not in relied_on, name),
+        {*(name for name, signed in signers.items() if signed == signer), *(place.keys() - signers.keys())},
+        key=lambda name: (name not in signers, place.get(name, len(place)), name),
     )
-    if len(index) > _ROOM:  # or the signer could make its own removal impossible
-        context.damage.append(
-            f"the closing list of the member has room for {_ROOM} index files, so {len(index) - _ROOM} are left out; "
-            "run `dedup check`"
-        )
-    others = [name for kind, record in _OTHERS for name in _signed(context, kind, record, signer)]
+    others = sorted(name for kind, record in _OTHERS for name in _signed(context, kind, record, signer))
+    for kind, count in (
+        ("snapshots", left_out),
+        ("index files", len(index) - ROOM),
+        ("records of deletion", len(others) - _ROOM_FOR_OTHERS),
+    ):
+        if count > 0:
+            context.damage.append(
+                f"the closing list of the member has no room for {count} of its {kind}, which count no more; "
+                "run `dedup check`"
+            )
     if not snapshots and not index and not others:
         return b""
     closing = Closing(
         signer=signer,
         time=int(time.time()),
         snapshots=b"".join(sorted(snapshots)),
-        index=b"".join(sorted(index[:_ROOM])),
-        records=b"".join(sorted(others)),
+        index=b"".join(sorted(index[:ROOM])),
+        records=b"".join(others[:_ROOM_FOR_OTHERS]),
     )
     return record_files.publish_record(context.backend, context.access, Kind.CLOSING, closing)
 

@@ -79,23 +79,36 @@ class Snapshots:
         ends = {signer + run for run in runs}
         return any(row[32:] in ends for row in self._done.named)
 
-    def named_by(self, signer: bytes) -> tuple[set[bytes], set[bytes]]:
+    def named_by(self, signer: bytes, most: int) -> tuple[list[bytes], list[bytes], int]:
         """Return the snapshots of a signer that count, or would if they could be read, and the index files they need.
 
-        What is only damaged or hidden at this moment must not be given up for good.
+        What is only damaged or hidden at this moment must not be given up for good.  Those with the lowest sequence
+        numbers come first, `most` of them, and likewise their index files: a thief of the signer's keys puts
+        nothing before them without an alarm, as each number counts once.  The number of snapshots that are left out
+        is returned, too.
         """
-        snapshots = {info.name for info in self.counting() if info.signer == signer}
-        for name, by in self._done.snapshots():
-            unread = by == signer and name in self._present and name not in self._infos
-            if unread and not self._context.is_rejected(snapshot_file(name)):
-                snapshots.add(name)
-        index = {
+        ours = sorted(
+            (info for info in self.counting() if info.signer == signer), key=lambda info: info.sequence
+        )
+        unread = {
             name
-            for by, record in self._done.records
-            if by == signer and not snapshots.isdisjoint(records.names(record.snapshots))
-            for name in records.names(record.index)
+            for name, by in self._done.snapshots()
+            if by == signer and name in self._present and name not in self._infos
+            if not self._context.is_rejected(snapshot_file(name))
         }
-        return snapshots, index - self._done.dropped
+        snapshots = [*dict.fromkeys(info.name for info in ours), *sorted(unread)]
+        place = {name: number for number, name in enumerate(snapshots[:most])}
+        needed = []
+        for by, record in self._done.records:
+            places = [place[name] for name in records.names(record.snapshots) if name in place]
+            if by == signer and places:
+                needed.append((min(places), records.names(record.index)))
+        index = dict.fromkeys(name for _, some in sorted(needed) for name in some)
+        return (
+            list(place),
+            [name for name in index if name not in self._done.dropped],
+            len(snapshots) - len(place),
+        )
 
     # -- keeping all this true
 

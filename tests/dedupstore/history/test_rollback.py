@@ -172,10 +172,24 @@ def test_a_member_cannot_make_its_closing_list_too_long(
     for _ in range(3):  # index files that no backup names
         spare = Index(run=secrets.token_bytes(16), domain=world.writer.domain, time=0, packs=[])
         record_files.publish_record(world.backend(), world.writer, Kind.INDEX, spare)
-    monkeypatch.setattr(closings, "_ROOM", 2)
+    monkeypatch.setattr(closings, "ROOM", 2)
     world.remove(world.writer)
     assert ["s"] == listed(world)
     assert DATA == world.get(host="new")
+
+
+def test_a_member_that_stored_more_than_a_closing_list_can_name_is_removed_and_keeps_its_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thief of its keys adds snapshots behind those that were stored before, and never in place of them."""
+    for name in ("s", "t", "u", "v"):
+        world.put(DATA, name)
+    monkeypatch.setattr(closings, "ROOM", 2)
+    assert world.remove(world.writer) == [
+        "the closing list of the member has no room for 2 of its snapshots, which count no more; run `dedup check`"
+    ]
+    assert ["s", "t"] == listed(world)
+    assert DATA == world.get("t", host="new")
 
 
 def test_a_removed_member_without_a_closing_list_counts_for_nothing(world: World) -> None:
